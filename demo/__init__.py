@@ -1,0 +1,1 @@
+"""The demo office: its agency web service and what the first start seeds."""

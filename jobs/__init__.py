@@ -1,0 +1,1 @@
+"""Background work: thin jobs, the worker, the scheduler and their runtime."""

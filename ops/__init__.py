@@ -1,0 +1,1 @@
+"""What runs Simpul on a machine: set-up, embedded servers, supervisor, command line."""
