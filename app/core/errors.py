@@ -10,7 +10,9 @@ class SimpulError(Exception):
 
     code = "error"
 
-    def __init__(self, message: str, *, code: str | None = None, **params: object) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, **params: object
+    ) -> None:
         self.message = message
         self.params = params
         if code is not None:

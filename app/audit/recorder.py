@@ -1,0 +1,185 @@
+"""Writes an audit row for each change of our own tables, in the same transaction.
+
+Listens to every ORM session, so no page, service or command can forget it. Bulk and Core
+updates pass the ORM's events by: they are refused for audited tables unless the caller
+says that it writes an explicit event (``execution_options(audited=True)``).
+"""
+
+import enum
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import event, orm
+
+from app.audit.models import AuditEvent
+from app.core.policy import acting_principal, request_id
+
+CENSORED = "•••"
+# Tables without audit rows, each with its reason; a law test keeps the list complete.
+EXEMPT: Mapping[str, str] = MappingProxyType(
+    {
+        "audit_event": "is the audit itself",
+        "job_run": "changes state many times a minute; its own log and columns tell all",
+        "run_log": "is a log itself",
+        "worker_heartbeat": "a pulse, not a decision",
+        "pull_run": "counters of a run, written by the run alone",
+        "quarantined_record": "written by runs alone; the run and the raw record are kept",
+        "export_run": "written by runs alone; the request for it is an explicit event",
+        "exchange_log": "is a log itself",
+    }
+)
+_REASON = "audit_reason"
+
+
+class UnauditedWriteError(RuntimeError):
+    """A bulk write to an audited table without an explicit event; a bug."""
+
+
+def because(session: orm.Session, reason: str) -> None:
+    """Say why: the reason goes into every audit row of this transaction."""
+    session.info[_REASON] = reason
+
+
+def record(  # noqa: PLR0913 - an event simply has this many parts
+    session: orm.Session,
+    action: str,
+    obj: Any,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Write one explicit event, for deeds that no changed column shows."""
+    session.execute(
+        sa.insert(AuditEvent),
+        _row(session, action, obj, before=before, after=after, reason=reason),
+    )
+
+
+def _row(  # noqa: PLR0913
+    session: orm.Session,
+    action: str,
+    obj: Any,
+    *,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    reason: str = "",
+) -> dict[str, Any]:
+    principal = acting_principal()
+    table = obj.__tablename__
+    return {
+        "actor_id": principal.user_id,
+        "actor": principal.label,
+        "agency_id": obj.id if table == "agency" else getattr(obj, "agency_id", None),
+        "action": action,
+        "object_type": table,
+        "object_id": str(sa.inspect(obj).mapper.primary_key_from_instance(obj)[0]),
+        "object_label": str(obj)[:200] if type(obj).__str__ is not object.__str__ else "",
+        "before": before,
+        "after": after,
+        "reason": reason or session.info.get(_REASON, ""),
+        "request_id": request_id(),
+    }
+
+
+@event.listens_for(orm.Session, "after_flush")
+def _write_changes(session: orm.Session, _context: Any) -> None:
+    rows = [
+        row
+        for action, objects in (
+            ("create", session.new),
+            ("update", session.dirty),
+            ("delete", session.deleted),
+        )
+        for obj in objects
+        if (row := _change(session, action, obj)) is not None
+    ]
+    if rows:
+        session.connection().execute(sa.insert(AuditEvent), rows)
+
+
+def _change(session: orm.Session, action: str, obj: Any) -> dict[str, Any] | None:
+    if obj.__tablename__ in EXEMPT:
+        return None
+    before, after = _difference(obj, action)
+    if action == "update" and not after:
+        return None
+    return _row(
+        session,
+        action,
+        obj,
+        before=None if action == "create" else before,
+        after=None if action == "delete" else after,
+    )
+
+
+def _difference(obj: Any, action: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the changed attributes, before and after; all of them but for an update."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    state = sa.inspect(obj)
+    for attr in state.mapper.attrs:
+        if isinstance(attr, orm.RelationshipProperty) and attr.secondary is None:
+            continue
+        history = state.attrs[attr.key].history
+        if action == "update" and not history.has_changes():
+            continue
+        secret = any(column.info.get("secret") for column in getattr(attr, "columns", ()))
+        old = history.deleted or history.unchanged
+        before[attr.key] = _plain(old, attr, secret=secret)
+        after[attr.key] = _plain(history.added or history.unchanged, attr, secret=secret)
+        if isinstance(attr, orm.RelationshipProperty) and history.has_changes():
+            before[attr.key] = _names([*history.deleted, *history.unchanged])
+            after[attr.key] = _names([*history.added, *history.unchanged])
+    return before, after
+
+
+def _names(objects: Any) -> list[str]:
+    return sorted(str(obj) for obj in objects)
+
+
+def _plain(values: Any, attr: Any, *, secret: bool) -> Any:
+    if isinstance(attr, orm.RelationshipProperty):
+        return _names(values)
+    value = values[0] if values else None
+    if secret and value not in {None, ""}:
+        return CENSORED
+    return as_json(value)
+
+
+def as_json(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it, without losing a digit."""
+    if (
+        value is None
+        or isinstance(value, bool | int | str)
+        and not isinstance(value, enum.Enum)
+    ):
+        return value
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    return str(value)
+
+
+@event.listens_for(orm.Session, "do_orm_execute")
+def _refuse_unaudited(state: orm.ORMExecuteState) -> None:
+    if not (state.is_update or state.is_delete or state.is_insert):
+        return
+    if state.execution_options.get("audited"):
+        return
+    table = getattr(state.statement, "table", None)
+    name = getattr(table, "name", "")
+    if name and name in AuditEvent.metadata.tables and name not in EXEMPT:
+        raise UnauditedWriteError(f"bulk write to {name}: record() it, then audited=True")

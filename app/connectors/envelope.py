@@ -1,0 +1,203 @@
+"""Finds the records, the declared total and the verdict in an answer without decoding records.
+
+A ``msgspec`` type is built from the three paths once. Its leaf for the records is a list of
+``msgspec.Raw``: one pass checks the syntax, counts the records and keeps their bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.connectors import errors
+
+_BOM = b"\xef\xbb\xbf"
+_MAX_PATH_PARTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What one answer holds. ``total`` is None when no path for it is set."""
+
+    records: list[msgspec.Raw]
+    total: int | None
+
+    def rows_json(self) -> bytes:
+        """The records as one JSON array, without the white space between them."""
+        return b"[" + b",".join(self.records) + b"]"
+
+
+class Envelope:
+    """Reads answers of one shape. Paths are dotted; a number is a place in an array."""
+
+    def __init__(
+        self,
+        rows_path: str = "",
+        *,
+        total_path: str = "",
+        success_path: str = "",
+        success_value: str = "",
+    ) -> None:
+        self._rows = _parts(rows_path)
+        self._total = _parts(total_path)
+        self._success = _parts(success_path)
+        self._success_value = success_value
+        leaves: list[tuple[tuple[str, ...], Any]] = [(self._rows, list[msgspec.Raw])]
+        leaves += [(path, Any) for path in (self._total, self._success) if path]
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            _type_of(leaves, 0)
+        )
+        self._getters = {path: _getter(path) for path, _ in leaves}
+
+    def open(self, body: bytes, *, host: str, content_type: str) -> Opened:
+        """Take one answer apart, or raise not_json, success_rule or wrong_shape."""
+        body = body.removeprefix(_BOM)
+        try:
+            whole = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise self._explained(body, host) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise errors.not_json(host, safe_type(content_type), len(body)) from error
+        if (
+            self._success
+            and _words(self._at(whole, self._success)) != self._success_value
+        ):
+            raise errors.success_rule(host, ".".join(self._success))
+        return Opened(self._at(whole, self._rows), self._count(whole, host))
+
+    def _at(self, whole: Any, path: tuple[str, ...]) -> Any:
+        for name in self._getters[path]:
+            whole = getattr(whole, name, msgspec.UNSET)
+        return whole
+
+    def _count(self, whole: Any, host: str) -> int | None:
+        if not self._total:
+            return None
+        value = self._at(whole, self._total)
+        if (
+            isinstance(value, str)
+            and value.isascii()
+            and value.isdecimal()
+            and len(value) < 16
+        ):
+            value = int(value)  # PHP services send their counts as text
+        if type(value) is not int or value < 0:
+            raise errors.wrong_shape(host, ".".join(self._total))
+        return value
+
+    def _explained(self, body: bytes, host: str) -> errors.SourceAnswerError:
+        """Why a readable answer has no records: their own verdict first, then the shape."""
+        if self._success and _words(_dig(body, self._success)) != self._success_value:
+            return errors.success_rule(host, ".".join(self._success))
+        if self._rows and not isinstance(_dig(body, self._rows), list):
+            return errors.wrong_shape(host, ".".join(self._rows))
+        if self._total and _dig(body, self._total) is msgspec.UNSET:
+            return errors.wrong_shape(host, ".".join(self._total))
+        return errors.wrong_shape(host, ".".join(self._rows) or "$")
+
+
+def safe_type(content_type: str) -> str:
+    """The media type without parameters, or "?" when it looks like anything else."""
+    media = content_type.partition(";")[0].strip().lower()
+    plain = media.replace("/", "").replace("+", "").replace("-", "").replace(".", "")
+    return media if plain.isascii() and plain.isalnum() and len(media) <= 60 else "?"
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    parts = tuple(path.split(".")) if path else ()
+    if len(parts) > _MAX_PATH_PARTS or not all(parts):
+        raise errors.SourceSettingsError(
+            "%(path)s is no path into an answer", path=path[:100]
+        )
+    return parts
+
+
+def _is_place(part: str) -> bool:
+    return part.isascii() and part.isdecimal() and len(part) <= 2
+
+
+def _getter(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_field(part) for part in path)
+
+
+def _field(part: str) -> str:
+    """A Python name for any key: keys may hold hyphens, blanks or letters of any script."""
+    return "f_" + part.encode("utf-8").hex()
+
+
+def _type_of(leaves: Sequence[tuple[tuple[str, ...], Any]], depth: int) -> Any:
+    """The type for all ``leaves`` whose first ``depth`` parts agree."""
+    here = [kind for path, kind in leaves if len(path) == depth]
+    if here:
+        if len(leaves) > 1:
+            raise errors.SourceSettingsError("One path of the answer lies inside another")
+        return here[0]
+    parts = list(dict.fromkeys(path[depth] for path, _ in leaves))
+    groups = {
+        part: _type_of([leaf for leaf in leaves if leaf[0][depth] == part], depth + 1)
+        for part in parts
+    }
+    places = [_is_place(part) for part in parts]
+    if all(places):
+        return _array_type(groups)
+    if any(places):
+        raise errors.SourceSettingsError(
+            "One place of the answer is an array and an object"
+        )
+    return _object_type(groups)
+
+
+def _object_type(groups: dict[str, Any]) -> Any:
+    fields = [_struct_field(part, kind) for part, kind in groups.items()]
+    return msgspec.defstruct(
+        "Node", fields, rename={_field(part): part for part in groups}
+    )
+
+
+def _struct_field(part: str, kind: Any) -> Any:
+    """Verdict and total may be absent (the verdict is then "no"); records may not."""
+    if kind is Any:
+        return (_field(part), Any, msgspec.UNSET)
+    return (_field(part), kind)
+
+
+def _array_type(groups: dict[str, Any]) -> Any:
+    last = max(int(part) for part in groups)
+    names = [str(place) for place in range(last + 1)]
+    by_place = {str(int(part)): (part, kind) for part, kind in groups.items()}
+    fields = [
+        (_field(by_place[name][0]), by_place[name][1])
+        if name in by_place
+        else (f"skip_{name}", msgspec.Raw)
+        for name in names
+    ]
+    return msgspec.defstruct("Places", fields, array_like=True)
+
+
+def _words(value: Any) -> str:
+    """A JSON scalar as a person types it: true, 200, success."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    return str(value) if isinstance(value, str | int | float) else "\0"
+
+
+def _dig(body: bytes, path: tuple[str, ...]) -> Any:
+    """The value at ``path``, level by level, or UNSET. Slow; for explanations only.
+
+    The records are not decoded: a list at the end of the path comes back as raw parts.
+    """
+    raw: Any = body
+    try:
+        for part in path:
+            if _is_place(part):
+                raw = msgspec.json.decode(raw, type=list[msgspec.Raw])[int(part)]
+            else:
+                raw = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[part]
+        if bytes(raw[:1]) == b"[" if isinstance(raw, bytes) else bytes(raw)[:1] == b"[":
+            return msgspec.json.decode(raw, type=list[msgspec.Raw])
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, KeyError, IndexError, RecursionError):
+        return msgspec.UNSET

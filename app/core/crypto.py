@@ -1,0 +1,55 @@
+"""Secrets at rest: a column type that only ever stores ciphertext."""
+
+import base64
+import hashlib
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.fernet import Fernet, InvalidToken
+
+from app.core.errors import PermanentError
+
+
+class SecretUnreadableError(PermanentError):
+    """The stored secret was made with another FIELD_KEY."""
+
+    code = "secret_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A stored secret cannot be read with this FIELD_KEY: enter the secret again."
+        )
+
+
+class _Key:
+    fernet: Fernet | None = None
+
+
+def bind(field_key: str) -> None:
+    """Set the key that encrypts secrets; any long random text will do."""
+    digest = hashlib.sha256(b"simpul field key v1\0" + field_key.encode()).digest()
+    _Key.fernet = Fernet(base64.urlsafe_b64encode(digest))
+
+
+def _fernet() -> Fernet:
+    if _Key.fernet is None:
+        raise RuntimeError("core.crypto.bind() was not called")
+    return _Key.fernet
+
+
+class EncryptedText(sa.types.TypeDecorator[str]):
+    """Text that is ciphertext in the database and in every dump of it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        return None if value is None else _fernet().encrypt(value.encode()).decode()
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        if value is None:
+            return None
+        try:
+            return _fernet().decrypt(value.encode()).decode()
+        except InvalidToken:
+            raise SecretUnreadableError from None

@@ -1,0 +1,151 @@
+"""Declarative base, engines, and sessions that take the principal's database role."""
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import event, orm
+from sqlalchemy.dialects import postgresql
+
+from app.core.policy import acting_principal
+from config import Settings
+
+# Every constraint has a predictable name, so a migration can drop it by name.
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+
+class Base(orm.DeclarativeBase):
+    """Base of our own tables. Central tables are built from contracts, not from here."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        datetime: sa.DateTime(timezone=True),
+        dict[str, Any]: postgresql.JSONB(none_as_null=True),
+        list[Any]: postgresql.JSONB(none_as_null=True),
+        str: sa.Text,
+    }
+
+
+class HasId:
+    """A random key: tells nothing about how many there are or who came before."""
+
+    id: orm.Mapped[UUID] = orm.mapped_column(primary_key=True, default=uuid4)
+
+
+def choice(members: type[enum.StrEnum], name: str) -> sa.Enum:
+    """Return a column type of an enum's values, checked by the constraint ``name``.
+
+    Text and a named CHECK rather than a PostgreSQL enum: a new value is one migration line.
+    """
+    return sa.Enum(
+        members,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=40,
+        values_callable=lambda cls: [member.value for member in cls],
+    )
+
+
+class _Engines:
+    app: sa.Engine | None = None
+    owner: sa.Engine | None = None
+
+
+def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> sa.Engine:
+    """Return an engine whose connections give up instead of waiting for ever."""
+    options = (
+        f"-c statement_timeout={statement_timeout_seconds * 1000} "
+        "-c lock_timeout=15000 -c idle_in_transaction_session_timeout=30000 "
+        "-c timezone=UTC"
+    )
+    return sa.create_engine(
+        url,
+        connect_args={"options": options, "connect_timeout": 5},
+        pool_pre_ping=True,
+        **kw,
+    )
+
+
+def bind(settings: Settings, *, app_engine: sa.Engine | None = None) -> None:
+    """Point sessions at the databases of ``settings``; call once per process."""
+    _Engines.app = app_engine or make_engine(settings.database_url)
+    _Engines.owner = make_engine(settings.migration_database_url, pool_size=1)
+
+
+def engine() -> sa.Engine:
+    """Return the application's engine; ``bind`` came before."""
+    if _Engines.app is None:
+        raise RuntimeError("core.db.bind() was not called")
+    return _Engines.app
+
+
+def after_fork() -> None:
+    """Forget the parent's connections without closing them: they are the parent's."""
+    for each in (_Engines.app, _Engines.owner):
+        if each is not None:
+            each.dispose(close=False)
+
+
+_TAKE_ROLE = sa.text(
+    "SELECT set_config('role', :role, true),"
+    " set_config('simpul.agency_id', :agency, true),"
+    " set_config('simpul.user_id', :user, true)"
+)
+
+
+@event.listens_for(orm.Session, "after_begin")
+def _take_role(
+    session: orm.Session,
+    transaction: orm.SessionTransaction,
+    connection: sa.Connection,
+) -> None:
+    """Give each transaction the role of who acts; no principal, no transaction."""
+    if transaction.nested or session.info.get("owner"):
+        return
+    principal = acting_principal()
+    connection.execute(
+        _TAKE_ROLE,
+        {
+            "role": principal.db_role.value,
+            "agency": str(principal.agency_id or ""),
+            "user": str(principal.user_id or ""),
+        },
+    )
+
+
+@contextmanager
+def unit_of_work() -> Iterator[orm.Session]:
+    """Yield a session; commit what the block did, or none of it."""
+    with orm.Session(engine(), expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def owner_unit_of_work() -> Iterator[orm.Session]:
+    """Yield a session of the schema's owner, for contract DDL only. One transaction."""
+    if _Engines.owner is None:
+        raise RuntimeError("core.db.bind() was not called")
+    with (
+        orm.Session(
+            _Engines.owner, expire_on_commit=False, info={"owner": True}
+        ) as session,
+        session.begin(),
+    ):
+        yield session
+
+
+def now(session: orm.Session) -> datetime:
+    """Return the database's clock: the one clock that all processes share."""
+    instant: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return instant

@@ -1,0 +1,70 @@
+"""The one function that says which rows a principal may see.
+
+List, detail, edit, delete, lookup, export, file and API all go through ``visible`` or
+``get_visible``; another agency's object is as absent as one that never was.
+"""
+
+from enum import StrEnum
+from typing import Any, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from app.core.errors import RejectedError
+from app.core.policy import Principal
+
+T = TypeVar("T")
+
+
+class Scope(StrEnum):
+    """How a table belongs to somebody; each model says it in ``__scope__``."""
+
+    EVERYONE = "everyone"  # vocabulary without a secret: roles
+    OFFICE = "office"  # the office alone
+    AGENCY = "agency"  # the office, and the agency in agency_id
+    OWN_AGENCY = "own_agency"  # the office, and the agency whose row it is
+    PERSON = "person"  # only the person in user_id, not even the office
+
+
+class NotFoundError(RejectedError):
+    """No such object, or not for this principal: the same answer on purpose (HTTP 404)."""
+
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This page or object does not exist, or is not yours to see.")
+
+
+def visible(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition under which rows of ``model`` exist for ``principal``."""
+    scope: Scope = model.__scope__
+    if scope is Scope.EVERYONE:
+        return sa.true()
+    if scope is Scope.PERSON:
+        own: sa.ColumnElement[bool] = model.user_id == principal.user_id
+        return own if principal.user_id is not None else sa.false()
+    if principal.is_office:
+        return sa.true()
+    if scope is Scope.OFFICE or principal.agency_id is None:
+        return sa.false()
+    column = model.id if scope is Scope.OWN_AGENCY else model.agency_id
+    owned: sa.ColumnElement[bool] = column == principal.agency_id
+    return owned
+
+
+def get_visible(
+    session: orm.Session, model: type[T], ident: UUID | int | str, principal: Principal
+) -> T:
+    """Return one object by its primary key; raise ``NotFoundError`` when not visible."""
+    key = sa.inspect(model).primary_key[0]
+    try:
+        value = key.type.python_type(ident) if isinstance(ident, str) else ident
+    except ValueError:
+        raise NotFoundError from None
+    found = session.scalar(
+        sa.select(model).where(key == value, visible(model, principal)).limit(1)
+    )
+    if found is None:
+        raise NotFoundError
+    return found

@@ -1,0 +1,62 @@
+"""Tables of exports and of what was handed out."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.core.db import Base, HasId
+from app.core.scope import Scope
+from app.datasets.models import Dataset
+from app.runs.models import JobRun
+
+
+class ExportRun(HasId, Base):
+    """One file that a person asked for. ``file_key`` names it in the store once it is ready.
+
+    ``csv_sha256`` is the digest of the dataset's canonical CSV at that moment, so that two
+    people can compare what they hold without sending it.
+    """
+
+    __tablename__ = "export_run"
+    __scope__: ClassVar[Scope] = Scope.PERSON
+
+    run_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("job_run.id"), unique=True)
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"))
+    dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"))
+    file_name: Mapped[str] = mapped_column(default="")
+    file_key: Mapped[str] = mapped_column(default="")
+    file_sha256: Mapped[str] = mapped_column(default="")
+    file_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    csv_sha256: Mapped[str] = mapped_column(default="")
+    row_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    expires_at: Mapped[datetime | None]
+
+    run: Mapped[JobRun | None] = relationship(lazy="joined")
+    dataset: Mapped[Dataset] = relationship(lazy="joined")
+
+    def __str__(self) -> str:
+        return self.file_name or str(self.id)
+
+
+class ExchangeLog(Base):
+    """One handing out of data: who got what, when, how much. No log, no exchange."""
+
+    __tablename__ = "exchange_log"
+    __scope__: ClassVar[Scope] = Scope.AGENCY
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    channel: Mapped[str]
+    user_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("user.id"))
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"))
+    dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
+    run_id: Mapped[UUID | None]
+    row_count: Mapped[int] = mapped_column(sa.BigInteger)
+    byte_count: Mapped[int] = mapped_column(sa.BigInteger)
+    file_sha256: Mapped[str] = mapped_column(default="")
+    request_id: Mapped[str] = mapped_column(default="")

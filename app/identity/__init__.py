@@ -1,0 +1,1 @@
+"""Agencies, people, roles and their permissions."""

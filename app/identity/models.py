@@ -1,0 +1,84 @@
+"""Tables of agencies, people and roles."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask_security import RoleMixin, UserMixin
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.mutable import MutableList
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.core.db import Base, HasId
+from app.core.scope import Scope
+
+
+class Agency(HasId, Base):
+    """A regional agency (OPD) whose data is joined up."""
+
+    __tablename__ = "agency"
+    __scope__: ClassVar[Scope] = Scope.OWN_AGENCY
+
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    short_name: Mapped[str] = mapped_column(default="")
+    email: Mapped[str] = mapped_column(default="")
+    phone: Mapped[str] = mapped_column(default="")
+    address: Mapped[str] = mapped_column(default="")
+    active: Mapped[bool] = mapped_column(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+user_role = sa.Table(
+    "user_role",
+    Base.metadata,
+    sa.Column("user_id", sa.ForeignKey("user.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("role_id", sa.ForeignKey("role.id", ondelete="RESTRICT"), primary_key=True),
+)
+
+
+class Role(HasId, Base, RoleMixin):
+    """What a person may do, as data: an office can change it without a programmer."""
+
+    __tablename__ = "role"
+    __scope__: ClassVar[Scope] = Scope.EVERYONE
+
+    name: Mapped[str] = mapped_column(unique=True)
+    label: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    for_agency: Mapped[bool] = mapped_column(default=False)
+    permissions: Mapped[list[str]] = mapped_column(
+        MutableList.as_mutable(ARRAY(sa.Text)), default=list
+    )
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class User(HasId, Base, UserMixin):
+    """A person who logs in; ``agency_id`` None is staff of the office."""
+
+    __tablename__ = "user"
+    __scope__: ClassVar[Scope] = Scope.AGENCY
+
+    email: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    job_title: Mapped[str] = mapped_column(default="")
+    password: Mapped[str | None] = mapped_column(info={"secret": True})
+    active: Mapped[bool] = mapped_column(default=True)
+    # Changing it ends every session of the person (Flask-Security's session key).
+    fs_uniquifier: Mapped[str] = mapped_column(
+        sa.String(64), unique=True, info={"secret": True}
+    )
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    last_login_at: Mapped[datetime | None]
+
+    agency: Mapped[Agency | None] = relationship(lazy="joined")
+    roles: Mapped[list[Role]] = relationship(secondary=user_role, lazy="selectin")
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.email}>"

@@ -1,0 +1,16 @@
+"""All tables, imported in one place, for migrations and for checks of the whole schema."""
+
+from app.audit import models as audit, recorder
+from app.contracts import models as contracts
+from app.core.db import Base
+from app.datasets import models as datasets
+from app.exports import models as exports
+from app.identity import models as identity
+from app.pulls import models as pulls
+from app.runs import models as runs
+from app.sources import models as sources
+
+__all__ = ["ROOMS", "metadata"]
+
+ROOMS = (audit, recorder, contracts, datasets, exports, identity, pulls, runs, sources)
+metadata = Base.metadata

@@ -1,0 +1,44 @@
+"""How the ledger refuses."""
+
+from app.core.errors import RejectedError, TransientError
+
+
+class LeaseLostError(TransientError):
+    """Somebody else owns the run now; whatever this process wants to write is void."""
+
+    code = "lease_lost"
+
+    def __init__(self) -> None:
+        super().__init__("This worker no longer owns the run.")
+
+
+class AlreadyActiveError(RejectedError):
+    """The same work is queued or running."""
+
+    code = "already_active"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This work is already waiting or running; wait until it has ended."
+        )
+
+
+class NotRetryableError(RejectedError):
+    code = "not_retryable"
+
+    def __init__(self) -> None:
+        super().__init__("Only a run that failed or is held can be tried again.")
+
+
+class BadScheduleError(RejectedError):
+    code = "bad_schedule"
+
+
+class HeldError(Exception):
+    """Raised by a job when a gate stops it: the run waits for a person's decision."""
+
+    def __init__(self, code: str, message: str, **params: object) -> None:
+        self.code = code
+        self.message = message
+        self.params = params
+        super().__init__(message % params)

@@ -1,0 +1,89 @@
+"""The kinds of background work, as data: adding a kind is adding one entry.
+
+``path`` names the job function by its dotted path, because ``app`` never imports ``jobs``.
+Parameters are checked against ``params`` when a run is requested and again when claimed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+import msgspec
+
+from app.runs.states import QueueName
+
+
+class KindName(StrEnum):
+    PULL = "pull"
+    ACTIVATION = "activation"
+    EXPORT = "export"
+    HOUSEKEEPING = "housekeeping"
+
+
+class PullParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``accepted`` lists the gate codes that a person has let pass for this run."""
+
+    source_id: UUID
+    accepted: list[str] = []
+
+
+class ActivationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``plan_digest`` is the SHA-256 of the plan that the person saw and approved."""
+
+    version_id: UUID
+    plan_digest: str
+
+
+class ExportParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    export_id: UUID
+
+
+class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``stall_seconds``: without a sign of progress for so long, the lease is let go."""
+
+    name: KindName
+    label: str  # message id
+    path: str
+    queue: QueueName
+    params: type[msgspec.Struct]
+    max_attempts: int = 3
+    backoff_seconds: float = 5.0
+    stall_seconds: float = 900.0
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind(KindName.PULL, "Pull", "jobs.pulls.pull", QueueName.PULLS, PullParams),
+            Kind(
+                KindName.ACTIVATION,
+                "Contract activation",
+                "jobs.contracts.activate",
+                QueueName.CHECKS,
+                ActivationParams,
+            ),
+            Kind(
+                KindName.EXPORT,
+                "Excel export",
+                "jobs.exports.export",
+                QueueName.EXPORTS,
+                ExportParams,
+            ),
+            Kind(
+                KindName.HOUSEKEEPING,
+                "Housekeeping",
+                "jobs.housekeeping.tidy",
+                QueueName.NOTICES,
+                HousekeepingParams,
+            ),
+        )
+    }
+)

@@ -1,0 +1,318 @@
+"""The worker's side of the ledger: claim, prove ownership, checkpoint, finish.
+
+A claim hands out a fencing token. Every transaction in which a worker writes begins with
+``Lease.save`` (or ends the run): it updates the run's row *where the token is still the
+claim's*, so a worker that was frozen past its lease can no longer change anything, and the
+row's lock keeps anybody from taking the run over until that transaction is through.
+Leases run on the database's clock. Source of the design: Kleppmann's fencing tokens.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.core import db
+from app.core.errors import SimpulError
+from app.runs.errors import HeldError, LeaseLostError
+from app.runs.kinds import KINDS
+from app.runs.models import JobRun, RunLog
+from app.runs.states import LogLevel, RunStatus
+
+MAX_BACKOFF_SECONDS = 900.0
+_CLOCK = sa.func.clock_timestamp()
+
+
+class StopRequestedError(Exception):
+    """The worker is asked to stop: the run goes back, and no attempt is counted."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """One worker's hold on one run. ``checkpoint`` is where an earlier attempt came to.
+
+    ``params`` is of the kind's type. ``stopping`` is set by the worker's signal handler.
+    """
+
+    run_id: UUID
+    fence: int
+    attempt: int
+    max_attempts: int
+    kind: str
+    label: str
+    params: Any
+    agency_id: UUID | None
+    requested_by: str
+    requested_by_id: UUID | None
+    checkpoint: dict[str, Any] | None
+    touched_at: float = field(default_factory=monotonic)
+    stopping: bool = False
+
+    def save(
+        self,
+        session: Session,
+        *,
+        checkpoint: Mapping[str, Any] | None = None,
+        done: int | None = None,
+        total: int | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """Prove ownership in this transaction and store how far the run has come.
+
+        Raises ``LeaseLostError`` when the run is somebody else's, ``StopRequestedError``
+        when the worker shall stop: both roll the caller's transaction back.
+        """
+        if self.stopping:
+            raise StopRequestedError
+        given = {
+            "checkpoint": checkpoint,
+            "progress_done": done,
+            "progress_total": total,
+            "progress_unit": unit,
+        }
+        values: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        self._update(session, worker=JobRun.worker, **values)
+        self.touched_at = monotonic()
+
+    def log(
+        self, message: str, *, level: LogLevel = LogLevel.INFO, **params: object
+    ) -> None:
+        """Write a line of the run's log at once, in a transaction of its own."""
+        with db.unit_of_work() as session:
+            self.log_in(session, message, level=level, **params)
+        self.touched_at = monotonic()
+
+    def log_in(
+        self,
+        session: Session,
+        message: str,
+        *,
+        level: LogLevel = LogLevel.INFO,
+        **params: object,
+    ) -> None:
+        """Write a line of the run's log as part of the caller's transaction."""
+        write_log(
+            session, self.run_id, self.agency_id, self.attempt, message, level, params
+        )
+
+    def succeed(self, session: Session, result: Mapping[str, Any]) -> None:
+        """End the run in the transaction that holds its effect."""
+        self._end(session, RunStatus.SUCCEEDED, result=dict(result))
+
+    def fail(self, session: Session, error: SimpulError) -> None:
+        """End the run: the same call would fail again."""
+        self._end(session, RunStatus.FAILED, **_error_values(error))
+        self.log_in(session, error.message, level=LogLevel.ERROR, **error.params)
+
+    def hold(self, session: Session, held: HeldError) -> None:
+        """End the run before its effect: a person decides whether it may go on."""
+        self._end(session, RunStatus.HELD, **_error_values(held))
+        self.log_in(session, held.message, level=LogLevel.WARNING, **held.params)
+
+    def give_back(self, session: Session) -> None:
+        """Return the run unfinished, without counting the attempt: the worker stops."""
+        self._update(
+            session,
+            status=RunStatus.QUEUED,
+            lease_until=None,
+            rung_at=None,
+            not_before=_CLOCK,
+            attempt=JobRun.attempt - 1,
+        )
+        self.log_in(
+            session, "The worker stops; the run goes on from its last checkpoint."
+        )
+
+    def try_later(
+        self, session: Session, error: SimpulError, *, seconds: float | None = None
+    ) -> None:
+        """Put the run back with backoff, or end it as dead when no attempt is left."""
+        ok = requeue_or_bury(session, self.run_id, self.fence, error, seconds=seconds)
+        if not ok:
+            raise LeaseLostError
+
+    def _end(self, session: Session, status: RunStatus, **values: Any) -> None:
+        self._update(
+            session, status=status, lease_until=None, finished_at=_CLOCK, **values
+        )
+
+    def _update(self, session: Session, **values: Any) -> None:
+        updated = session.execute(
+            sa.update(JobRun)
+            .where(
+                JobRun.id == self.run_id,
+                JobRun.fence == self.fence,
+                JobRun.status == RunStatus.RUNNING,
+            )
+            .values(**values)
+            .returning(JobRun.id)
+        ).first()
+        if updated is None:
+            raise LeaseLostError
+
+
+def claim(
+    session: Session, run_id: UUID, *, worker: str, lease_seconds: float
+) -> Lease | None:
+    """Take a waiting run; None when it is somebody else's, over, or not due yet."""
+    row = session.execute(
+        sa.update(JobRun)
+        .where(
+            JobRun.id == run_id,
+            JobRun.status == RunStatus.QUEUED,
+            JobRun.not_before <= _CLOCK,
+        )
+        .values(
+            status=RunStatus.RUNNING,
+            fence=JobRun.fence + 1,
+            attempt=JobRun.attempt + 1,
+            lease_until=_CLOCK + timedelta(seconds=lease_seconds),
+            worker=worker,
+            started_at=sa.func.coalesce(JobRun.started_at, _CLOCK),
+        )
+        .returning(
+            JobRun.id,
+            JobRun.fence,
+            JobRun.attempt,
+            JobRun.max_attempts,
+            JobRun.kind,
+            JobRun.label,
+            JobRun.params,
+            JobRun.agency_id,
+            JobRun.requested_by,
+            JobRun.requested_by_id,
+            JobRun.checkpoint,
+        )
+    ).first()
+    if row is None:
+        return None
+    values = row._asdict()
+    values["run_id"] = values.pop("id")
+    params = KINDS[row.kind].params
+    values["params"] = msgspec.convert(row.params, params, strict=False)
+    lease = Lease(**values)
+    lease.log_in(session, "Attempt %(attempt)s begins.", attempt=lease.attempt)
+    return lease
+
+
+def extend(session: Session, run_id: UUID, fence: int, *, lease_seconds: float) -> bool:
+    """Prolong the lease; False when the run is no longer this claim's."""
+    row = session.execute(
+        sa.update(JobRun)
+        .where(
+            JobRun.id == run_id,
+            JobRun.fence == fence,
+            JobRun.status == RunStatus.RUNNING,
+        )
+        .values(lease_until=_CLOCK + timedelta(seconds=lease_seconds))
+        .returning(JobRun.id)
+    ).first()
+    return row is not None
+
+
+def requeue_or_bury(
+    session: Session,
+    run_id: UUID,
+    fence: int,
+    error: SimpulError,
+    *,
+    seconds: float | None = None,
+) -> bool:
+    """End a failed attempt: back in the queue with backoff, or dead. False if not ours."""
+    run = session.scalar(
+        sa.select(JobRun)
+        .where(
+            JobRun.id == run_id,
+            JobRun.fence == fence,
+            JobRun.status == RunStatus.RUNNING,
+        )
+        .with_for_update()
+    )
+    if run is None:
+        return False
+    wait = seconds if seconds is not None else backoff(run.kind, run.attempt)
+    write_log(
+        session,
+        run.id,
+        run.agency_id,
+        run.attempt,
+        error.message,
+        LogLevel.ERROR,
+        error.params,
+    )
+    for name, value in _error_values(error).items():
+        setattr(run, name, value)
+    run.lease_until = None
+    run.rung_at = None
+    if run.attempt >= run.max_attempts:
+        run.status = RunStatus.DEAD
+        run.finished_at = db.now(session)
+        closing = "All %(max_attempts)s attempts are used up; the run is given up."
+    else:
+        run.status = RunStatus.QUEUED
+        run.not_before = db.now(session) + timedelta(seconds=wait)
+        closing = "The next attempt follows in %(seconds)s seconds."
+    write_log(
+        session,
+        run.id,
+        run.agency_id,
+        run.attempt,
+        closing,
+        LogLevel.WARNING,
+        {"max_attempts": run.max_attempts, "seconds": round(wait)},
+    )
+    session.flush()  # so that the caller's next statement sees the state, not the ORM's cache
+    return True
+
+
+def backoff(kind: str, attempt: int) -> float:
+    """Return seconds until the next attempt: doubling, with half of it left to chance."""
+    full = min(
+        KINDS[kind].backoff_seconds * 2 ** max(attempt - 1, 0), MAX_BACKOFF_SECONDS
+    )
+    return full * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+
+
+def write_log(
+    session: Session,
+    run_id: UUID,
+    agency_id: UUID | None,
+    attempt: int,
+    message: str,
+    level: LogLevel,
+    params: Mapping[str, object],
+) -> None:
+    session.execute(
+        sa.insert(RunLog).values(
+            run_id=run_id,
+            agency_id=agency_id,
+            attempt=attempt,
+            level=level,
+            message=message,
+            params=_jsonable(params),
+        )
+    )
+
+
+def _error_values(error: SimpulError | HeldError) -> dict[str, Any]:
+    return {
+        "error_code": error.code,
+        "error_message": error.message,
+        "error_params": _jsonable(error.params),
+    }
+
+
+def _jsonable(params: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        key: value
+        if isinstance(value, int | float | bool) or value is None
+        else str(value)
+        for key, value in params.items()
+    }

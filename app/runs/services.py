@@ -1,0 +1,149 @@
+"""Requests for background work, as people and schedules make them.
+
+A request is rows and nothing else: the run is written in the caller's transaction and the
+dispatcher hears of it when that commits. Redis is never touched here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+from croniter import CroniterError, croniter
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.audit import recorder
+from app.core import db
+from app.core.policy import acting_principal, request_id
+from app.runs.errors import AlreadyActiveError, BadScheduleError, NotRetryableError
+from app.runs.kinds import KINDS
+from app.runs.models import JobRun, Schedule
+from app.runs.states import ACTIVE, RETRYABLE, RunStatus
+
+BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done: the kind, its parameters, and the key that must not overlap."""
+
+    kind: str
+    key: str
+    params: msgspec.Struct
+    label: str
+    agency_id: UUID | None
+
+
+def request_run(session: Session, order: Order) -> UUID:
+    """Write a run into this transaction and return its id.
+
+    Raises ``AlreadyActiveError`` when a run of the same kind and key is not over yet.
+    """
+    values = run_values(order.kind, order.key, msgspec.to_builtins(order.params))
+    run_id = session.scalar(
+        insert(JobRun)
+        .values(**values, label=order.label, agency_id=order.agency_id)
+        .on_conflict_do_nothing(
+            index_elements=["kind", "key"],
+            index_where=JobRun.status.in_([sa.literal_column(f"'{s}'") for s in ACTIVE]),
+        )
+        .returning(JobRun.id)
+    )
+    if run_id is None:
+        raise AlreadyActiveError
+    ring(session)
+    return run_id
+
+
+def run_values(kind: str, key: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a new run, its parameters checked against the kind."""
+    definition = KINDS[kind]
+    msgspec.convert(params, definition.params, strict=False)
+    principal = acting_principal()
+    return {
+        "id": uuid4(),
+        "kind": kind,
+        "queue": definition.queue,
+        "key": key,
+        "params": dict(params),
+        "status": RunStatus.QUEUED,
+        "max_attempts": definition.max_attempts,
+        "requested_by": principal.label,
+        "requested_by_id": principal.user_id,
+        "request_id": request_id(),
+    }
+
+
+def ring(session: Session) -> None:
+    """Wake the dispatcher when this transaction commits; it also looks by itself."""
+    session.execute(sa.text(f"NOTIFY {BELL}"))
+
+
+def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
+    """Request the same work again; the old run stays as it was.
+
+    ``accepted`` names a gate code that the person lets pass, for a held pull.
+    """
+    if run.status not in RETRYABLE:
+        raise NotRetryableError
+    params = dict(run.params)
+    if accepted:
+        params["accepted"] = sorted({*params.get("accepted", []), accepted})
+    new_id = request_run(
+        session,
+        Order(
+            kind=run.kind,
+            key=run.key,
+            params=msgspec.convert(params, KINDS[run.kind].params, strict=False),
+            label=run.label,
+            agency_id=run.agency_id,
+        ),
+    )
+    session.execute(
+        sa.update(JobRun).where(JobRun.id == new_id).values(retry_of_id=run.id)
+    )
+    recorder.record(
+        session, "retry", run, after={"run": str(new_id), "accepted": accepted}
+    )
+    return new_id
+
+
+def next_slot(cron: str, time_zone: str, after: datetime) -> datetime:
+    """Return the first slot later than ``after``, on the wall clock of ``time_zone``.
+
+    Raises ``BadScheduleError`` for a line that is no cron line or would never be due.
+    """
+    if len(cron.split()) != 5:
+        raise BadScheduleError(
+            "A schedule has five parts: minute, hour, day, month, weekday. Example: 0 2 * * *"
+        )
+    try:
+        local = after.astimezone(ZoneInfo(time_zone))
+        slot: datetime = croniter(cron, local).get_next(datetime)
+    except (CroniterError, KeyError, ValueError, OSError):
+        raise BadScheduleError(
+            "The schedule cannot be read: %(cron)s. Example: 0 2 * * *", cron=cron
+        ) from None
+    return slot
+
+
+def next_slots(cron: str, time_zone: str, after: datetime, count: int) -> list[datetime]:
+    """Return the next ``count`` slots, for a person to look at before saving."""
+    slots: list[datetime] = []
+    for _ in range(count):
+        after = next_slot(cron, time_zone, after)
+        slots.append(after)
+    return slots
+
+
+def save_schedule(session: Session, schedule: Schedule) -> None:
+    """Check a new or changed schedule and set its next slot from the database's clock."""
+    definition = KINDS[schedule.kind]
+    msgspec.convert(schedule.params, definition.params, strict=False)
+    schedule.next_due_at = next_slot(schedule.cron, schedule.time_zone, db.now(session))
+    session.add(schedule)
