@@ -25,7 +25,13 @@ class Opened:
 
     def rows_json(self) -> bytes:
         """The records as one JSON array, without the white space between them."""
-        return b"[" + b",".join(self.records) + b"]"
+        if not self.records:
+            return b"[]"
+        parts: list[bytes | msgspec.Raw] = list(self.records)
+        # The brackets travel with the outer parts: adding them to the whole would copy it.
+        parts[0] = b"[" + parts[0]
+        parts[-1] = bytes(parts[-1]) + b"]"
+        return b",".join(parts)
 
 
 class Envelope:
@@ -56,6 +62,8 @@ class Envelope:
         try:
             whole = self._decoder.decode(body)
         except msgspec.ValidationError as error:
+            if body.lstrip()[:1] not in {b"{", b"["}:
+                raise errors.not_json(host, safe_type(content_type), len(body)) from error
             raise self._explained(body, host) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise errors.not_json(host, safe_type(content_type), len(body)) from error
@@ -196,7 +204,7 @@ def _dig(body: bytes, path: tuple[str, ...]) -> Any:
                 raw = msgspec.json.decode(raw, type=list[msgspec.Raw])[int(part)]
             else:
                 raw = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[part]
-        if bytes(raw[:1]) == b"[" if isinstance(raw, bytes) else bytes(raw)[:1] == b"[":
+        if bytes(memoryview(raw)[:1]) == b"[":
             return msgspec.json.decode(raw, type=list[msgspec.Raw])
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, KeyError, IndexError, RecursionError):

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 import httpcore
 import httpx
@@ -123,7 +124,7 @@ class GuardedClient:
         self._pools: dict[str, httpcore.ConnectionPool] = {}
         self._turn = threading.Lock()
 
-    def __enter__(self) -> "GuardedClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,55 @@
+"""The kinds of service we can read, by name; a new kind is one line here."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from app.connectors import errors
+from app.connectors.addresses import ApprovedHosts
+from app.connectors.base import Connector, Param
+from app.connectors.rest_json import RestJsonConnector, RestJsonSettings
+from app.connectors.transport import resolve, type_resolver
+
+CONNECTORS: Mapping[str, type[Connector]] = {RestJsonConnector.kind: RestJsonConnector}
+
+
+def params_of(kind: str) -> tuple[Param, ...]:
+    """The settings of a kind, for the form; ``SourceSettingsError`` when unknown."""
+    return _class_of(kind).params
+
+
+def connector_for(
+    kind: str,
+    settings: Mapping[str, object],
+    secrets: Mapping[str, str],
+    approved: ApprovedHosts,
+    *,
+    resolver: type_resolver = resolve,
+) -> Connector:
+    """A connector ready to read, or ``SourceSettingsError`` / ``not_approved``.
+
+    ``settings`` holds the values of the parameters that are no secret, ``secrets`` those
+    that are. Nothing is requested yet; making one is also the check of a source at saving.
+    """
+    _class_of(kind)
+    try:
+        known = msgspec.convert(dict(settings), RestJsonSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise errors.SourceSettingsError(
+            "The settings do not fit: %(problem)s", problem=str(error)
+        ) from error
+    return RestJsonConnector(
+        known,
+        approved=approved,
+        auth_secret=secrets.get("auth_secret", ""),
+        resolver=resolver,
+    )
+
+
+def _class_of(kind: str) -> type[Connector]:
+    try:
+        return CONNECTORS[kind]
+    except KeyError:
+        raise errors.SourceSettingsError(
+            "There is no kind of service named %(kind)s", kind=kind
+        ) from None
