@@ -1,0 +1,82 @@
+"""What the supervised processes say: all of it into bounded files, trouble to the console."""
+
+import re
+import time
+from pathlib import Path
+
+LARGEST_FILE = 5_000_000
+LONGEST_LINE = 16_000
+# At most so many lines of one process reach the console in a window of seconds.
+CONSOLE_LINES = 20
+CONSOLE_WINDOW = 10.0
+TROUBLE = re.compile(
+    r"\b(warning|warn|error|critical|fatal|panic)\b|^Traceback", re.IGNORECASE
+)
+
+
+class LogFile:
+    """One process's log: dated lines, kept in two files of bounded size."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, line: str) -> None:
+        """Add a line; the file before the last is dropped when this one is full."""
+        if self._file.tell() > LARGEST_FILE:
+            self._file.close()
+            self.path.replace(self.path.with_suffix(".log.1"))
+            self._file = self.path.open("w", encoding="utf-8")
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._file.write(f"{stamp} {line}\n")
+        self._file.flush()
+
+    def tail(self, lines: int) -> list[str]:
+        """The last lines, to show when the process cannot be kept alive."""
+        return self.path.read_text(encoding="utf-8").splitlines()[-lines:]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Lines:
+    """Bytes in, whole lines out; an endless line is cut."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that are complete now."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            whole.append(self._rest)
+            self._rest = b""
+        return [line[:LONGEST_LINE].decode("utf-8", "replace").rstrip() for line in whole]
+
+    def end(self) -> list[str]:
+        """What was left without a line end."""
+        return self.feed(b"\n") if self._rest else []
+
+
+class Console:
+    """Lets a process's trouble through to the person, not a flood of it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._window_began = 0.0
+        self._shown = 0
+
+    def consider(self, line: str) -> str | None:
+        """The line as it is to be shown, or nothing."""
+        if not TROUBLE.search(line):
+            return None
+        now = time.monotonic()
+        if now - self._window_began > CONSOLE_WINDOW:
+            self._window_began, self._shown = now, 0
+        self._shown += 1
+        if self._shown > CONSOLE_LINES:
+            return None
+        if self._shown == CONSOLE_LINES:
+            return f"[{self._name}] … selanjutnya di log / more in log/{self._name}.log"
+        return f"[{self._name}] {line}"
