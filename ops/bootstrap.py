@@ -23,25 +23,36 @@ BUSY_MARK = "simpul-busy"
 # pip's settings that would send the packages somewhere else than into .venv.
 MISLEADING_PIP_SETTINGS = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON")
 
-# Signs in pip's own words -> what a person can do (Indonesian, English).
+# What a person can do (Indonesian, English), by what is wrong.
+DISK_FULL = (
+    "Disk penuh: kosongkan ruang (sekitar 1 GB), lalu jalankan lagi.",
+    "The disk is full: free about 1 GB, then run this again.",
+)
+WRONG_PACKAGE = (
+    "Paket yang diunduh bukan yang dicatat di requirements.txt: periksa indeks paket.",
+    "A downloaded package is not the one in requirements.txt: check the package index.",
+)
+NO_NETWORK = (
+    "Indeks paket Python tidak terjangkau: periksa jaringan atau proxy, lalu ulangi.",
+    "The Python package index cannot be reached: check network or proxy, then try again.",
+)
+NO_WHEEL = (
+    "Ada paket yang tidak tersedia untuk komputer ini: pakai Linux x86_64, Python 3.11+.",
+    "A package is not available for this machine: use Linux x86_64, Python 3.11+.",
+)
+NOT_WRITABLE = (
+    "Folder Simpul tidak dapat ditulis: beri izin tulis, atau salin ke folder lain.",
+    "Simpul's folder cannot be written: allow writing, or copy it elsewhere.",
+)
+# Signs in pip's own words; the first that is found decides.
 PIP_FAILURES = (
-    (
-        ("No space left on device", "Errno 28", "Disk quota exceeded"),
-        "Disk penuh: kosongkan ruang (sekitar 1 GB), lalu jalankan lagi.",
-        "The disk is full: free about 1 GB, then run this again.",
-    ),
-    (
-        ("DO NOT MATCH THE HASHES",),
-        "Paket yang diunduh tidak sama dengan yang dicatat di requirements.txt: "
-        "periksa indeks paket (pip config list).",
-        "A downloaded package is not the one recorded in requirements.txt: "
-        "check the package index (pip config list).",
-    ),
+    (("No space left on device", "Errno 28", "Disk quota exceeded"), DISK_FULL),
+    (("DO NOT MATCH THE HASHES",), WRONG_PACKAGE),
     (
         (
             "NewConnectionError",
+            "NameResolutionError",
             "Max retries exceeded",
-            "Temporary failure in name resolution",
             "ConnectTimeoutError",
             "ReadTimeoutError",
             "ProxyError",
@@ -49,34 +60,21 @@ PIP_FAILURES = (
             "Network is unreachable",
             "Connection refused",
         ),
-        "Indeks paket Python tidak terjangkau: periksa jaringan atau proxy "
-        "(pip config list), lalu jalankan lagi.",
-        "The Python package index cannot be reached: check the network or the proxy "
-        "(pip config list), then run this again.",
+        NO_NETWORK,
     ),
-    (
-        ("No matching distribution found",),
-        "Ada paket yang tidak tersedia untuk komputer ini (dijanjikan: Linux x86_64, "
-        "Python 3.11+); di tempat lain pakai DATABASE_URL dan REDIS_URL.",
-        "A package is not available for this machine (promised: Linux x86_64, "
-        "Python 3.11+); elsewhere use DATABASE_URL and REDIS_URL.",
-    ),
-    (
-        ("Permission denied", "Read-only file system"),
-        "Folder Simpul tidak dapat ditulis: beri izin tulis atau salin ke folder lain.",
-        "Simpul's folder cannot be written: allow writing or copy it elsewhere.",
-    ),
+    (("No matching distribution found",), NO_WHEEL),
+    (("Permission denied", "Read-only file system"), NOT_WRITABLE),
 )
 OS_FAILURES = {
-    errno.ENOSPC: PIP_FAILURES[0][1:],
-    errno.EDQUOT: PIP_FAILURES[0][1:],
-    errno.EROFS: PIP_FAILURES[4][1:],
-    errno.EACCES: PIP_FAILURES[4][1:],
-    errno.EPERM: PIP_FAILURES[4][1:],
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.EROFS: NOT_WRITABLE,
+    errno.EACCES: NOT_WRITABLE,
+    errno.EPERM: NOT_WRITABLE,
 }
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - a sentence for a person, no defect
     """Something a person has to put right first; carries both sentences."""
 
     def __init__(self, indonesian: str, english: str, detail: str = "") -> None:
@@ -158,7 +156,7 @@ class Environment:
         self._pip_install(name, lock)
         partial = self.folder / "simpul-stamp.partial"
         partial.write_text(digest)
-        os.replace(str(partial), str(self._stamp(name)))
+        partial.replace(self._stamp(name))
         busy.unlink()
 
     def _create(self) -> None:
@@ -253,9 +251,9 @@ def pip_failure(output: str) -> Refusal:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")] or lines
     detail = "pip: " + errors[-1][:300] if errors else ""
-    for signs, indonesian, english in PIP_FAILURES:
+    for signs, sentences in PIP_FAILURES:
         if any(sign in output for sign in signs):
-            return Refusal(indonesian, english, detail)
+            return Refusal(*sentences, detail)
     return Refusal(
         "Paket tidak dapat dipasang; pesan dari pip ada di bawah ini.",
         "The packages could not be installed; what pip said is below.",
@@ -273,7 +271,7 @@ def os_failure(error: OSError) -> Refusal | None:
     sentences = OS_FAILURES.get(error.errno or 0)
     if sentences is None:
         return None
-    return Refusal(sentences[0], sentences[1], str(error.filename or ""))
+    return Refusal(*sentences, str(error.filename or ""))
 
 
 def refuse_old_python(version: tuple[int, ...]) -> None:
@@ -298,11 +296,11 @@ def run(arguments: list[str], project: Path) -> None:
         needed = (*needed, "requirements-dev.txt")
     if environment.missing(needed) and _runs_inside(environment.folder):
         # .venv may be about to be removed: the Python that made it has to do that.
-        os.execv(base_python(), [base_python(), "-I", __file__, *arguments])
+        os.execv(base_python(), [base_python(), "-I", __file__, *arguments])  # noqa: S606
     environment.ensure(needed)
     os.chdir(str(project))
     python = str(environment.python)
-    os.execv(python, [python, "-m", "ops.cli", *arguments])
+    os.execv(python, [python, "-m", "ops.cli", *arguments])  # noqa: S606
 
 
 def _runs_inside(folder: Path) -> bool:

@@ -14,7 +14,10 @@ STEPS: tuple[tuple[str, Sequence[str]], ...] = (
     ("mypy", ("-m", "mypy")),
     (
         "lint-imports",
-        ("-c", "import sys; from importlinter.cli import lint_imports_command as main; main()"),
+        (
+            "-c",
+            "import sys; from importlinter.cli import lint_imports_command as main; main()",
+        ),
     ),
     ("house", ("-m", "ops.house")),
 )
@@ -37,4 +40,7 @@ def check(*, with_tests: bool) -> int:
 
 def _holds(name: str, arguments: Sequence[str]) -> bool:
     say(f"── {name}")
-    return subprocess.run([sys.executable, *arguments], cwd=PROJECT, check=False).returncode == 0
+    return (
+        subprocess.run([sys.executable, *arguments], cwd=PROJECT, check=False).returncode
+        == 0
+    )

@@ -79,7 +79,8 @@ def user(_options: argparse.Namespace, rest: list[str]) -> int:
 
     if importlib.util.find_spec("ops.users") is None:
         raise Refusal(
-            "Perintah ini belum ada dalam versi ini.", "This version lacks this command yet."
+            "Perintah ini belum ada dalam versi ini.",
+            "This version lacks this command yet.",
         )
     main = "import sys; from ops.users import main; sys.exit(main(sys.argv[1:]))"
     with settings_for_command() as env:
@@ -109,10 +110,14 @@ def parser() -> argparse.ArgumentParser:
     running = add("run", run, "jalankan semuanya di komputer ini / run all of it here")
     _add_address(running)
     running.add_argument(
-        "--no-demo", action="store_true", help="tanpa kantor contoh / without the demo office"
+        "--no-demo",
+        action="store_true",
+        help="tanpa kantor contoh / without the demo office",
     )
     _passing(add("test", test, "jalankan pengujian / run the tests [--long] [pytest …]"))
-    checking = add("check", check, "periksa kode, seperti di CI / check the code, as CI does")
+    checking = add(
+        "check", check, "periksa kode, seperti di CI / check the code, as CI does"
+    )
     checking.add_argument(
         "--no-tests", action="store_true", help="tanpa pengujian / without the tests"
     )
@@ -120,7 +125,9 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("name", metavar="NAMA", help="nama tolok ukur / its name")
     _add_address(add("web", web, "hanya server web (produksi) / web server (production)"))
     _passing(add("worker", worker, "hanya pekerja (produksi) / worker (production)"))
-    _passing(add("scheduler", scheduler, "hanya penjadwal (produksi) / scheduler (production)"))
+    _passing(
+        add("scheduler", scheduler, "hanya penjadwal (produksi) / scheduler (production)")
+    )
     add("migrate", migrate, "perbarui basis data / bring the database up to date")
     _passing(add("user", user, "kelola pengguna / manage users"))
     return top

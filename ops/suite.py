@@ -15,7 +15,9 @@ def test(arguments: list[str]) -> int:
         with throwaway_servers() as (supervisor, addresses, _folder):
             env = {**os.environ, **test_addresses(addresses)}
             command = (sys.executable, "-m", "pytest", *pytest_arguments(arguments))
-            spec = ProcessSpec("pytest", command, env, PROJECT, keep=False, on_terminal=True)
+            spec = ProcessSpec(
+                "pytest", command, env, PROJECT, keep=False, on_terminal=True
+            )
             return supervisor.run(spec)
     except Stopped as end:
         say("Pengujian dihentikan. / The tests were stopped.")
