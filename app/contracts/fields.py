@@ -10,7 +10,7 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``source_path`` is dotted (``orang.nip``). ``min_length``/``max_length`` count characters
     of text; ``minimum``/``maximum`` bound numbers and dates, written as the type writes
-    them; ``pattern`` must match the whole text and its classes (``\\d``) mean ASCII.
+    them; ``pattern`` must match the whole text, and its classes mean ASCII.
     """
 
     name: str

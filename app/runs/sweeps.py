@@ -92,10 +92,12 @@ def _open_slot(session: Session, schedule: Schedule, due_at: datetime) -> None:
 
 
 class Waiting(NamedTuple):
+    """A run to ring for; ``again`` when it was rung before and nobody came."""
+
     run_id: UUID
     queue: QueueName
-    attempt: int
     fence: int
+    again: bool
 
 
 def take_waiting(
@@ -103,7 +105,7 @@ def take_waiting(
 ) -> list[Waiting]:
     """Mark runs as rung and return them; a run that nobody claimed is rung again later."""
     ready = (
-        sa.select(JobRun.id)
+        sa.select(JobRun.id, JobRun.queue, JobRun.fence, JobRun.rung_at)
         .where(
             JobRun.status == RunStatus.QUEUED,
             JobRun.not_before <= _CLOCK,
@@ -116,14 +118,16 @@ def take_waiting(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rows = session.execute(
+    rows = session.execute(ready).all()
+    session.execute(
         sa.update(JobRun)
-        .where(JobRun.id.in_(ready.scalar_subquery()))
+        .where(JobRun.id.in_([row.id for row in rows]))
         .values(rung_at=_CLOCK)
-        .returning(JobRun.id, JobRun.queue, JobRun.attempt, JobRun.fence)
         .execution_options(synchronize_session=False)
     )
-    return [Waiting(*row) for row in rows]
+    return [
+        Waiting(row.id, row.queue, row.fence, row.rung_at is not None) for row in rows
+    ]
 
 
 def unring(session: Session, run_ids: list[UUID]) -> None:

@@ -1,0 +1,108 @@
+"""The scheduler process: due slots become runs, waiting runs ring, crashed runs return.
+
+Run it by ``./simpul scheduler``; two of them do no harm. It hears of new runs by LISTEN and
+looks by itself every few seconds, so a lost notice costs seconds and never a run.
+"""
+
+import logging
+import signal
+import sys
+import time
+
+import psycopg
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core import db
+from app.core.policy import DISPATCHER, acting_as
+from app.runs import pulse, sweeps
+from app.runs.services import BELL
+from config import ConfigError
+from jobs import runtime
+from jobs.bell import Bell
+
+log = logging.getLogger("simpul.scheduler")
+
+
+class Scheduler:
+    """One loop over the three sweeps. ``step`` is one round, for tests too."""
+
+    def __init__(self, started: runtime.Runtime) -> None:
+        self._settings = started.settings
+        self._bell = Bell(started.redis, started.serializer)
+        self._next_reconcile = 0.0
+        self._redis_down = False
+        self.stopping = False
+
+    def step(self) -> None:
+        """Open due slots, repair when it is time, ring for what waits."""
+        with db.unit_of_work() as session:
+            sweeps.open_due_slots(session)
+        if time.monotonic() >= self._next_reconcile:
+            self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
+            with db.unit_of_work() as session:
+                sweeps.reconcile(session)
+                pulse.beat(session, role="scheduler")
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Ring for waiting runs; what Redis does not take stays waiting in PostgreSQL."""
+        with db.unit_of_work() as session:
+            waiting = sweeps.take_waiting(
+                session, again_after_seconds=self._settings.lease_seconds
+            )
+        for position, each in enumerate(waiting):
+            try:
+                self._bell.ring(each)
+            except RedisError as error:
+                self._note_redis(down=True, error=error)
+                with db.unit_of_work() as session:
+                    sweeps.unring(session, [w.run_id for w in waiting[position:]])
+                return
+            self._note_redis(down=False)
+
+    def _note_redis(self, *, down: bool, error: RedisError | None = None) -> None:
+        if down != self._redis_down:
+            self._redis_down = down
+            text = f"does not answer: {error}" if down else "answers again"
+            log.warning("Redis %s", text)
+
+    def run(self) -> None:
+        """Work until told to stop; a database that is away is waited for."""
+        while not self.stopping:
+            try:
+                self._listen()
+            except (SQLAlchemyError, psycopg.Error) as error:
+                log.warning("the database does not answer: %s", type(error).__name__)
+                time.sleep(1)
+
+    def _listen(self) -> None:
+        url = self._settings.database_url.replace("+psycopg", "")
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as listener:
+            listener.execute(f"LISTEN {BELL}")
+            while not self.stopping:
+                self.step()
+                for _ in listener.notifies(
+                    timeout=self._settings.poll_seconds, stop_after=1
+                ):
+                    pass
+
+    def stop(self, *_: object) -> None:
+        self.stopping = True
+
+
+def main() -> None:
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        started = runtime.start()
+    except ConfigError as error:
+        sys.exit(f"Pengaturan belum benar / the settings are not right:\n{error}")
+    scheduler = Scheduler(started)
+    signal.signal(signal.SIGTERM, scheduler.stop)
+    signal.signal(signal.SIGINT, scheduler.stop)
+    with acting_as(DISPATCHER):
+        scheduler.run()
+
+
+if __name__ == "__main__":
+    main()
