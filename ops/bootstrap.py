@@ -37,8 +37,8 @@ NO_NETWORK = (
     "The Python package index cannot be reached: check network or proxy, then try again.",
 )
 NO_WHEEL = (
-    "Ada paket yang tidak tersedia untuk komputer ini: pakai Linux x86_64, Python 3.11+.",
-    "A package is not available for this machine: use Linux x86_64, Python 3.11+.",
+    "Indeks paket tidak punya paket itu untuk komputer ini (perlu: Linux x86_64).",
+    "The package index lacks that package for this machine (needed: Linux x86_64).",
 )
 NOT_WRITABLE = (
     "Folder Simpul tidak dapat ditulis: beri izin tulis, atau salin ke folder lain.",
@@ -178,7 +178,6 @@ class Environment:
             "--no-warn-script-location",
             "--disable-pip-version-check",
             "--no-compile",  # Python compiles what is used; all of it would take seconds
-            "--quiet",
             "--requirement",
             name,
         ]

@@ -60,8 +60,11 @@ def run(options: RunOptions) -> int:
     home = home_folder()
     try:
         with run_lock(home, options), Supervisor(home / "log") as supervisor:
-            Office(options, home, supervisor).open(began)
-            supervisor.watch()
+            try:
+                Office(options, home, supervisor).open(began)
+                supervisor.watch()
+            finally:
+                (home / STATE_FILE).unlink(missing_ok=True)
     except Stopped as end:
         say("Simpul berhenti. / Simpul has stopped.")
         return end.exit_status

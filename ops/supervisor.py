@@ -276,14 +276,15 @@ class Supervisor:
         return [child for child in self._children.values() if child.alive]
 
     def _stop(self, group: list[Child]) -> None:
-        for child in group:
-            self._signal(child, child.spec.stop_signal)
+        # The word goes to each leader alone, which passes it on: RQ takes a second SIGTERM,
+        # sent to its whole group, as "drop everything".
+        self._signal_all(group, "stop_signal")
         self._await_end(group, GRACE_SECONDS)
-        for child in [c for c in group if c.alive]:
-            self._signal(child, child.spec.kill_signal)
+        self._signal_all(group, "kill_signal")
         self._await_end(group, 3.0)
-        for child in [c for c in group if c.alive]:
-            self._signal(child, signal.SIGKILL)
+        for child in group:
+            if child.process is not None:
+                child.process.kill()
         self._await_end(group, 3.0)
 
     def _await_end(self, group: list[Child], seconds: float) -> None:
@@ -294,17 +295,10 @@ class Supervisor:
             if self._signals:
                 return
 
-    def _signal(self, child: Child, number: int) -> None:
-        if child.process is None:
-            return
-        try:
-            if child.spec.on_terminal or child.spec.user is not None:
-                # A server passes the word on to its own processes.
-                child.process.send_signal(number)
-            else:
-                os.killpg(child.process.pid, number)
-        except ProcessLookupError:
-            pass
+    def _signal_all(self, group: list[Child], kind: str) -> None:
+        for child in group:
+            if child.process is not None:
+                child.process.send_signal(getattr(child.spec, kind))
 
 
 def end_session(session: int, number: int) -> None:
