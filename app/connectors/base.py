@@ -26,8 +26,9 @@ class Page:
     """One page of records, not decoded.
 
     ``rows_json`` is a JSON array of ``row_count`` records, each byte for byte as received;
-    its syntax has been checked, its text encoding has not. ``fingerprint`` (32 bytes) is
-    the SHA-256 of it.
+    its syntax has been checked, its text encoding has not: decoding a record may raise
+    ``UnicodeDecodeError``. (The escape of a lone surrogate comes as its three bytes, see
+    ``envelope``.) ``fingerprint`` (32 bytes) is the SHA-256 of it.
     """
 
     index: int  # from 0, counted over the whole pull, also after a resume

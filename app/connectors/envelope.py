@@ -4,6 +4,7 @@ A ``msgspec`` type is built from the three paths once. Its leaf for the records 
 ``msgspec.Raw``: one pass checks the syntax, counts the records and keeps their bytes.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from app.connectors import errors
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_PATH_PARTS = 8
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a proper pair
+    rb"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"  # one half alone
+    rb"|\\."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Envelope:
         """Take one answer apart, or raise not_json, success_rule or wrong_shape."""
         body = body.removeprefix(_BOM)
         try:
-            whole = self._decoder.decode(body)
+            whole = self._decode(body)
         except msgspec.ValidationError as error:
             if body.lstrip()[:1] not in {b"{", b"["}:
                 raise errors.not_json(host, safe_type(content_type), len(body)) from error
@@ -73,6 +79,18 @@ class Envelope:
         ):
             raise errors.success_rule(host, ".".join(self._success))
         return Opened(self._at(whole, self._rows), self._count(whole, host))
+
+    def _decode(self, body: bytes) -> Any:
+        """Decode; one record with half a character must not cost the whole page."""
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            mended = _ESCAPE.sub(_lone_surrogate_as_bytes, body)
+            if mended == body:
+                raise
+            return self._decoder.decode(mended)
 
     def _at(self, whole: Any, path: tuple[str, ...]) -> Any:
         for name in self._getters[path]:
@@ -110,6 +128,17 @@ def safe_type(content_type: str) -> str:
     media = content_type.partition(";")[0].strip().lower()
     plain = media.replace("/", "").replace("+", "").replace("-", "").replace(".", "")
     return media if plain.isascii() and plain.isalnum() and len(media) <= 60 else "?"
+
+
+def _lone_surrogate_as_bytes(match: re.Match[bytes]) -> bytes:
+    """The escape of half a character as the three bytes UTF-8 would give it.
+
+    Nothing is lost, and decoding that one record as text fails (UnicodeDecodeError), while
+    the escape itself would make ``msgspec`` refuse everything around it too.
+    """
+    if match[1] is None:
+        return match[0]
+    return chr(int(match[1], 16)).encode("utf-8", "surrogatepass")
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -71,6 +71,8 @@ class BoundStream(httpcore.NetworkStream):
         self._flight = flight
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._flight.left() <= 0:  # data that is always there would never wait
+            raise httpcore.ReadTimeout
         return self._inner.read(max_bytes, self._flight.bound(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

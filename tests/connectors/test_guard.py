@@ -1,0 +1,422 @@
+"""Where requests may go: spellings of addresses, answers of the name service, certificates."""
+
+import datetime as dt
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+
+import httpcore
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.connectors import errors
+from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
+from app.connectors.guard import Budgets, GuardedClient
+from app.core.errors import SimpulError
+
+from .conftest import Upstream, reply
+
+APPROVED = ApprovedHosts(
+    ["api.opd.example:443", "api.opd.example:80", "10.1.2.3:8080", "127.0.0.1:8081",
+     "dinas.riau.example:8443", "[fd12::5]:8443", "xn--bcher-kva.example:443"]
+)  # fmt: skip
+
+FORBIDDEN_URLS = [
+    # this machine, in every spelling
+    "http://127.0.0.1/", "http://127.0.0.1:6379/", "http://127.0.0.1:8082/", "http://localhost/",
+    "http://localhost:8081/", "http://LOCALHOST.:8081/", "http://127.1:8081/", "http://0:8081/",
+    "http://2130706433:8081/", "http://0x7f000001:8081/", "http://0x7f.0.0.1:8081/",
+    "http://0177.0.0.1:8081/", "http://017700000001:8081/", "http://127.0.1:8081/",
+    "http://127.000.000.001:8081/", "http://[::1]:8081/", "http://[::]:8081/",
+    "http://[0:0:0:0:0:0:0:1]:8081/", "http://[::ffff:127.0.0.1]:8081/",
+    "http://[::ffff:7f00:1]:8081/", "http://[::127.0.0.1]:8081/", "http://0.0.0.0:8081/",
+    "http://[64:ff9b::7f00:1]:8081/", "http://[2002:7f00:1::]:8081/", "http://127.0.0.2:8081/",
+    "http://１２７.0.0.1:8081/", "http://①②⑦.⓪.⓪.①:8081/", "http://127。0。0。1:8081/",
+    "http://127.0.0.1%2e:8081/", "http://[::1%25lo]:8081/", "http://[fe80::1%25eth0]/",
+    # link-local, metadata, nowhere
+    "http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/", "http://[fd00:ec2::254]/",
+    "http://100.100.100.200/", "http://2852039166/", "http://metadata.google.internal/",
+    "http://224.0.0.1/", "http://255.255.255.255/", "http://[ff02::1]/",
+    # another host or port than approved
+    "http://10.1.2.3/", "http://10.1.2.3:8081/", "http://10.1.2.4:8080/", "https://evil.example/",
+    "https://api.opd.example:8443/", "https://api.opd.example.evil.example/",
+    "https://evil-api.opd.example/", "https://opd.example/", "https://apixopd.example/",
+    # users, fragments, tricks of parsers
+    "https://api.opd.example@evil.example/", "https://api.opd.example:443@evil.example/",
+    "https://user:pass@api.opd.example/", "https://evil.example#@api.opd.example/",
+    "https://api.opd.example#x", "https://evil.example\\@api.opd.example/",
+    "https://api.opd.example\\.evil.example/", "https:api.opd.example/", "https:///api.opd.example",
+    "//api.opd.example/", "https://api.opd.example:/@evil.example:443/../",
+    "https://api.opd.example\t/", "https://api.opd.example\r\nHost: x/", "https://api\n.opd.example/",
+    " https://api.opd.example/", "https://api.opd.example /", "https://api.opd.example:443:80/",
+    "https://api.opd.example:0/", "https://api.opd.example:65536/", "https://api.opd.example:-1/",
+    "https://api.opd.example:４４３/", "https://[api.opd.example]/", "https://[::1/", "https://",
+    "https://.api.opd.example/", "https://api..opd.example/", "https://api.opd.example../",
+    "https://-api.opd.example/", "https://ap%69.opd.example/", "https://аpi.opd.example/",
+    # schemes
+    "file:///etc/passwd", "gopher://127.0.0.1:6379/_FLUSHALL", "ftp://api.opd.example/",
+    "dict://127.0.0.1:11211/", "ws://api.opd.example/", "jar:http://api.opd.example!/", "", "x",
+    "javascript:alert(1)", "https+unix://%2Fvar%2Frun/", "http:", "https://api.opd.example/" * 900,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", FORBIDDEN_URLS, ids=lambda url: ascii(url)[:60])
+def test_a_url_that_leads_elsewhere_is_refused(url):
+    with pytest.raises(errors.SourceRefusedError) as caught:
+        APPROVED.target(url)
+
+    assert caught.value.code == "not_approved"
+
+
+@pytest.mark.parametrize(
+    ("url", "pair", "path"),
+    [
+        ("https://api.opd.example", ("api.opd.example", 443), "/"),
+        ("HTTPS://API.OPD.Example:443/A?b=c d".replace(" ", "%20"), ("api.opd.example", 443), "/A?b=c%20d"),
+        ("https://api.opd.example./x", ("api.opd.example", 443), "/x"),
+        ("http://api.opd.example/é?ü=1", ("api.opd.example", 80), "/%C3%A9?%C3%BC=1"),
+        ("http://10.1.2.3:8080/a/../b", ("10.1.2.3", 8080), "/a/../b"),
+        ("https://bücher.example/", ("xn--bcher-kva.example", 443), "/"),
+        ("https://[FD12:0::5]:8443/", ("fd12::5", 8443), "/"),
+        ("http://127.0.0.1:8081/?q=@x", ("127.0.0.1", 8081), "/?q=@x"),
+    ],
+)  # fmt: skip
+def test_approved_urls_have_one_canonical_target(url, pair, path):
+    target = APPROVED.target(url)
+
+    assert (target.pair, target.path) == (pair, path)
+
+
+def test_the_host_header_names_the_port_only_when_it_is_not_the_usual_one():
+    assert parse_url("https://a.example:443/").host_header == "a.example"
+    assert parse_url("http://a.example:443/").host_header == "a.example:443"
+    assert parse_url("http://[fd12::2]:81/").host_header == "[fd12::2]:81"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "169.254.169.254:80", "0.0.0.0:80", "224.0.0.1:80", "[fe80::1]:80", "[::]:80",
+        "255.255.255.255:80", "[::ffff:127.0.0.1]:80", "api.opd.example", "a.example:0",
+        "a.example:70000", "a..example:80", "2130706433:80", "http://a.example:80", "", ":80",
+    ],
+)  # fmt: skip
+def test_some_pairs_cannot_be_approved(pair):
+    with pytest.raises(errors.SourceSettingsError):
+        ApprovedHosts([pair])
+
+
+# --- the name service -----------------------------------------------------------------
+
+
+class Wire(httpcore.NetworkBackend):
+    """Stands for the network: notes the address asked for, leads to a server of the test."""
+
+    def __init__(self, port):
+        self.asked = []
+        self._port = port
+
+    def connect_tcp(
+        self, host, port, timeout=None, local_address=None, socket_options=None
+    ):
+        self.asked.append((host, port))
+        if host == "10.0.0.66":
+            raise httpcore.ConnectError("down")
+        return httpcore.SyncBackend().connect_tcp("127.0.0.1", self._port, timeout)
+
+
+class Names:
+    """A resolver that gives its answers in turn and counts the questions."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, host, port):
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def client_on(upstream, names, **more):
+    approved = ApprovedHosts(["api.opd.example:80", "api.opd.example:443"])
+    client = GuardedClient(approved, resolver=names, **more)
+    client._backend._inner = Wire(upstream.port)
+    return client
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1%eth0",
+        "fe80::1", "0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "ff02::1", "255.255.255.255",
+        "240.0.0.1", "100.100.100.200", "fd00:ec2::254", "64:ff9b::7f00:1", "2002:7f00:1::",
+        "64:ff9b::a9fe:a9fe", "::127.0.0.1", "::ffff:169.254.169.254", "2001::1", "168.63.129.16",
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_to_a_forbidden_address_is_refused(upstream, answer):
+    for answers in ([answer], ["93.184.216.34", answer]):
+        with client_on(upstream, Names(answers)) as client:
+            with pytest.raises(errors.SourceRefusedError) as caught:
+                client.get("http://api.opd.example/")
+            assert caught.value.code == "not_approved"
+            assert client._backend._inner.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer", ["10.1.2.3", "172.16.0.9", "192.168.1.1", "fd12::5", "8.8.8.8"]
+)
+def test_an_approved_name_may_lead_into_the_intranet(upstream, answer):
+    upstream.script = reply(b"[1]")
+    with client_on(upstream, Names([answer])) as client:
+        assert client.get("http://api.opd.example/").body == b"[1]"
+        assert client._backend._inner.asked == [(answer, 80)]
+
+    assert upstream.requests[0].headers["host"] == "api.opd.example"
+
+
+def test_rebinding_between_question_and_connection_is_impossible(upstream):
+    upstream.script = reply(b"[1]", Connection="close")
+    names = Names(["10.1.2.3"], ["127.0.0.1"])
+    with client_on(upstream, names) as client:
+        client.get("http://api.opd.example/")
+        assert names.asked == 1
+        assert client._backend._inner.asked == [("10.1.2.3", 80)]
+
+        upstream.stop()
+        with pytest.raises(errors.SourceRefusedError):
+            client.get("http://api.opd.example/")
+
+        assert client._backend._inner.asked == [("10.1.2.3", 80)]
+
+
+def test_a_kept_connection_asks_the_name_service_once(upstream):
+    upstream.script = reply(b"[1]")
+    names = Names(["10.1.2.3"])
+    with client_on(upstream, names) as client:
+        for _ in range(5):
+            client.get("http://api.opd.example/")
+
+    assert (names.asked, upstream.connections) == (1, 1)
+
+
+def test_the_second_address_is_tried_when_the_first_is_down(upstream):
+    upstream.script = reply(b"[1]")
+    with client_on(upstream, Names(["10.0.0.66", "10.0.0.67"])) as client:
+        client.get("http://api.opd.example/")
+
+        assert client._backend._inner.asked == [("10.0.0.66", 80), ("10.0.0.67", 80)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "kind"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "x"), "name_not_found", errors.SourceRefusedError),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "name_service_failed", errors.SourceUnavailableError),
+        (OSError("x"), "name_service_failed", errors.SourceUnavailableError),
+        ([], "name_not_found", errors.SourceRefusedError),
+    ],
+)  # fmt: skip
+def test_failures_of_the_name_service_are_told_apart(upstream, answer, code, kind):
+    with client_on(upstream, Names(answer)) as client, pytest.raises(kind) as caught:
+        client.get("http://api.opd.example/")
+
+    assert caught.value.code == code
+
+
+def test_a_name_service_that_hangs_is_left_waiting(upstream):
+    released = threading.Event()
+
+    def hang(host, port):
+        released.wait(10)
+        return ["10.1.2.3"]
+
+    began = time.monotonic()
+    with client_on(upstream, hang, budgets=Budgets(connect_seconds=0.2)) as client:
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            client.get("http://api.opd.example/")
+        released.set()
+
+    assert caught.value.code == "name_service_failed"
+    assert time.monotonic() - began < 2
+
+
+def test_an_aborted_client_makes_no_further_request(upstream):
+    with client_on(upstream, Names(["10.1.2.3"])) as client:
+        client.abort()
+
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            client.get("http://api.opd.example/")
+
+    assert caught.value.code == "cancelled"
+    assert upstream.connections == 0
+
+
+def test_every_address_is_judged_without_an_error():
+    for number in (0, 1, 2**31, 2**32 - 1):
+        forbidden_because(ipaddress.IPv4Address(number))
+    for number in (0, 1, 2, 2**127, 2**128 - 1):
+        forbidden_because(ipaddress.IPv6Address(number))
+
+
+# --- certificates ---------------------------------------------------------------------
+
+
+def certificate(names, *, signer=None, days=(-1, 30), is_ca=False):
+    """(certificate, key), signed by ``signer`` or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = dt.datetime.now(dt.UTC)
+    alternatives = [
+        x509.IPAddress(ipaddress.ip_address(name))
+        if name[0].isdigit()
+        else x509.DNSName(name)
+        for name in names
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer[0].subject if signer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(days=days[0]))
+        .not_valid_after(now + dt.timedelta(days=days[1]))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    )
+    return builder.sign(signer[1] if signer else key, hashes.SHA256()), key
+
+
+def pem(cert):
+    return cert.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return certificate(["Otoritas Uji"], is_ca=True)
+
+
+@pytest.fixture
+def tls_upstream(authority, tmp_path):
+    """Makes an upstream with a certificate for ``names``; remembers the SNI it was shown."""
+    made = []
+
+    def make(names, **more):
+        cert, key = certificate(names, signer=authority, **more)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path = tmp_path / "server.pem"
+        path.write_text(pem(cert) + private.decode(), encoding="ascii")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        server = Upstream(
+            wrap=lambda connection: context.wrap_socket(connection, server_side=True)
+        )
+        server.names_shown = []
+        context.sni_callback = lambda _socket, name, _context: server.names_shown.append(
+            name
+        )
+        server.script = reply(b"[1]")
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+def test_the_name_is_shown_and_verified_though_the_address_is_pinned(
+    tls_upstream, authority
+):
+    server = tls_upstream(["api.opd.example"])
+    names = Names(["10.1.2.3"])
+
+    with client_on(server, names, extra_ca_pem=pem(authority[0])) as client:
+        assert client.get("https://api.opd.example/").body == b"[1]"
+        assert client.get("https://api.opd.example/").body == b"[1]"
+
+    assert server.names_shown == ["api.opd.example"]
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "trusted", "code"),
+    [
+        (["other.example"], (-1, 30), True, "tls_wrong_name"),
+        (["10.1.2.3"], (-1, 30), True, "tls_wrong_name"),
+        (["api.opd.example"], (-30, -1), True, "tls_expired"),
+        (["api.opd.example"], (5, 30), True, "tls_expired"),
+        (["api.opd.example"], (-1, 30), False, "tls_untrusted"),
+    ],
+)
+def test_bad_certificates_are_told_apart(
+    tls_upstream, authority, names, days, trusted, code
+):
+    server = tls_upstream(names, days=days)
+    extra = pem(authority[0]) if trusted else ""
+
+    with (
+        client_on(server, Names(["10.1.2.3"]), extra_ca_pem=extra) as client,
+        pytest.raises(errors.SourceRefusedError) as caught,
+    ):
+        client.get("https://api.opd.example/")
+
+    assert caught.value.code == code
+    assert server.requests == []
+
+
+def test_an_address_needs_its_address_in_the_certificate(tls_upstream, authority):
+    server = tls_upstream(["127.0.0.1"])
+    client = GuardedClient(ApprovedHosts([server.pair]), extra_ca_pem=pem(authority[0]))
+
+    with client:
+        assert client.get(f"https://{server.pair}/").status == 200
+
+
+def test_encryption_asked_of_a_plain_service_is_an_error():
+    with Upstream() as plain:
+        plain.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+        with (
+            GuardedClient(ApprovedHosts([plain.pair])) as client,
+            pytest.raises(errors.SourceRefusedError) as caught,
+        ):
+            client.get(f"https://{plain.pair}/")
+
+    assert caught.value.code == "tls_failed"
+
+
+def test_plain_http_asked_of_an_encrypted_service_is_an_error(tls_upstream):
+    server = tls_upstream(["127.0.0.1"])
+    with (
+        GuardedClient(ApprovedHosts([server.pair])) as client,
+        pytest.raises(SimpulError) as caught,
+    ):
+        client.get(f"http://{server.pair}/")
+
+    assert caught.value.code in {"connection_lost", "not_http"}
+
+
+def test_a_request_under_way_over_tls_can_be_aborted(tls_upstream, authority):
+    server = tls_upstream(["127.0.0.1"])
+    server.script = lambda connection, request: time.sleep(20)
+    client = GuardedClient(ApprovedHosts([server.pair]), extra_ca_pem=pem(authority[0]))
+    timer = threading.Timer(0.3, client.abort)
+    timer.start()
+    began = time.monotonic()
+
+    with pytest.raises(errors.SourceUnavailableError) as caught:
+        client.get(f"https://{server.pair}/")
+
+    assert caught.value.code == "cancelled"
+    assert time.monotonic() - began < 2
+    timer.join()
+    client.close()
