@@ -22,6 +22,7 @@ from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
 from app.runs.ledger import Lease, StopRequestedError
+from jobs.runtime import current_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +50,13 @@ class UnfinishedError(PermanentError):
 
 
 class _Process:
-    """What this process was told at its start, and the run it is at."""
+    """The run this process is at."""
 
-    settings: "Settings | None" = None
     lease: Lease | None = None
 
 
-def prepare(settings: "Settings") -> None:
-    """Import every job once, before any fork, and remember the settings."""
-    _Process.settings = settings
+def prepare() -> None:
+    """Import every job once, before any fork."""
     for kind in KINDS.values():
         job_function(kind.path)
 
@@ -84,9 +83,7 @@ def request_stop() -> None:
 
 def perform(run_id: str) -> None:
     """Do one run, if it is still to be done."""
-    settings = _Process.settings
-    if settings is None:
-        raise RuntimeError("jobs.perform.prepare() was not called")
+    settings = current_settings()
     with acting_as(WORKER):
         with db.unit_of_work() as session:
             lease = ledger.claim(

@@ -18,9 +18,21 @@ class Runtime:
     serializer: SignedSerializer
 
 
+class _Started:
+    settings: Settings | None = None
+
+
+def current_settings() -> Settings:
+    """Return the settings this process was started with."""
+    if _Started.settings is None:
+        raise RuntimeError("jobs.runtime.start() was not called")
+    return _Started.settings
+
+
 def start() -> Runtime:
     """Read the settings and bind the rooms to them; raises ``config.ConfigError``."""
     settings = Settings.from_env(os.environ)
+    _Started.settings = settings
     db.bind(settings)
     crypto.bind(settings.field_key)
     return Runtime(

@@ -81,7 +81,9 @@ class RunWorker(Worker):  # type: ignore[misc]
         try:
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
-            log.warning("Redis does not answer while a run works: %s", type(error).__name__)
+            log.warning(
+                "Redis does not answer while a run works: %s", type(error).__name__
+            )
 
     def monitor_work_horse(self, job: Any, queue: Any, execution: Any) -> None:
         horse = self.horse_pid
@@ -221,7 +223,7 @@ def main() -> None:
         started = runtime.start()
     except ConfigError as error:
         sys.exit(f"Pengaturan belum benar / the settings are not right:\n{error}")
-    perform.prepare(started.settings)
+    perform.prepare()
     gc.freeze()  # what was imported stays shared between all forks
     queues = [QueueName(name) for name in args.queue] if args.queue else list(QueueName)
     Crew(queues, started).run()

@@ -45,7 +45,7 @@ def because(session: orm.Session, reason: str) -> None:
     session.info[_REASON] = reason
 
 
-def record(  # noqa: PLR0913 - an event simply has this many parts
+def record(
     session: orm.Session,
     action: str,
     obj: Any,
@@ -61,7 +61,7 @@ def record(  # noqa: PLR0913 - an event simply has this many parts
     )
 
 
-def _row(  # noqa: PLR0913
+def _row(
     session: orm.Session,
     action: str,
     obj: Any,
@@ -156,8 +156,8 @@ def as_json(value: Any) -> Any:
     """Return ``value`` as JSON can hold it, without losing a digit."""
     if (
         value is None
-        or isinstance(value, bool | int | str)
-        and not isinstance(value, enum.Enum)
+        or (isinstance(value, bool | int | str)
+        and not isinstance(value, enum.Enum))
     ):
         return value
     if isinstance(value, enum.Enum):

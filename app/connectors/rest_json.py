@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from app.connectors import errors
-from app.connectors.addresses import ApprovedHosts, parse_url
+from app.connectors.addresses import ApprovedHosts
 from app.connectors.base import Page, Param, Position
 from app.connectors.envelope import Envelope
 from app.connectors.guard import (
@@ -78,10 +78,6 @@ class RestJsonSettings(
                 raise errors.SourceSettingsError("%(name)s is out of bounds", name=name)
         if bool(self.success_path) != bool(self.success_value):
             raise errors.SourceSettingsError("A success rule needs a path and a value")
-
-    @property
-    def host(self) -> str:
-        return parse_url(self.base_url).host
 
     def budgets(self) -> Budgets:
         return Budgets(

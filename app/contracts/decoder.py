@@ -528,7 +528,7 @@ def _split_leniently(data: bytes) -> list[bytes] | None:
     reader = json.JSONDecoder(parse_constant=_refuse_constant)
     raws: list[bytes] = []
     at = _BLANK.match(text, 1).end()
-    while text[at] != "]" or not raws and at < len(text) - 1:
+    while text[at] != "]" or (not raws and at < len(text) - 1):
         try:
             _value, end = reader.raw_decode(text, at)
         except (ValueError, RecursionError):

@@ -73,6 +73,7 @@ def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> s
         url,
         connect_args={"options": options, "connect_timeout": 5},
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text must not carry a person's data
         **kw,
     )
 

@@ -1,0 +1,126 @@
+"""Everything that changes contracts; activation's DDL lives with the datasets."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.contracts.errors import ContractError, NotDraftError
+from app.contracts.fields import FieldSpec
+from app.contracts.models import Contract, ContractField, ContractVersion
+from app.contracts.rules import Problem, problems_of
+from app.contracts.states import VersionStatus
+from app.core.errors import RejectedError
+from app.core.policy import acting_principal
+from app.core.sql import is_name
+
+MAX_SLUG_LENGTH = 36  # leaves room for __history in a name of 48
+
+
+class BadSlugError(RejectedError):
+    code = "bad_slug"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The short name has small letters, digits and _, begins with a letter and has"
+            " at most %(n)s characters.",
+            n=MAX_SLUG_LENGTH,
+        )
+
+
+class SlugTakenError(RejectedError):
+    code = "slug_taken"
+
+    def __init__(self) -> None:
+        super().__init__("Another contract has this short name already: choose another.")
+
+
+def create_contract(session: Session, **values: Any) -> Contract:
+    """Make a contract with its first draft. ``values`` are the contract's columns.
+
+    Raises ``BadSlugError`` or ``SlugTakenError``.
+    """
+    slug = values["slug"]
+    if len(slug) > MAX_SLUG_LENGTH or not is_name(slug) or re.search(r"__", slug):
+        raise BadSlugError
+    if session.scalar(sa.select(Contract.id).where(Contract.slug == slug)):
+        raise SlugTakenError
+    contract = Contract(**values)
+    session.add(contract)
+    session.flush()  # its id is needed by the draft
+    session.add(_draft(contract, 1, ()))
+    return contract
+
+
+def draft_from(session: Session, active: ContractVersion) -> ContractVersion:
+    """Make the next draft as a copy of a version; return the draft there is, if any."""
+    existing = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == active.contract_id,
+            ContractVersion.status == VersionStatus.DRAFT,
+        )
+    )
+    if existing is not None:
+        return existing
+    highest = session.scalar(
+        sa.select(sa.func.max(ContractVersion.number)).where(
+            ContractVersion.contract_id == active.contract_id
+        )
+    )
+    draft = _draft(active.contract, (highest or 0) + 1, active.specs())
+    draft.max_rejected_percent = active.max_rejected_percent
+    draft.max_vanished_percent = active.max_vanished_percent
+    session.add(draft)
+    return draft
+
+
+def _draft(
+    contract: Contract, number: int, fields: Sequence[FieldSpec]
+) -> ContractVersion:
+    return ContractVersion(
+        contract_id=contract.id,
+        contract=contract,
+        agency_id=contract.agency_id,
+        number=number,
+        created_by=acting_principal().label,
+        fields=[_row(contract.agency_id, at, each) for at, each in enumerate(fields)],
+    )
+
+
+def _row(agency_id: UUID, position: int, spec: FieldSpec) -> ContractField:
+    values = {name: getattr(spec, name) for name in FieldSpec.__struct_fields__}
+    values["allowed_values"] = list(spec.allowed_values)
+    return ContractField(agency_id=agency_id, position=position, **values)
+
+
+def save_fields(
+    session: Session, version: ContractVersion, fields: Sequence[FieldSpec]
+) -> list[Problem]:
+    """Replace a draft's fields; return what must be mended before it can be activated.
+
+    A draft may be saved unfinished, but not so that its names could not be stored.
+    Raises ``NotDraftError``, and ``ContractError`` for names that clash.
+    """
+    if version.status is not VersionStatus.DRAFT:
+        raise NotDraftError
+    problems = problems_of(fields)
+    names = [each.name for each in fields]
+    if len(set(names)) < len(names):
+        raise ContractError([p for p in problems if p.field in names])
+    version.fields.clear()
+    session.flush()  # the old rows must be gone before rows of the same names come
+    version.fields.extend(
+        _row(version.agency_id, at, each) for at, each in enumerate(fields)
+    )
+    session.flush()
+    return problems
+
+
+def require_sound(version: ContractVersion) -> None:
+    """Raise ``ContractError`` unless the version may become a table."""
+    problems = problems_of(version.specs())
+    if problems:
+        raise ContractError(problems)

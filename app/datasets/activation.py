@@ -1,0 +1,175 @@
+"""Activating a contract version: its plan is shown, approved, and run as the owner.
+
+The plan, the version's state and the dataset's row change in one transaction; a plan that
+is no longer the one a person approved is not run.
+"""
+
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.audit.recorder import because
+from app.contracts.errors import NotDraftError, PlanChangedError
+from app.contracts.models import ContractField, ContractVersion
+from app.contracts.services import require_sound
+from app.contracts.states import VersionStatus
+from app.core import db
+from app.core.errors import PermanentError
+from app.datasets.ddl import SQL_TYPES, Names, Plan, Step, plan_first, plan_next
+from app.datasets.models import Dataset
+from app.runs.kinds import ActivationParams, KindName
+from app.runs.ledger import Lease
+from app.runs.services import Order, request_run
+
+
+class PlanRefusedError(PermanentError):
+    """The version cannot follow the active one without losing something."""
+
+    code = "plan_refused"
+
+    def __init__(self, plan: Plan) -> None:
+        first = plan.refusals[0]
+        super().__init__(first.words, **first.params)
+
+
+def plan_for(session: Session, version: ContractVersion) -> Plan:
+    """Return what activating this draft would do; raises ``ContractError`` if unsound."""
+    if version.status is not VersionStatus.DRAFT:
+        raise NotDraftError
+    require_sound(version)
+    contract = version.contract
+    active = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == contract.id,
+            ContractVersion.status == VersionStatus.ACTIVE,
+        )
+    )
+    if active is None:
+        return plan_first(
+            contract.slug, version.number, version.specs(), contract.agency_id
+        )
+    plan = plan_next(
+        contract.slug, (active.number, active.specs()), (version.number, version.specs())
+    )
+    clashes = _history_clashes(session, version)
+    return Plan((), (*plan.refusals, *clashes)) if clashes else plan
+
+
+def _history_clashes(session: Session, version: ContractVersion) -> list[Step]:
+    """Return fields that once existed with another type: the history still holds them."""
+    rows = session.execute(
+        sa.text(
+            "SELECT a.attname, format_type(a.atttypid, -1) FROM pg_attribute a"
+            " WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped"
+        ),
+        {"table": Names(version.contract.slug, version.number).history},
+    )
+    stored = {
+        name: kind.replace("timestamp with time zone", "timestamptz")
+        for name, kind in rows
+    }
+    former = _active_names(session, version)
+    return [
+        Step(
+            "",
+            "Field %(name)s once existed with the type %(old)s and is kept in the history:"
+            " choose another name.",
+            {"name": each.name, "old": stored[each.name]},
+        )
+        for each in version.fields
+        if each.name in stored
+        and each.name not in former
+        and stored[each.name] != SQL_TYPES[each.type]
+    ]
+
+
+def _active_names(session: Session, version: ContractVersion) -> set[str]:
+    return set(
+        session.scalars(
+            sa.select(ContractField.name)
+            .join(ContractVersion, ContractVersion.id == ContractField.version_id)
+            .where(
+                ContractVersion.contract_id == version.contract_id,
+                ContractVersion.status == VersionStatus.ACTIVE,
+            )
+        )
+    )
+
+
+def request_activation(
+    session: Session, version: ContractVersion, plan_digest: str
+) -> UUID:
+    """Ask for the activation of a draft by the plan that the person has seen."""
+    plan = plan_for(session, version)
+    if plan.refusals:
+        raise PlanRefusedError(plan)
+    if plan.digest != plan_digest:
+        raise PlanChangedError
+    return request_run(
+        session,
+        Order(
+            kind=KindName.ACTIVATION,
+            key=f"contract:{version.contract_id}",
+            params=ActivationParams(version_id=version.id, plan_digest=plan_digest),
+            label=str(version),
+            agency_id=version.agency_id,
+        ),
+    )
+
+
+def activate(lease: Lease) -> None:
+    """Run the approved plan under ``lease``; the run ends in the same transaction."""
+    with db.owner_unit_of_work() as session:
+        lease.save(session)
+        session.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+        version = session.get_one(ContractVersion, lease.params.version_id)
+        plan = plan_for(session, version)
+        if plan.refusals:
+            raise PlanRefusedError(plan)
+        if plan.digest != lease.params.plan_digest:
+            raise PlanChangedError
+        for step in plan.steps:
+            _run(session, step.sql)
+            lease.log_in(session, step.words, **step.params)
+        because(session, f"aktivasi diminta oleh {lease.requested_by}")
+        _mark_active(session, version, plan, lease)
+        lease.succeed(session, {"version": version.number, "steps": len(plan.steps)})
+
+
+def _run(session: Session, sql: str) -> None:
+    """Run one step as it is written: straight to the driver, which reads no parameters."""
+    connection = session.connection().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError("a plan needs a psycopg connection")
+    connection.execute(sql.encode())
+
+
+def _mark_active(
+    session: Session, version: ContractVersion, plan: Plan, lease: Lease
+) -> None:
+    former = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == version.contract_id,
+            ContractVersion.status == VersionStatus.ACTIVE,
+        )
+    )
+    if former is not None:
+        former.status = VersionStatus.RETIRED
+        session.flush()  # only one active version may stand in the table at any time
+    now = db.now(session)
+    version.status, version.activated_at = VersionStatus.ACTIVE, now
+    version.activated_by = lease.requested_by
+    version.plan = [step.sql for step in plan.steps]
+    dataset = session.scalar(
+        sa.select(Dataset).where(Dataset.contract_id == version.contract_id)
+    )
+    contract = version.contract
+    if dataset is None:
+        dataset = Dataset(
+            contract_id=contract.id, agency_id=contract.agency_id, slug=contract.slug
+        )
+        session.add(dataset)
+    dataset.title = contract.title
+    dataset.version_id = version.id

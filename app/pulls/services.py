@@ -1,0 +1,372 @@
+"""One pull from beginning to end: pages to the stage, duplicates settled, gate, publish."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from app.connectors.addresses import ApprovedHosts
+from app.connectors.base import Connector
+from app.connectors.registry import connector_for
+from app.contracts.decoder import DecodedPage, Decoder
+from app.contracts.fields import FieldSpec
+from app.contracts.models import ContractVersion
+from app.contracts.states import LoadMode, VersionStatus
+from app.core import db
+from app.core.errors import PermanentError, TransientError
+from app.datasets.ddl import Names
+from app.datasets.models import Dataset
+from app.pulls import gate
+from app.pulls.models import PullRun
+from app.pulls.publish import Merge, merge_stage, quarantine_conflicts, settle_duplicates
+from app.pulls.stage import Stage, quarantine
+from app.runs.kinds import KindName, PullParams
+from app.runs.ledger import Lease
+from app.runs.services import Order, request_run
+from app.runs.states import LogLevel
+from app.sources.models import Source
+
+# Records of one run that are kept with their raw text; the counters count them all.
+MAX_QUARANTINED = 10_000
+
+
+class NotPullableError(PermanentError):
+    """The source cannot be pulled as things stand; the message says what to do."""
+
+    code = "not_pullable"
+
+
+class VersionChangedError(TransientError):
+    """A new contract version became active while the pull ran; it begins anew with it."""
+
+    code = "version_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The contract changed during the pull; it begins anew.")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one pull works with, read once at its start."""
+
+    source_id: UUID
+    source_name: str
+    kind: str
+    settings: dict[str, Any]
+    secret: str
+    approved_host: str
+    dataset_id: UUID
+    contract_id: UUID
+    agency_id: UUID
+    slug: str
+    load_mode: LoadMode
+    version_id: UUID
+    version_number: int
+    fields: tuple[FieldSpec, ...]
+    max_rejected_percent: int
+    max_vanished_percent: int
+
+    @property
+    def names(self) -> Names:
+        return Names(self.slug, self.version_number)
+
+    @property
+    def owner(self) -> dict[str, UUID]:
+        return {
+            "source_id": self.source_id,
+            "version_id": self.version_id,
+            "agency_id": self.agency_id,
+        }
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a pull has come to: the run's checkpoint, committed with the rows it counts."""
+
+    version_id: UUID
+    position: dict[str, Any] | None = None
+    read: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    fetched: bool = False
+    settled: bool = False
+
+
+def order_for(source: Source) -> Order:
+    """Return the order of a pull. Its key keeps two pulls into one dataset apart."""
+    return Order(
+        kind=KindName.PULL,
+        key=f"contract:{source.contract_id}",
+        params=PullParams(source_id=source.id),
+        label=source.name,
+        agency_id=source.agency_id,
+    )
+
+
+def request_pull(session: Session, source: Source) -> UUID:
+    """Ask for a pull now; raises ``AlreadyActiveError`` while one is under way."""
+    return request_run(session, order_for(source))
+
+
+def pull(lease: Lease, approved_hosts: Sequence[str], time_zone: str) -> None:
+    """Do one pull under ``lease``; every step goes on where an earlier attempt came to."""
+    with db.unit_of_work() as session:
+        plan = read_plan(session, lease.params.source_id)
+    try:
+        progress = _begin(lease, plan)
+        if not progress.fetched:
+            progress = _fetch(lease, plan, progress, approved_hosts, time_zone)
+        if not progress.settled:
+            progress = _settle(lease, plan, progress)
+        _publish(lease, plan, progress)
+    except ProgrammingError as error:
+        # The stage is gone: a new version was activated under our feet.
+        if getattr(error.orig, "sqlstate", "") == "42P01":
+            raise VersionChangedError from None
+        raise
+
+
+def read_plan(session: Session, source_id: UUID) -> Plan:
+    """Return everything a pull of this source needs, or say why it cannot be pulled."""
+    source = session.get(Source, source_id)
+    if source is None or not source.enabled:
+        raise NotPullableError("The source is switched off or was removed.")
+    dataset = session.scalar(
+        sa.select(Dataset).where(Dataset.contract_id == source.contract_id)
+    )
+    version = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == source.contract_id,
+            ContractVersion.status == VersionStatus.ACTIVE,
+        )
+    )
+    if dataset is None or version is None:
+        raise NotPullableError(
+            "The contract has no active version yet: activate it first."
+        )
+    return Plan(
+        source_id=source.id,
+        source_name=source.name,
+        kind=source.kind,
+        settings=dict(source.settings),
+        secret=source.secret or "",
+        approved_host=source.approved_host,
+        dataset_id=dataset.id,
+        contract_id=source.contract_id,
+        agency_id=source.agency_id,
+        slug=dataset.slug,
+        load_mode=source.contract.load_mode,
+        version_id=version.id,
+        version_number=version.number,
+        fields=version.specs(),
+        max_rejected_percent=version.max_rejected_percent,
+        max_vanished_percent=version.max_vanished_percent,
+    )
+
+
+def connector_of(plan: Plan, approved_hosts: Sequence[str]) -> Connector:
+    """Return the connector, allowed to reach this source's host and the office's list."""
+    hosts = [*approved_hosts, *([plan.approved_host] if plan.approved_host else [])]
+    return connector_for(
+        plan.kind, plan.settings, {"auth_secret": plan.secret}, ApprovedHosts(hosts)
+    )
+
+
+def _begin(lease: Lease, plan: Plan) -> Progress:
+    """Return the progress of an earlier attempt, or clear the stage for a first one."""
+    stored = lease.checkpoint
+    if stored is not None:
+        progress = msgspec.convert(stored, Progress, strict=False)
+        if progress.version_id == plan.version_id:
+            lease.log(
+                "Goes on after %(n)s records of an earlier attempt.", n=progress.read
+            )
+            return progress
+    progress = Progress(version_id=plan.version_id)
+    with db.unit_of_work() as session:
+        _save(lease, session, progress)
+        Stage(plan.names, plan.fields).clear(session)
+        session.execute(
+            sa.text("DELETE FROM quarantined_record WHERE run_id = :run"),
+            {"run": lease.run_id},
+        )
+    return progress
+
+
+def _save(
+    lease: Lease, session: Session, progress: Progress, total: int | None = None
+) -> None:
+    lease.save(
+        session,
+        checkpoint=msgspec.to_builtins(progress),
+        done=progress.read,
+        total=total,
+        unit="records",
+    )
+
+
+def _fetch(
+    lease: Lease,
+    plan: Plan,
+    progress: Progress,
+    approved_hosts: Sequence[str],
+    time_zone: str,
+) -> Progress:
+    """Bring page after page into the stage, each committed with its checkpoint."""
+    decoder = Decoder(plan.fields, time_zone)
+    stage = Stage(plan.names, plan.fields)
+    connector = connector_of(plan, approved_hosts)
+    with closing(connector):
+        for page, position in connector.pages(progress.position):
+            decoded = decoder.decode(page.rows_json, page=page.index)
+            progress = replace_progress(
+                progress,
+                position=position,
+                read=progress.read + decoded.read_count,
+                rejected=progress.rejected + len(decoded.rejected),
+            )
+            with db.unit_of_work() as session:
+                # Lost together with its checkpoint in a power cut, and read again: no need
+                # to wait for the disk here. Publish waits.
+                session.execute(sa.text("SET LOCAL synchronous_commit = off"))
+                _save(lease, session, progress, page.declared_total)
+                stage.add(session, page.index, decoded)
+                _set_aside(lease, session, plan, progress, page.index, decoded)
+    progress = replace_progress(progress, fetched=True)
+    with db.unit_of_work() as session:
+        _save(lease, session, progress, progress.read)
+    lease.log("All pages are read: %(n)s records.", n=progress.read)
+    return progress
+
+
+def replace_progress(progress: Progress, **changes: Any) -> Progress:
+    return msgspec.structs.replace(progress, **changes)
+
+
+def _set_aside(
+    lease: Lease,
+    session: Session,
+    plan: Plan,
+    progress: Progress,
+    page: int,
+    decoded: DecodedPage,
+) -> None:
+    before = progress.rejected - len(decoded.rejected)
+    room = max(MAX_QUARANTINED - before, 0)
+    quarantine(session, lease.run_id, page, decoded.rejected[:room], **plan.owner)
+    if before < MAX_QUARANTINED <= progress.rejected:
+        lease.log_in(
+            session,
+            "More than %(n)s records broke the contract: the rest is counted, not kept.",
+            level=LogLevel.WARNING,
+            n=MAX_QUARANTINED,
+        )
+
+
+def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
+    """Deal with keys that came twice, in a transaction of its own: what a gate holds
+    back later can still be looked at.
+    """
+    merge = Merge(plan.names, plan.fields, plan.load_mode)
+    with db.unit_of_work() as session:
+        lease.save(session)
+        repeated, conflicting = settle_duplicates(session, merge)
+        room = max(MAX_QUARANTINED - progress.rejected, 0)
+        quarantine_conflicts(session, lease.run_id, conflicting[:room], **plan.owner)
+        progress = replace_progress(
+            progress,
+            repeated=repeated,
+            rejected=progress.rejected + len(conflicting),
+            settled=True,
+        )
+        _save(lease, session, progress, progress.read)
+    if progress.rejected:
+        lease.log(
+            "%(n)s records broke the contract and were set aside.",
+            level=LogLevel.WARNING,
+            n=progress.rejected,
+        )
+    return progress
+
+
+def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
+    """Merge the stage into the central table and end the run, in one transaction."""
+    with db.unit_of_work() as session:
+        # Claims the run's row and then the dataset: nobody else publishes meanwhile, and
+        # the numbers of the change feed appear in the order in which they are committed.
+        lease.save(session)
+        dataset = session.execute(
+            sa.select(Dataset.version_id, Dataset.row_count)
+            .where(Dataset.id == plan.dataset_id)
+            .with_for_update()
+        ).one()
+        if dataset.version_id != plan.version_id:
+            raise VersionChangedError
+        merged = merge_stage(
+            session, Merge(plan.names, plan.fields, plan.load_mode), lease.run_id
+        )
+        good = progress.read - progress.rejected - progress.repeated
+        counts = replace(
+            merged,
+            read=progress.read,
+            rejected=progress.rejected,
+            repeated=progress.repeated,
+            unchanged=good - merged.inserted - merged.changed,
+            alive=dataset.row_count,
+        )
+        gate.check(
+            counts,
+            max_rejected_percent=plan.max_rejected_percent,
+            max_vanished_percent=plan.max_vanished_percent,
+            accepted=frozenset(lease.params.accepted),
+        )
+        _close(session, lease, plan, counts)
+
+
+def _close(session: Session, lease: Lease, plan: Plan, counts: gate.Counts) -> None:
+    """Write counters and the dataset's state, empty the stage and end the run."""
+    session.execute(
+        sa.update(Dataset)
+        .where(Dataset.id == plan.dataset_id)
+        .values(
+            row_count=Dataset.row_count + counts.inserted - counts.vanished,
+            published_at=sa.func.clock_timestamp(),
+            published_run_id=lease.run_id,
+        )
+        # The run and its counters are the record of a publish.
+        .execution_options(audited=True)
+    )
+    numbers = {
+        f"{name}_count": getattr(counts, name)
+        for name in (
+            "read", "inserted", "changed", "unchanged", "rejected", "repeated", "vanished"
+        )
+    }  # fmt: skip
+    session.execute(
+        insert(PullRun).values(
+            run_id=lease.run_id,
+            agency_id=plan.agency_id,
+            source_id=plan.source_id,
+            dataset_id=plan.dataset_id,
+            version_id=plan.version_id,
+            published_at=sa.func.clock_timestamp(),
+            **numbers,
+        )
+    )
+    lease.log_in(
+        session,
+        "Published: %(inserted)s new, %(changed)s changed, %(unchanged)s unchanged,"
+        " %(vanished)s vanished.",
+        inserted=counts.inserted,
+        changed=counts.changed,
+        unchanged=counts.unchanged,
+        vanished=counts.vanished,
+    )
+    Stage(plan.names, plan.fields).clear(session)
+    lease.succeed(session, numbers)

@@ -1,0 +1,11 @@
+"""The job that pulls one source."""
+
+from app.pulls import services
+from app.runs.ledger import Lease
+from jobs.runtime import current_settings
+
+
+def pull(lease: Lease) -> None:
+    """Pull the source of ``lease.params`` into its dataset."""
+    settings = current_settings()
+    services.pull(lease, settings.approved_hosts, settings.time_zone)
