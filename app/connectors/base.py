@@ -75,10 +75,7 @@ class Connector(Protocol):
         """Each page with the position to store *with* it; ``start`` is such a position.
 
         Ends only when everything was read; raises the errors of ``app.connectors``
-        otherwise. A position with ``done`` yields nothing more.
+        otherwise. A position with ``done`` yields nothing more. Close the generator when
+        leaving early (``contextlib.closing``): it may hold a thread and a connection.
         """
-        ...
-
-    def close(self) -> None:
-        """Close the connections."""
         ...

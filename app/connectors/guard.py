@@ -304,11 +304,8 @@ def _unpack(
                 if unpacker.eof and unpacker.unused_data:  # a further gzip member
                     waiting = unpacker.unused_data
                     unpacker = zlib.decompressobj(wbits)
-        while not unpacker.eof:
-            rest = unpacker.decompress(unpacker.unconsumed_tail, piece)
-            if not rest:
-                raise errors.truncated_body(host)
-            yield rest
+        if not unpacker.eof:
+            raise errors.truncated_body(host)
     except zlib.error as error:
         raise errors.wrong_encoding(host) from error
 

@@ -1,12 +1,12 @@
 """Services that answer GET requests with JSON, in one piece or in numbered pages."""
 
 import base64
+import functools
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -17,7 +17,6 @@ from app.connectors.addresses import ApprovedHosts
 from app.connectors.base import Page, Param, Position
 from app.connectors.envelope import Envelope
 from app.connectors.guard import (
-    Answer,
     Budgets,
     GuardedClient,
     header_fields,
@@ -153,6 +152,8 @@ class RestJsonConnector:
     ) -> None:
         """Check everything that needs no network; raise settings errors or not_approved."""
         self._settings = settings
+        self._approved = approved
+        self._resolver = resolver
         self._host = approved.target(settings.base_url).host
         self._envelope = settings.envelope()
         self._headers, secret_query = _credentials(settings, auth_secret)
@@ -160,53 +161,56 @@ class RestJsonConnector:
         header_fields(self._headers)
         if settings.extra_ca_pem:
             tls_context(settings.extra_ca_pem)
-        self._client = GuardedClient(
-            approved,
-            budgets=settings.budgets(),
-            resolver=resolver,
-            extra_ca_pem=settings.extra_ca_pem,
-        )
-        self._pace = _Pace(settings.rate_per_second)
-
-    def close(self) -> None:
-        """End a request under way and close the connections; the connector is spent."""
-        self._pace.stop()
-        self._client.abort()
-        self._client.close()
 
     def pages(
         self, start: Mapping[str, object] | None = None
     ) -> Iterator[tuple[Page, dict[str, object]]]:
-        """See ``Connector.pages``. Closing the generator ends its thread and the connector."""
+        """See ``Connector.pages``. Each call has its own connection and its own thread.
+
+        Closing the generator ends both at once, also in the middle of a request.
+        """
         position = Position.read(start, self._host)
         self._check_position(position)
         if position.done:
             return
-        with closing(self), ThreadPoolExecutor(1, "simpul-page") as background:
-            ahead: Future[tuple[Page, Position] | None]
-            ahead = background.submit(self._step, position)
+        pace = _Pace(self._settings.rate_per_second)
+        client = self._client()
+        fetch = functools.partial(self._step, client, pace)
+        with client, ThreadPoolExecutor(1, "simpul-page") as background:
             try:
+                ahead = background.submit(fetch, position)
                 while (got := ahead.result()) is not None:
                     page, position = got
                     if not position.done:
-                        ahead = background.submit(self._step, position)
+                        ahead = background.submit(fetch, position)
                     yield page, position.stored()
                     if position.done:
                         return
             finally:
-                self._pace.stop()
-                self._client.abort()
+                pace.stop()
+                client.abort()
+
+    def _client(self) -> GuardedClient:
+        return GuardedClient(
+            self._approved,
+            budgets=self._settings.budgets(),
+            resolver=self._resolver,
+            extra_ca_pem=self._settings.extra_ca_pem,
+        )
 
     def _check_position(self, position: Position) -> None:
         other_size = position.page > 0 and position.page_size != self._settings.page_size
         if other_size or min(position.page, position.rows) < 0:
             raise errors.position_mismatch(self._host)
 
-    def _step(self, position: Position) -> tuple[Page, Position] | None:
+    def _step(
+        self, client: GuardedClient, pace: "_Pace", position: Position
+    ) -> tuple[Page, Position] | None:
         """Fetch the page at ``position``; None when it is empty and all was read before."""
         if position.page >= self._settings.max_pages:
             raise errors.too_many_pages(self._host, self._settings.max_pages)
-        answer = self._fetch(position)
+        pace.wait()
+        answer = client.get(self._url(position), self._headers)
         opened = self._envelope.open(
             answer.body,
             host=self._host,
@@ -255,13 +259,10 @@ class RestJsonConnector:
         if total is not None and rows < total:
             raise errors.short_total(self._host, rows, total)
 
-    def _fetch(self, position: Position) -> Answer:
-        self._pace.wait()
+    def _url(self, position: Position) -> str:
         query = urlencode({**self._query, **self._settings.paging_query(position)})
         url = self._settings.base_url
-        if query:
-            url += ("&" if "?" in url else "?") + query
-        return self._client.get(url, self._headers)
+        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
 
 def _credentials(

@@ -156,21 +156,16 @@ def upstream():
 @pytest.fixture
 def make_connector(upstream):
     """A connector to the upstream; settings by name over small budgets."""
-    made = []
 
     def make(*, secret="", approved=None, **settings):
         small = {"connect_seconds": 2.0, "read_seconds": 0.5, "page_seconds": 1.5}
         known = (
             {"base_url": upstream.url, "page_bytes": 4 * 1024 * 1024} | small | settings
         )
-        connector = RestJsonConnector(
+        return RestJsonConnector(
             RestJsonSettings(**known),
             approved=approved or ApprovedHosts([upstream.pair]),
             auth_secret=secret,
         )
-        made.append(connector)
-        return connector
 
-    yield make
-    for connector in made:
-        connector.close()
+    return make

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import resource
 import threading
 import time
 import tracemalloc
@@ -90,6 +89,7 @@ CASES = {
     "http_403": (reply(GOOD, "403 Forbidden"), "http_403"),
     "http_404": (reply(GOOD, "404 Not Found"), "http_404"),
     "http_410": (reply(GOOD, "410 Gone"), "http_4xx"),
+    "http_408": (reply(GOOD, "408 Request Timeout"), "http_4xx"),
     "http_429": (reply(GOOD, "429 Too Many Requests", Retry_After="7"), "http_429"),
     "http_500": (reply(GOOD, "500 Internal Server Error"), "http_5xx"),
     "http_503": (reply(b"", "503 Service Unavailable"), "http_5xx"),
@@ -146,6 +146,7 @@ CASES = {
     "rows_missing": (reply(b'{"ok":true,"data":{}}'), "wrong_shape"),
     "rows_null": (reply(b'{"ok":true,"data":{"items":null}}'), "wrong_shape"),
     "rows_text": (reply(b'{"ok":true,"data":""}'), "wrong_shape"),
+    "success_false_as_list": (reply(b'{"ok":[],"data":null}'), "success_rule"),
     "rows_object": (reply(b'{"ok":true,"data":{"items":{"0":{}}}}'), "wrong_shape"),
     "bare_list": (reply(b'[{"a":1}]'), "success_rule"),
 }  # fmt: skip
@@ -171,7 +172,8 @@ def test_a_misbehaving_service_becomes_a_named_error(kind, name, upstream):
     error = caught.value
     codes = expected if isinstance(expected, tuple) else (expected,)
     assert error.code in codes
-    wanted = TransientError if error.code in TRANSIENT else PermanentError
+    transient = error.code in TRANSIENT or name == "http_408"
+    wanted = TransientError if transient else PermanentError
     assert isinstance(error, wanted)
     assert time.monotonic() - began < 3
     told = f"{error} {error.message} {error.params} {error!r}"
@@ -179,15 +181,24 @@ def test_a_misbehaving_service_becomes_a_named_error(kind, name, upstream):
     assert "pemeliharaan" not in told
 
 
-def test_ten_gigabytes_need_little_memory(upstream, make_connector):
-    upstream.script = endless
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def endless_plain(connection, request):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    block = b" " * 65_536
+    for _ in range(160_000):
+        connection.sendall(block)
 
-    with pytest.raises(errors.SourceAnswerError):
+
+@pytest.mark.parametrize("script", [endless, endless_plain])
+def test_ten_gigabytes_need_little_memory(upstream, make_connector, script):
+    upstream.script = script
+    tracemalloc.start()
+    with pytest.raises(errors.SourceAnswerError) as caught:
         list(make_connector(rows_path="data").pages())
 
-    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown_kib < 64 * 1024
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.code == "response_too_large"
+    assert peak < 16 << 20
 
 
 def test_a_gzip_bomb_bursts_before_it_fills_memory(upstream, make_connector):
@@ -210,6 +221,16 @@ def test_a_packed_answer_of_several_members_is_read(upstream, make_connector):
     assert page.rows_json == whole
 
 
+@pytest.mark.parametrize("members", [0, 1])
+def test_a_packed_answer_larger_than_a_piece_is_whole(upstream, make_connector, members):
+    rows = b'["' + b"a" * (3 << 20) + b'"]'
+    upstream.script = zipped(gzip.compress(rows) + gzip.compress(b"") * members)
+
+    [(page, _)] = make_connector().pages()
+
+    assert page.rows_json == rows
+
+
 def test_a_deflated_answer_is_read(upstream, make_connector):
     upstream.script = reply(zlib.compress(b"[1,2]"), Content_Encoding="deflate")
 
@@ -222,7 +243,7 @@ def test_a_deflated_answer_is_read(upstream, make_connector):
     ("header", "low", "high"),
     [
         ("7", 7, 7), ("0", 0, 0), ("999999999", 86_400, 86_400), ("-5", None, None),
-        ("soon", None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("soon", None, None), ("Wed, 21 Oct 2015 07:28:00 -0000", 0, 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400, 86_400), ("", None, None),
         ("\xb2", None, None), ("1" * 400, None, None),
     ],
@@ -300,6 +321,13 @@ def test_a_killed_run_goes_on_from_the_last_committed_page(
 
     assert rows_of(before) + rows_of(after) == ROWS
     assert [page.index for page, _ in before + after] == list(range(5))
+
+
+def test_a_connector_can_be_read_twice(upstream, make_connector):
+    upstream.script = paged(ROWS)
+    connector = make_connector(paging="page", page_size=10, **SHAPE)
+
+    assert rows_of(connector.pages()) == rows_of(connector.pages()) == ROWS
 
 
 def test_a_finished_position_asks_nothing(upstream, make_connector):
@@ -390,6 +418,36 @@ def test_a_total_that_is_no_count_is_a_wrong_shape(upstream, make_connector, tot
     assert (caught.value.code, caught.value.params["path"]) == ("wrong_shape", "total")
 
 
+def test_a_verdict_of_null_can_be_the_rule(upstream, make_connector):
+    upstream.script = reply(b'{"error":null,"rows":[1]}')
+    settings = {"rows_path": "rows", "success_path": "error", "success_value": "null"}
+
+    assert len(list(make_connector(**settings).pages())) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data":[{"page":1},""]}', b'{"data":[1]}', b'{"data":""}']
+)
+def test_an_array_without_the_place_of_the_rows_is_a_wrong_shape(
+    upstream, make_connector, body
+):
+    upstream.script = reply(body)
+
+    with pytest.raises(errors.SourceAnswerError) as caught:
+        list(make_connector(rows_path="data.1").pages())
+
+    assert (caught.value.code, caught.value.params["path"]) == ("wrong_shape", "data.1")
+
+
+def test_an_object_where_a_bare_list_should_be_is_a_wrong_shape(upstream, make_connector):
+    upstream.script = reply(b'{"rows":[1]}')
+
+    with pytest.raises(errors.SourceAnswerError) as caught:
+        list(make_connector().pages())
+
+    assert (caught.value.code, caught.value.params["path"]) == ("wrong_shape", "$")
+
+
 def test_a_missing_total_is_a_wrong_shape(upstream, make_connector):
     upstream.script = reply(b'{"rows":[1]}')
 
@@ -469,6 +527,7 @@ def test_half_a_character_costs_one_record_and_not_the_page(
         ({"auth": "bearer"}, "authorization", "Bearer s3"),
         ({"auth": "basic", "auth_name": "opd"}, "authorization", "Basic b3BkOnMz"),
         ({"headers": {"User-Agent": "Mozilla/5.0"}}, "user-agent", "Mozilla/5.0"),
+        ({"headers": {"accept": "text/json"}}, "accept", "text/json"),
         ({}, "user-agent", "Simpul/0.1"),
     ],
 )
@@ -680,7 +739,7 @@ def test_settings_that_cannot_work_are_refused_when_saved(upstream, settings):
 def test_settings_may_come_as_text_from_a_form(upstream):
     settings = {"base_url": upstream.url, "page_size": "50", "until_empty": "true"}
 
-    connector_for("rest_json", settings, {}, ApprovedHosts([upstream.pair])).close()
+    connector_for("rest_json", settings, {}, ApprovedHosts([upstream.pair]))
 
 
 def test_an_unknown_kind_is_refused():

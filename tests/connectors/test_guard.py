@@ -1,6 +1,7 @@
 """Where requests may go: spellings of addresses, answers of the name service, certificates."""
 
 import datetime as dt
+import errno
 import ipaddress
 import socket
 import ssl
@@ -17,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
 from app.connectors.guard import Budgets, GuardedClient
+from app.connectors.transport import Flight, PinnedBackend
 from app.core.errors import SimpulError
 
 from .conftest import Upstream, reply
@@ -57,7 +59,7 @@ FORBIDDEN_URLS = [
     "https://api.opd.example:0/", "https://api.opd.example:65536/", "https://api.opd.example:-1/",
     "https://api.opd.example:４４３/", "https://[api.opd.example]/", "https://[::1/", "https://",
     "https://.api.opd.example/", "https://api..opd.example/", "https://api.opd.example../",
-    "https://-api.opd.example/", "https://ap%69.opd.example/", "https://аpi.opd.example/",
+    "https://-api.opd.example/", "https://\u200d.example/", "https://[1::2::3]/", "https://ap%69.opd.example/", "https://аpi.opd.example/",
     # schemes
     "file:///etc/passwd", "gopher://127.0.0.1:6379/_FLUSHALL", "ftp://api.opd.example/",
     "dict://127.0.0.1:11211/", "ws://api.opd.example/", "jar:http://api.opd.example!/", "", "x",
@@ -102,7 +104,7 @@ def test_the_host_header_names_the_port_only_when_it_is_not_the_usual_one():
     "pair",
     [
         "169.254.169.254:80", "0.0.0.0:80", "224.0.0.1:80", "[fe80::1]:80", "[::]:80",
-        "255.255.255.255:80", "[::ffff:127.0.0.1]:80", "api.opd.example", "a.example:0",
+        "255.255.255.255:80", "[::ffff:127.0.0.1]:80", "[1::2::3]:80", "api.opd.example", "a.example:0",
         "a.example:70000", "a..example:80", "2130706433:80", "http://a.example:80", "", ":80",
     ],
 )  # fmt: skip
@@ -246,6 +248,77 @@ def test_a_name_service_that_hangs_is_left_waiting(upstream):
 
     assert caught.value.code == "name_service_failed"
     assert time.monotonic() - began < 2
+
+
+def test_the_systems_own_name_service_is_asked_and_its_loopback_answer_refused():
+    with (
+        GuardedClient(ApprovedHosts(["localhost:8081"])) as client,
+        pytest.raises(errors.SourceRefusedError) as caught,
+    ):
+        client.get("http://localhost:8081/")
+
+    assert caught.value.code == "not_approved"
+
+
+def test_the_backend_asks_the_list_again():
+    backend = PinnedBackend(
+        ApprovedHosts(["a.example:80"]), Names(["10.1.2.3"]), Flight()
+    )
+
+    with pytest.raises(errors.SourceRefusedError):
+        backend.connect_tcp("b.example", 80, timeout=1.0)
+
+
+def test_a_connection_made_after_the_abort_is_closed(upstream):
+    names = Names(["10.1.2.3"])
+    with client_on(upstream, names) as client:
+        wire = client._backend._inner
+        connect = wire.connect_tcp
+
+        def connect_and_abort(*args, **more):
+            client.abort()
+            return connect(*args, **more)
+
+        wire.connect_tcp = connect_and_abort
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            client.get("http://api.opd.example/")
+
+    assert caught.value.code == "cancelled"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EHOSTUNREACH, "unreachable"), (errno.ECONNREFUSED, "refused"),
+     (errno.ECONNRESET, "connection_lost")],
+)  # fmt: skip
+def test_failures_to_connect_are_told_apart(upstream, number, code):
+    with client_on(upstream, Names(["10.1.2.3"])) as client:
+
+        def fail(*args, **more):
+            try:
+                raise OSError(number, "x")  # noqa: TRY301 (as httpcore's own backend does)
+            except OSError as error:
+                raise httpcore.ConnectError from error
+
+        client._backend._inner.connect_tcp = fail
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            client.get("http://api.opd.example/")
+
+    assert caught.value.code == code
+
+
+def test_a_connection_that_hangs_is_given_up(upstream):
+    with client_on(upstream, Names(["10.1.2.3"])) as client:
+
+        def hang(*args, **more):
+            raise httpcore.ConnectTimeout
+
+        client._backend._inner.connect_tcp = hang
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            client.get("http://api.opd.example/")
+
+    assert (caught.value.code, caught.value.params["seconds"]) == ("timeout", "5")
 
 
 def test_an_aborted_client_makes_no_further_request(upstream):
