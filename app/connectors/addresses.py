@@ -19,7 +19,7 @@ _NETLOC = re.compile(
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 # What getaddrinfo would read as a number in some base: 2130706433, 0x7f.1, 0177.0.0.1.
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_CONTROL_OR_TRICK = re.compile(r"[\x00-\x20\x7f\\\u0080-\u00a0\u2028\u2029]")
+_CONTROL_OR_TRICK = re.compile(r"[\x00-\x20\x7f\\\u0080-\u00a0\u2028\u2029\ud800-\udfff]")
 _SAFE_IN_TARGET = "%/:?&=+,;@!$'()*~-._[]"
 _METADATA = frozenset(
     ipaddress.ip_address(text)

@@ -141,7 +141,8 @@ def _lone_surrogate_as_bytes(match: re.Match[bytes]) -> bytes:
 
 def _parts(path: str) -> tuple[str, ...]:
     parts = tuple(path.split(".")) if path else ()
-    if len(parts) > _MAX_PATH_PARTS or not all(parts):
+    plain = path.isprintable() and '"' not in path and "\\" not in path
+    if len(parts) > _MAX_PATH_PARTS or not all(parts) or not plain:
         raise errors.SourceSettingsError(
             "%(path)s is no path into an answer", path=path[:100]
         )
@@ -185,9 +186,8 @@ def _type_of(leaves: Sequence[tuple[tuple[str, ...], Any]], depth: int) -> Any:
 
 def _object_type(groups: dict[str, Any]) -> Any:
     fields = [_struct_field(part, kind) for part, kind in groups.items()]
-    return msgspec.defstruct(
-        "Node", fields, rename={_field(part): part for part in groups}
-    )
+    names = {_field(part): part for part in groups}
+    return msgspec.defstruct("Node", fields, rename=names, kw_only=True)
 
 
 def _struct_field(part: str, kind: Any) -> Any:

@@ -156,8 +156,12 @@ class RestJsonConnector:
         self._resolver = resolver
         self._host = approved.target(settings.base_url).host
         self._envelope = settings.envelope()
-        self._headers, secret_query = _credentials(settings, auth_secret)
-        self._query = {**settings.query, **secret_query}
+        try:
+            self._headers, secret_query = _credentials(settings, auth_secret)
+            self._query = {**settings.query, **secret_query}
+            approved.target(self._url(Position()))
+        except UnicodeEncodeError as error:
+            raise errors.SourceSettingsError("The settings hold broken text") from error
         header_fields(self._headers)
         if settings.extra_ca_pem:
             tls_context(settings.extra_ca_pem)

@@ -466,6 +466,9 @@ def test_a_missing_total_is_a_wrong_shape(upstream, make_connector):
         (b'{"data-list":{"hasil akhir":[{"a":1}]}}', {"rows_path": "data-list.hasil akhir"}),
         (b'{"meta":{"code":200},"rows":[{"a":1}]}',
          {"rows_path": "rows", "success_path": "meta.code", "success_value": "200"}),
+        (b'{"meta":{"ok":1},"total":1,"rows":[{"a":1}]}',
+         {"rows_path": "rows", "total_path": "total", "success_path": "meta.ok",
+          "success_value": "1"}),
         (b'{"status":"success","rows":[{"a":1}]}',
          {"rows_path": "rows", "success_path": "status", "success_value": "success"}),
     ],
@@ -726,14 +729,16 @@ def test_closing_ends_a_wait_for_the_rate(upstream, make_connector):
         {"rows_path": "a..b"}, {"rows_path": "a", "total_path": "a.b"}, {"paging": "cursor"},
         {"rows_path": "a.b", "total_path": "a.0"}, {"rows_path": ".".join("abcdefghi")},
         {"success_path": "ok"}, {"success_value": "ok"}, {"auth": "header"}, {"auth": "magic"},
-        {"unknown": 1}, {"headers": {"a": 1, "b": []}}, {"base_url": 5}, {"extra_ca_pem": "x"},
+        {"rows_path": 'a"b'}, {"rows_path": "a\x1fb"}, {"rows_path": "a\ud800"},
+        {"query": {"q": "\ud800"}}, {"auth_name": "\ud800", "auth": "basic"}, {"unknown": 1}, {"headers": {"a": 1, "b": []}}, {"base_url": 5}, {"extra_ca_pem": "x"},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused_when_saved(upstream, settings):
     known = {"base_url": upstream.url} | settings
+    secrets = {} if settings == {"auth": "header"} else {"auth_secret": "s3"}
 
     with pytest.raises(errors.SourceSettingsError):
-        connector_for("rest_json", known, {}, ApprovedHosts([upstream.pair]))
+        connector_for("rest_json", known, secrets, ApprovedHosts([upstream.pair]))
 
 
 def test_settings_may_come_as_text_from_a_form(upstream):

@@ -4,13 +4,17 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from app.connectors.envelope import Envelope, safe_type
 from app.core.errors import SimpulError
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
 )
 VALUES = st.recursive(
     SCALARS,
@@ -19,14 +23,18 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-KEYS = st.text(min_size=1, max_size=8).filter(
-    lambda key: (
-        "." not in key and not (key.isdecimal() and key.isascii() and len(key) <= 2)
-    )
-)
+
+
+def is_plain_key(key):
+    is_place = key.isdecimal() and key.isascii() and len(key) <= 2
+    return key.isprintable() and not set('."\\') & set(key) and not is_place
+
+
+KEYS = st.text(min_size=1, max_size=8).filter(is_plain_key)
 OPEN = {"host": "h", "content_type": "application/json"}
 
 
+@settings(deadline=None, max_examples=200)
 @given(
     st.lists(VALUES, min_size=1, max_size=6), st.lists(KEYS, max_size=3), st.booleans()
 )
@@ -42,6 +50,7 @@ def test_the_records_come_out_as_they_went_in(records, path, plain):
     assert json.loads(opened.rows_json()) == records
 
 
+@settings(deadline=None, max_examples=200)
 @given(
     st.binary(max_size=60)
     | st.text(max_size=60).map(str.encode)
@@ -55,12 +64,12 @@ def test_no_answer_at_all_raises_anything_else(body):
         ),
         Envelope("data.1", total_path="data.0.total"),
     ):
+        outcome = "records"
         try:
-            opened = envelope.open(body, **OPEN)
+            envelope.open(body, **OPEN)
         except SimpulError as error:
-            assert error.code in {"not_json", "wrong_shape", "success_rule"}
-        else:
-            assert isinstance(opened.records, list)
+            outcome = error.code
+        assert outcome in {"records", "not_json", "wrong_shape", "success_rule"}
 
 
 @pytest.mark.parametrize(

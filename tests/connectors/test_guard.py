@@ -59,7 +59,7 @@ FORBIDDEN_URLS = [
     "https://api.opd.example:0/", "https://api.opd.example:65536/", "https://api.opd.example:-1/",
     "https://api.opd.example:４４３/", "https://[api.opd.example]/", "https://[::1/", "https://",
     "https://.api.opd.example/", "https://api..opd.example/", "https://api.opd.example../",
-    "https://-api.opd.example/", "https://\u200d.example/", "https://[1::2::3]/", "https://ap%69.opd.example/", "https://аpi.opd.example/",
+    "https://-api.opd.example/", "https://\u200d.example/", "https://api.opd.example/\ud800", "https://[1::2::3]/", "https://ap%69.opd.example/", "https://аpi.opd.example/",
     # schemes
     "file:///etc/passwd", "gopher://127.0.0.1:6379/_FLUSHALL", "ftp://api.opd.example/",
     "dict://127.0.0.1:11211/", "ws://api.opd.example/", "jar:http://api.opd.example!/", "", "x",
