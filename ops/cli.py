@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ops.bootstrap import Refusal, os_failure, say
 from ops.places import PROJECT
 
-Command = Callable[[argparse.Namespace, list[str]], int]
+Command = Callable[[argparse.Namespace], int]
 
 EPILOG = """\
 Contoh / examples:
@@ -19,49 +19,49 @@ Contoh / examples:
 """
 
 
-def run(options: argparse.Namespace, _rest: list[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     from ops.run import RunOptions, run
 
     return run(RunOptions(options.host, options.port, not options.no_demo))
 
 
-def test(_options: argparse.Namespace, rest: list[str]) -> int:
+def test(rest: list[str]) -> int:
     from ops.suite import test
 
     return test(rest)
 
 
-def check(options: argparse.Namespace, _rest: list[str]) -> int:
+def check(options: argparse.Namespace) -> int:
     from ops.checks import check
 
     return check(with_tests=not options.no_tests)
 
 
-def bench(options: argparse.Namespace, rest: list[str]) -> int:
+def bench(rest: list[str]) -> int:
     known = sorted(p.stem for p in (PROJECT / "bench").glob("[a-z]*.py"))
-    if options.name not in known:
+    if not rest or rest[0] not in known:
         names = ", ".join(known) or "-"
         raise Refusal(
-            f"Tidak ada tolok ukur '{options.name}'; yang ada: {names}.",
-            f"There is no benchmark '{options.name}'; there are: {names}.",
+            f"Sebutkan tolok ukurnya; yang ada: {names}.",
+            f"Name the benchmark; there are: {names}.",
         )
-    return _become("-m", f"bench.{options.name}", *rest)
+    return _become("-m", f"bench.{rest[0]}", *rest[1:])
 
 
-def web(options: argparse.Namespace, _rest: list[str]) -> int:
+def web(options: argparse.Namespace) -> int:
     os.environ["WEB_HOST"], os.environ["WEB_PORT"] = options.host, str(options.port)
     return _become("-m", "gunicorn", "-c", "python:ops.gunicorn_conf", "wsgi:application")
 
 
-def worker(_options: argparse.Namespace, rest: list[str]) -> int:
+def worker(rest: list[str]) -> int:
     return _become("-m", "jobs.worker", *rest)
 
 
-def scheduler(_options: argparse.Namespace, rest: list[str]) -> int:
+def scheduler(rest: list[str]) -> int:
     return _become("-m", "jobs.scheduler", *rest)
 
 
-def migrate(_options: argparse.Namespace, _rest: list[str]) -> int:
+def migrate(_options: argparse.Namespace) -> int:
     import subprocess
 
     from ops.attach import settings_for_command
@@ -71,7 +71,7 @@ def migrate(_options: argparse.Namespace, _rest: list[str]) -> int:
         return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode
 
 
-def user(_options: argparse.Namespace, rest: list[str]) -> int:
+def user(rest: list[str]) -> int:
     """Hand over to ``ops.users``, in a process of its own: it reads its settings once."""
     import subprocess
 
@@ -104,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, action: Command, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text)
-        one.set_defaults(action=action, parser=one)
+        one.set_defaults(action=action)
         return one
 
     running = add("run", run, "jalankan semuanya di komputer ini / run all of it here")
@@ -114,34 +114,32 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="tanpa kantor contoh / without the demo office",
     )
-    _passing(add("test", test, "jalankan pengujian / run the tests [--long] [pytest …]"))
     checking = add(
         "check", check, "periksa kode, seperti di CI / check the code, as CI does"
     )
     checking.add_argument(
         "--no-tests", action="store_true", help="tanpa pengujian / without the tests"
     )
-    measuring = _passing(add("bench", bench, "ukur kecepatan / measure speed"))
-    measuring.add_argument("name", metavar="NAMA", help="nama tolok ukur / its name")
     _add_address(add("web", web, "hanya server web (produksi) / web server (production)"))
-    _passing(add("worker", worker, "hanya pekerja (produksi) / worker (production)"))
-    _passing(
-        add("scheduler", scheduler, "hanya penjadwal (produksi) / scheduler (production)")
-    )
     add("migrate", migrate, "perbarui basis data / bring the database up to date")
-    _passing(add("user", user, "kelola pengguna / manage users"))
+    for name, (_action, text) in PASSED_ON.items():
+        commands.add_parser(name, help=text, add_help=False)
     return top
+
+
+# Commands whose arguments, --help too, are another program's: they are not looked at here.
+PASSED_ON: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "test": (test, "jalankan pengujian / run the tests: [--long] [pytest …]"),
+    "bench": (bench, "ukur kecepatan / measure speed: NAMA / NAME …"),
+    "worker": (worker, "hanya pekerja (produksi) / worker (production)"),
+    "scheduler": (scheduler, "hanya penjadwal (produksi) / scheduler (production)"),
+    "user": (user, "kelola pengguna / manage users"),
+}
 
 
 def _add_address(one: argparse.ArgumentParser) -> None:
     one.add_argument("--port", type=_port, default=8000, help="port (8000)")
     one.add_argument("--host", default="127.0.0.1", help="alamat / address (127.0.0.1)")
-
-
-def _passing(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Let arguments through that are another program's."""
-    one.set_defaults(passing=True)
-    return one
 
 
 def _port(text: str) -> int:
@@ -150,13 +148,19 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def perform(arguments: list[str]) -> int:
+    """Find the command and do it."""
+    if arguments and arguments[0] in PASSED_ON:
+        return PASSED_ON[arguments[0]][0](arguments[1:])
+    options = parser().parse_args(arguments)
+    status: int = options.action(options)
+    return status
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; what a person can put right becomes a sentence."""
-    options, rest = parser().parse_known_args(arguments)
-    if rest and not getattr(options, "passing", False):
-        options.parser.error(f"tidak dikenal / unknown: {' '.join(rest)}")
     try:
-        status: int = options.action(options, rest)
+        return perform(arguments)
     except Refusal as refusal:
         say(*refusal.sentences)
     except KeyboardInterrupt:
@@ -166,8 +170,6 @@ def main(arguments: list[str]) -> int:
         if failure is None:
             raise
         say(*failure.sentences)
-    else:
-        return status
     return 1
 
 

@@ -1,0 +1,66 @@
+"""The embedded servers by themselves."""
+
+import socket
+from dataclasses import replace
+
+import psycopg
+import pytest
+import redis
+
+from ops.keys import Keys
+from ops.local_postgres import processes_in
+from ops.places import server_user
+from ops.servers import ServerFolder, throwaway_servers
+from ops.supervisor import Supervisor
+
+
+def test_path_too_long_for_a_socket_gets_a_loopback_port(short_folder):
+    base = short_folder / ("l" * 90)
+    base.mkdir(mode=0o755)
+    folder = ServerFolder(base, server_user(), Keys.made(), throwaway=True)
+    with Supervisor(base / "log", quiet=True) as supervisor:
+        server, child = folder.redis().launch(supervisor)
+        server.await_ready(supervisor, child)
+        assert server.url.startswith("redis://:")
+        with redis.from_url(server.url) as client:
+            assert client.ping()
+        guess = server.url.replace(server.password, "guess")
+        with redis.from_url(guess) as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
+
+
+def test_postgres_answers_on_loopback_with_passwords_only():
+    with throwaway_servers() as (_supervisor, addresses, folder):
+        with psycopg.connect(addresses.owner) as connection:
+            row = connection.execute(
+                "SELECT current_setting('listen_addresses'), current_setting('fsync'), "
+                "(SELECT datcollate FROM pg_database WHERE datname = 'simpul'), "
+                "(SELECT rolbypassrls OR rolsuper OR rolinherit FROM pg_roles "
+                " WHERE rolname = 'simpul_app')"
+            ).fetchone()
+        assert row == ("127.0.0.1", "off", "C.UTF-8", False)
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(addresses.owner.replace("simpul_owner:", "simpul_owner:x"))
+        data = folder / "postgres" / "data"
+        assert processes_in(data)
+    assert not processes_in(data)
+
+
+def test_taken_port_is_left_for_another(short_folder, monkeypatch):
+    folder = ServerFolder(short_folder, server_user(), Keys.made(), throwaway=True)
+    with (
+        socket.socket() as taken,
+        Supervisor(short_folder / "log", quiet=True) as supervisor,
+    ):
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        from ops import local_postgres
+
+        free = local_postgres.free_port
+        answers = iter([taken.getsockname()[1]])
+        monkeypatch.setattr(
+            local_postgres, "free_port", lambda: next(answers, None) or free()
+        )
+        server = replace(folder.postgres()).start(supervisor)
+        with psycopg.connect(server.url("simpul_app")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
