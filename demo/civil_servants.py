@@ -144,10 +144,10 @@ _UNITS = (
 )  # fmt: skip
 _REGIONS = tuple(f"14.{number:02d}" for number in (*range(1, 11), 71, 72))
 
-type_record = dict[str, object]
+Record = dict[str, object]
 
 
-def civil_servants(count: int = DEFAULT_COUNT, generation: int = 1) -> list[type_record]:
+def civil_servants(count: int = DEFAULT_COUNT, generation: int = 1) -> list[Record]:
     """``count`` records as the agency has them in its ``generation``-th state (from 1).
 
     Each later generation raises the pay of 1 % of the records and removes 1 in 1,000;
@@ -204,13 +204,13 @@ def _changes(count: int, generation: int) -> tuple[dict[int, int], set[int]]:
     return dict(changed), removed
 
 
-def _people(count: int) -> list[type_record]:
+def _people(count: int) -> list[Record]:
     dice = random.Random(_SEED)  # noqa: S311 (made-up people, no secret)
     taken: set[str] = set()
     return [_person(dice, number, taken) for number in range(count)]
 
 
-def _person(dice: random.Random, number: int, taken: set[str]) -> type_record:
+def _person(dice: random.Random, number: int, taken: set[str]) -> Record:
     male = dice.random() < 0.5
     born = date(dice.randint(1967, 2000), dice.randint(1, 12), dice.randint(1, 28))
     start = date(born.year + dice.randint(20, 24), dice.choice((1, 3, 4, 12)), 1)
@@ -252,40 +252,40 @@ def _nip(born: date, start: date, sex: str, taken: set[str]) -> str:
     return nip
 
 
-def _shorten(records: list[type_record], place: int) -> None:
+def _shorten(records: list[Record], place: int) -> None:
     records[place]["nip"] = str(records[place]["nip"])[:-1]
 
 
-def _letters(records: list[type_record], place: int) -> None:
+def _letters(records: list[Record], place: int) -> None:
     records[place]["nip"] = str(records[place]["nip"])[:14] + "ABCD"
 
 
-def _drop_name(records: list[type_record], place: int) -> None:
+def _drop_name(records: list[Record], place: int) -> None:
     del records[place]["nama"]
 
 
-def _number(records: list[type_record], place: int) -> None:
+def _number(records: list[Record], place: int) -> None:
     records[place]["nip"] = int(str(records[place]["nip"]))
 
 
-def _pay_text(records: list[type_record], place: int) -> None:
+def _pay_text(records: list[Record], place: int) -> None:
     records[place]["gaji_pokok"] = "Rp 4.500.000"
 
 
-def _bad_date(records: list[type_record], place: int) -> None:
+def _bad_date(records: list[Record], place: int) -> None:
     records[place]["tanggal_lahir"] = "1990-02-30"
 
 
-def _repeat(records: list[type_record], place: int) -> None:
+def _repeat(records: list[Record], place: int) -> None:
     records[place] = dict(records[place - 1])
 
 
-def _contradict(records: list[type_record], place: int) -> None:
+def _contradict(records: list[Record], place: int) -> None:
     pay = Decimal("5000000.00")
     records[place] = records[place - 1] | {"jabatan": "Pelaksana", "gaji_pokok": pay}
 
 
-_FAULTS: Mapping[str, Callable[[list[type_record], int], None]] = {
+_FAULTS: Mapping[str, Callable[[list[Record], int], None]] = {
     "nip_17_digits": _shorten,
     "nip_letters": _letters,
     "missing_field": _drop_name,

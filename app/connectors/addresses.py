@@ -10,7 +10,7 @@ import idna
 
 from app.connectors import errors
 
-type_address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 8_192
 _NETLOC = re.compile(
@@ -40,7 +40,7 @@ class Target:
     host: str
     port: int
     path: str  # path and query as sent, at least "/"
-    literal: type_address | None  # set when the host is an address and no name
+    literal: Address | None  # set when the host is an address and no name
 
     @property
     def pair(self) -> tuple[str, int]:
@@ -75,7 +75,7 @@ def parse_url(url: str) -> Target:
     return Target(parts.scheme, host, port, path, literal)
 
 
-def _read_netloc(netloc: str, default_port: int) -> tuple[str, int, type_address | None]:
+def _read_netloc(netloc: str, default_port: int) -> tuple[str, int, Address | None]:
     match = _NETLOC.fullmatch(netloc)
     if match is None:
         raise errors.not_approved("?", "host and port cannot be read")
@@ -86,7 +86,7 @@ def _read_netloc(netloc: str, default_port: int) -> tuple[str, int, type_address
     return host, port, literal
 
 
-def canonical_host(raw: str) -> tuple[str, type_address | None]:
+def canonical_host(raw: str) -> tuple[str, Address | None]:
     """The one spelling of a host, and its address when it is no name."""
     if raw.startswith("["):
         return _ipv6_literal(raw.strip("[]"))
@@ -117,7 +117,7 @@ def _a_labels(raw: str) -> str:
     return host.removesuffix(".")
 
 
-def _ipv6_literal(text: str) -> tuple[str, type_address]:
+def _ipv6_literal(text: str) -> tuple[str, Address]:
     try:
         literal = ipaddress.IPv6Address(text)
     except ValueError as error:
@@ -127,7 +127,7 @@ def _ipv6_literal(text: str) -> tuple[str, type_address]:
     return str(literal), literal
 
 
-def _embedded(address: type_address) -> type_address:
+def _embedded(address: Address) -> Address:
     """The IPv4 address that an IPv6 address of a transition scheme really leads to."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
@@ -139,7 +139,7 @@ def _embedded(address: type_address) -> type_address:
     return inner or address
 
 
-def forbidden_because(address: type_address) -> str | None:
+def forbidden_because(address: Address) -> str | None:
     """Why no *name* may lead to ``address``; None when it may.
 
     Private networks (10.x, 172.16.x, 192.168.x, fc00::) are fine: agencies sit there, and

@@ -8,7 +8,7 @@ from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
 from app.connectors.base import Connector, Param
 from app.connectors.rest_json import RestJsonConnector, RestJsonSettings
-from app.connectors.transport import resolve, type_resolver
+from app.connectors.transport import Resolver, resolve
 
 CONNECTORS: Mapping[str, type[Connector]] = {RestJsonConnector.kind: RestJsonConnector}
 
@@ -24,7 +24,7 @@ def connector_for(
     secrets: Mapping[str, str],
     approved: ApprovedHosts,
     *,
-    resolver: type_resolver = resolve,
+    resolver: Resolver = resolve,
 ) -> Connector:
     """A connector ready to read, or ``SourceSettingsError`` / ``not_approved``.
 

@@ -22,7 +22,7 @@ from app.connectors.guard import (
     header_fields,
     tls_context,
 )
-from app.connectors.transport import resolve, type_resolver
+from app.connectors.transport import Resolver, resolve
 
 MAX_PAGE_SIZE = 1_000_000
 
@@ -148,7 +148,7 @@ class RestJsonConnector:
         *,
         approved: ApprovedHosts,
         auth_secret: str = "",
-        resolver: type_resolver = resolve,
+        resolver: Resolver = resolve,
     ) -> None:
         """Check everything that needs no network; raise settings errors or not_approved."""
         self._settings = settings

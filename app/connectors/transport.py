@@ -13,7 +13,7 @@ import httpcore
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, pinned
 
-type_resolver = Callable[[str, int], Sequence[str]]
+Resolver = Callable[[str, int], Sequence[str]]
 """(host, port) -> addresses as text. May raise ``socket.gaierror``."""
 
 _TEMPORARY = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM, socket.EAI_MEMORY)
@@ -103,7 +103,7 @@ class PinnedBackend(httpcore.NetworkBackend):
     """
 
     def __init__(
-        self, approved: ApprovedHosts, resolver: type_resolver, flight: Flight
+        self, approved: ApprovedHosts, resolver: Resolver, flight: Flight
     ) -> None:
         self._approved = approved
         self._resolver = resolver

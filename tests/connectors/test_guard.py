@@ -104,7 +104,7 @@ def test_the_host_header_names_the_port_only_when_it_is_not_the_usual_one():
     "pair",
     [
         "169.254.169.254:80", "0.0.0.0:80", "224.0.0.1:80", "[fe80::1]:80", "[::]:80",
-        "255.255.255.255:80", "[::ffff:127.0.0.1]:80", "[1::2::3]:80", "api.opd.example", "a.example:0",
+        "255.255.255.255:80", "[::ffff:127.0.0.1]:80", "[1::2::3]:80", "[::ffff:10.1.2.3]:80", "api.opd.example", "a.example:0",
         "a.example:70000", "a..example:80", "2130706433:80", "http://a.example:80", "", ":80",
     ],
 )  # fmt: skip
@@ -319,6 +319,27 @@ def test_a_connection_that_hangs_is_given_up(upstream):
             client.get("http://api.opd.example/")
 
     assert (caught.value.code, caught.value.params["seconds"]) == ("timeout", "5")
+
+
+@pytest.mark.parametrize(
+    "part", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1,"]
+)
+def test_silence_ends_with_the_page_when_that_is_earlier(upstream, part):
+    def script(connection, request):
+        connection.sendall(part)
+        time.sleep(5)
+
+    upstream.script = script
+    began = time.monotonic()
+    budgets = Budgets(5, 5, 0.4)
+    with (
+        client_on(upstream, Names(["10.1.2.3"]), budgets=budgets) as client,
+        pytest.raises(errors.SourceUnavailableError) as caught,
+    ):
+        client.get("http://api.opd.example/")
+
+    assert caught.value.code == "too_slow"
+    assert time.monotonic() - began < 2
 
 
 def test_an_aborted_client_makes_no_further_request(upstream):
