@@ -154,10 +154,8 @@ def _plain(values: Any, attr: Any, *, secret: bool) -> Any:
 
 def as_json(value: Any) -> Any:
     """Return ``value`` as JSON can hold it, without losing a digit."""
-    if (
-        value is None
-        or (isinstance(value, bool | int | str)
-        and not isinstance(value, enum.Enum))
+    if value is None or (
+        isinstance(value, bool | int | str) and not isinstance(value, enum.Enum)
     ):
         return value
     if isinstance(value, enum.Enum):

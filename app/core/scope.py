@@ -62,6 +62,8 @@ def get_visible(
         value = key.type.python_type(ident) if isinstance(ident, str) else ident
     except ValueError:
         raise NotFoundError from None
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise NotFoundError
     found = session.scalar(
         sa.select(model).where(key == value, visible(model, principal)).limit(1)
     )

@@ -30,6 +30,13 @@ class NotRetryableError(RejectedError):
         super().__init__("Only a run that failed or is held can be tried again.")
 
 
+class ReasonMissingError(RejectedError):
+    code = "reason_missing"
+
+    def __init__(self) -> None:
+        super().__init__("Say why: the reason stands in the audit trail.")
+
+
 class BadScheduleError(RejectedError):
     code = "bad_schedule"
 

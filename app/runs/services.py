@@ -20,7 +20,12 @@ from sqlalchemy.orm import Session
 from app.audit import recorder
 from app.core import db
 from app.core.policy import acting_principal, request_id
-from app.runs.errors import AlreadyActiveError, BadScheduleError, NotRetryableError
+from app.runs.errors import (
+    AlreadyActiveError,
+    BadScheduleError,
+    NotRetryableError,
+    ReasonMissingError,
+)
 from app.runs.kinds import KINDS
 from app.runs.models import JobRun, Schedule
 from app.runs.states import ACTIVE, RETRYABLE, RunStatus
@@ -111,6 +116,19 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
         session, "retry", run, after={"run": str(new_id), "accepted": accepted}
     )
     return new_id
+
+
+def accept_held(session: Session, run: JobRun, reason: str) -> UUID:
+    """Run a held pull again and let the fault that held it pass, for that run alone.
+
+    Raises ``ReasonMissingError`` without a reason, ``NotRetryableError`` if not held.
+    """
+    if run.status is not RunStatus.HELD:
+        raise NotRetryableError
+    if not reason:
+        raise ReasonMissingError
+    recorder.because(session, reason)
+    return retry(session, run, accepted=run.error_code)
 
 
 def next_slot(cron: str, time_zone: str, after: datetime) -> datetime:

@@ -1,0 +1,69 @@
+"""The audit trail, to read."""
+
+from typing import ClassVar
+
+from flask_babel import gettext
+from markupsafe import Markup, escape
+
+from app.core.policy import Permission
+from app.web.context import state_name
+from app.web.format import moment
+from app.web.i18n import lazy_gettext
+from app.web.views import ReadOnlyView
+
+
+def _changes(event: "object") -> Markup:
+    """Write the changed columns as a small table: before and after."""
+    before, after = (
+        getattr(event, "before", None) or {},
+        getattr(event, "after", None) or {},
+    )
+    rows = Markup("").join(
+        Markup("<tr><th scope=row>{}</th><td>{}</td><td>{}</td></tr>").format(
+            name, _short(before.get(name)), _short(after.get(name))
+        )
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    )
+    head = Markup("<tr><th></th><th scope=col>{}</th><th scope=col>{}</th></tr>").format(
+        gettext("before"), gettext("after")
+    )
+    return Markup('<table class="table table-sm">{}{}</table>').format(head, rows)
+
+
+def _short(value: object) -> str:
+    return "" if value is None else str(escape(str(value)[:2000]))
+
+
+class AuditView(ReadOnlyView):
+    """Who changed what, when and why."""
+
+    read = Permission.AUDIT_READ
+    lead = lazy_gettext(
+        "Every change of Simpul's own data, with actor, reason and request."
+    )
+    column_list = ("at", "actor", "action", "object_type", "object_label", "reason")
+    column_default_sort = ("id", True)
+    column_searchable_list = ("actor", "object_label", "object_id", "request_id")
+    column_sortable_list = ("at",)
+    named_filters: ClassVar = {"action": ("create", "update", "delete", "retry")}
+    column_details_list = (
+        "at", "actor", "action", "object_type", "object_label", "object_id", "reason",
+        "request_id", "changes",
+    )  # fmt: skip
+    column_labels: ClassVar = {
+        "at": lazy_gettext("When"),
+        "actor": lazy_gettext("Who"),
+        "action": lazy_gettext("What"),
+        "object_type": lazy_gettext("Kind of object"),
+        "object_label": lazy_gettext("Object"),
+        "object_id": lazy_gettext("Number"),
+        "reason": lazy_gettext("Reason"),
+        "request_id": lazy_gettext("Request"),
+        "changes": lazy_gettext("Changes"),
+    }
+    column_formatters: ClassVar = {
+        "at": lambda _v, _c, m, _n: moment(m.at),
+        "action": lambda _v, _c, m, _n: state_name(m.action),
+        "changes": lambda _v, _c, m, _n: _changes(m),
+    }

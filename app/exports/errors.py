@@ -1,0 +1,33 @@
+"""How exports refuse and fail."""
+
+from app.core.errors import PermanentError, RejectedError
+
+
+class NothingToExportError(RejectedError):
+    code = "nothing_to_export"
+
+    def __init__(self) -> None:
+        super().__init__("The dataset has no published rows yet.")
+
+
+class ExpiredError(RejectedError):
+    code = "expired"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This download has expired: ask for a new one on the dataset's page."
+        )
+
+
+class CountMismatchError(PermanentError):
+    """The file does not hold what the query counted; it is thrown away."""
+
+    code = "count_mismatch"
+
+    def __init__(self, written: int, counted: int) -> None:
+        super().__init__(
+            "The file would hold %(written)s rows where the table has %(counted)s: it was"
+            " thrown away.",
+            written=written,
+            counted=counted,
+        )

@@ -1,0 +1,148 @@
+"""Everything that makes and hands out exports."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.audit import recorder
+from app.core import clock, db
+from app.core.policy import acting_principal, request_id
+from app.core.scope import NotFoundError, get_visible
+from app.core.store import Store
+from app.datasets.models import Dataset
+from app.exports.errors import ExpiredError, NothingToExportError
+from app.exports.models import ExchangeLog, ExportRun
+from app.exports.workbook import Contents, write_workbook
+from app.runs.kinds import ExportParams, KindName
+from app.runs.ledger import Lease
+from app.runs.services import Order, request_run
+
+
+def request_export(session: Session, dataset: Dataset) -> ExportRun:
+    """Ask for an Excel file of a dataset, for the acting person alone."""
+    principal = acting_principal()
+    if principal.user_id is None:
+        raise NotFoundError
+    if dataset.published_at is None:
+        raise NothingToExportError
+    export = ExportRun(
+        user_id=principal.user_id, agency_id=principal.agency_id, dataset_id=dataset.id
+    )
+    session.add(export)
+    session.flush()  # its id is the run's parameter
+    export.run_id = request_run(
+        session,
+        Order(
+            kind=KindName.EXPORT,
+            key=f"dataset:{dataset.id}:user:{principal.user_id}",
+            params=ExportParams(export_id=export.id),
+            label=f"{dataset.title} (Excel)",
+            agency_id=principal.agency_id,
+        ),
+    )
+    recorder.record(session, "export", dataset, after={"export": str(export.id)})
+    return export
+
+
+def export(lease: Lease, home: Path, *, days: int, time_zone: str) -> None:
+    """Write the file of ``lease.params`` and end the run with it."""
+    store = Store(home / "files")
+    with db.unit_of_work() as session:
+        lease.save(session)
+        asked = session.get_one(ExportRun, lease.params.export_id)
+        dataset_id = asked.dataset_id
+    with store.part() as part:
+        contents = write_workbook(
+            part, dataset_id, lease, requested_by=lease.requested_by, time_zone=time_zone
+        )
+        stored = store.keep(part)
+    with db.unit_of_work() as session:
+        lease.save(
+            session, done=contents.row_count, total=contents.row_count, unit="rows"
+        )
+        asked = session.get_one(ExportRun, lease.params.export_id)
+        asked.file_key, asked.file_sha256 = stored.key, stored.sha256
+        asked.file_bytes = stored.byte_count
+        asked.row_count, asked.csv_sha256 = contents.row_count, contents.csv_sha256
+        asked.file_name = file_name(contents, time_zone)
+        asked.expires_at = db.now(session) + timedelta(days=days)
+        lease.log_in(
+            session,
+            "The file is ready: %(rows)s rows, %(bytes)s bytes.",
+            rows=contents.row_count,
+            bytes=stored.byte_count,
+        )
+        lease.succeed(session, {"rows": contents.row_count, "bytes": stored.byte_count})
+
+
+def file_name(contents: Contents, time_zone: str) -> str:
+    """Return the name under which a browser saves it: dataset and moment, plain letters."""
+    plain = re.sub(r"[^a-z0-9]+", "-", contents.slug.lower()).strip("-")
+    moment = clock.in_zone(contents.as_of, time_zone).strftime("%Y%m%d-%H%M")
+    return f"{plain}-{moment}.xlsx"
+
+
+def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]:
+    """Return a ready file for its owner and log the handing out: no log, no file.
+
+    Raises ``NotFoundError`` for anybody else's, ``ExpiredError`` for one past its time.
+    """
+    principal = acting_principal()
+    found = get_visible(session, ExportRun, ident, principal)
+    if not found.file_key:
+        raise NotFoundError
+    path = Store(home / "files").path(found.file_key)
+    if (
+        found.expires_at is None
+        or found.expires_at <= db.now(session)
+        or not path.exists()
+    ):
+        raise ExpiredError
+    session.add(
+        ExchangeLog(
+            channel="xlsx",
+            user_id=principal.user_id,
+            agency_id=principal.agency_id,
+            dataset_id=found.dataset_id,
+            run_id=found.run_id,
+            row_count=found.row_count,
+            byte_count=found.file_bytes,
+            file_sha256=found.file_sha256,
+            request_id=request_id(),
+        )
+    )
+    return found, path
+
+
+def remove_expired(session: Session, home: Path) -> int:
+    """Delete files past their time (their rows stay); return how many."""
+    store = Store(home / "files")
+    expired = session.scalars(
+        sa.select(ExportRun).where(
+            ExportRun.file_key != "", ExportRun.expires_at < sa.func.now()
+        )
+    ).all()
+    for each in expired:
+        if not _is_needed(session, each.file_key, besides=each.id):
+            store.remove(each.file_key)
+        each.file_key = ""
+    return len(expired)
+
+
+def _is_needed(session: Session, key: str, *, besides: UUID) -> bool:
+    """Tell whether another live export has the same content."""
+    return bool(
+        session.scalar(
+            sa.select(
+                sa.exists().where(
+                    ExportRun.file_key == key,
+                    ExportRun.id != besides,
+                    ExportRun.expires_at >= sa.func.now(),
+                )
+            )
+        )
+    )

@@ -1,0 +1,100 @@
+"""Composes the web application out of its rooms; imported by wsgi and tests only."""
+
+from flask import Flask
+from flask_admin import Admin
+from flask_admin.theme import Bootstrap4Theme
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.audit import recorder  # noqa: F401 - listens to every session
+from app.audit.admin import AuditView
+from app.audit.models import AuditEvent
+from app.contracts.admin import ContractPage
+from app.core import crypto, db
+from app.datasets.admin import DatasetPage
+from app.exports.admin import DownloadPage
+from app.dashboard.admin import HomePage
+from app.identity import session as login
+from app.identity.admin import AgencyView, RoleView, UserView
+from app.identity.models import Agency, Role, User
+from app.pulls.admin import QuarantinePage
+from app.runs.admin import RunPage, ScheduleView
+from app.runs.models import Schedule
+from app.sources.admin import SourcePage
+from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004
+from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
+from config import Settings
+
+
+def create_app(settings: Settings) -> Flask:
+    """Return the application for one set of settings."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SESSION_COOKIE_NAME="simpul",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.cookie_secure,
+        REMEMBER_COOKIE_DURATION=0,
+        MAX_CONTENT_LENGTH=8 * 1024 * 1024,
+        MAX_FORM_PARTS=20_000,
+        BOOTSTRAP_SERVE_LOCAL=True,
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    app.extensions["simpul_settings"] = settings
+    _bind(app, settings)
+    translations = i18n.init_app(app, settings.time_zone, settings.home)
+    login.init_app(app, secret=settings.secret_key, translations=str(translations))
+    _add_pages(app, str(translations))
+    app.register_blueprint(health.blueprint)
+    guard.init_app(app, login.load_principal)
+    headers.init_app(app, https=settings.cookie_secure)
+    errors.init_app(app)
+    format.init_app(app)
+    context.init_app(app, settings.office_name)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app
+
+
+def _bind(app: Flask, settings: Settings) -> None:
+    """Give extensions and services one engine, with limits that keep a page from hanging."""
+    engine = db.make_engine(settings.database_url, statement_timeout_seconds=15)
+    db.bind(settings, app_engine=engine)
+    crypto.bind(settings.field_key)
+    flask_db.init_app(app)
+    with app.app_context():
+        flask_db.engines[None] = engine
+    for extension in (csrf, limiter, bootstrap):
+        extension.init_app(app)
+
+
+def _add_pages(app: Flask, translations: str) -> None:
+    """Hang the back-office: the order is the order of the menu."""
+    office = Admin(
+        name="Simpul",
+        url="/",
+        index_view=HomePage(url="/", endpoint="home"),
+        theme=Bootstrap4Theme(base_template="layout.html"),
+        translations_path=translations,
+    )
+    views = (
+        DatasetPage(endpoint="datasets", url="/datasets"),
+        DownloadPage(endpoint="downloads", url="/downloads"),
+        ContractPage(endpoint="contracts", url="/contracts"),
+        SourcePage(endpoint="sources", url="/sources"),
+        ScheduleView(Schedule, endpoint="schedules", url="/schedules"),
+        RunPage(endpoint="runs", url="/runs"),
+        QuarantinePage(endpoint="quarantine", url="/quarantine"),
+        AgencyView(Agency, endpoint="agencies", url="/agencies"),
+        UserView(User, endpoint="users", url="/users"),
+        RoleView(Role, endpoint="roles", url="/roles"),
+        AuditView(AuditEvent, endpoint="audit", url="/audit"),
+    )
+    for view in views:
+        office.add_view(view)
+    office.init_app(app)
+    app.extensions["simpul_admin_views"] = {
+        view.endpoint: view for view in (office.index_view, *views)
+    }

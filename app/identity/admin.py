@@ -1,0 +1,141 @@
+"""Pages of agencies, people and roles."""
+
+from typing import Any, ClassVar
+
+from flask_babel import gettext
+from wtforms import PasswordField
+from wtforms.validators import Email, InputRequired, Length, Optional
+
+from app.core.policy import Permission
+from app.identity import services
+from app.identity.models import Agency, User
+from app.web.extensions import db
+from app.web.format import moment
+from app.web.i18n import lazy_gettext
+from app.web.views import ReadOnlyView, ScopedView
+
+
+def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
+    return gettext("yes") if getattr(model, name) else gettext("no")
+
+
+class AgencyView(ScopedView):
+    """Agencies whose data is joined up."""
+
+    read = Permission.AGENCY_READ
+    write = Permission.AGENCY_WRITE
+    column_list = ("code", "name", "short_name", "active")
+    column_default_sort = "name"
+    column_searchable_list = ("code", "name", "short_name")
+    column_formatters: ClassVar = {"active": _yes}
+    column_details_list = (
+        "code",
+        "name",
+        "short_name",
+        "email",
+        "phone",
+        "address",
+        "active",
+    )
+    form_columns = ("code", "name", "short_name", "email", "phone", "address", "active")
+    column_labels: ClassVar = {
+        "code": lazy_gettext("Code"),
+        "name": lazy_gettext("Name"),
+        "short_name": lazy_gettext("Short name"),
+        "email": lazy_gettext("E-mail"),
+        "phone": lazy_gettext("Telephone"),
+        "address": lazy_gettext("Address"),
+        "active": lazy_gettext("Active"),
+    }
+    form_args: ClassVar = {
+        "code": {"validators": [InputRequired(), Length(max=40)]},
+        "name": {"validators": [InputRequired(), Length(max=200)]},
+        "email": {"validators": [Optional(), Email()]},
+        "active": {
+            "description": lazy_gettext("People of an inactive agency cannot log in.")
+        },
+    }
+
+
+class UserView(ScopedView):
+    """People who log in."""
+
+    read = Permission.USER_READ
+    write = Permission.USER_WRITE
+    column_list = ("name", "email", "agency", "roles", "active", "last_login_at")
+    column_default_sort = "name"
+    column_sortable_list = ("name", "email", "active", "last_login_at")
+    column_searchable_list = ("name", "email", "job_title")
+    column_details_list = (
+        "name", "email", "job_title", "agency", "roles", "active", "created_at", "last_login_at",
+    )  # fmt: skip
+    form_columns = ("name", "email", "job_title", "agency", "roles", "active")
+    column_labels: ClassVar = {
+        "name": lazy_gettext("Name"),
+        "email": lazy_gettext("E-mail"),
+        "job_title": lazy_gettext("Job title"),
+        "agency": lazy_gettext("Agency"),
+        "roles": lazy_gettext("Roles"),
+        "active": lazy_gettext("Active"),
+        "created_at": lazy_gettext("Since"),
+        "last_login_at": lazy_gettext("Last log-in"),
+    }
+    column_formatters: ClassVar = {
+        "active": _yes,
+        "agency": lambda _v, _c, m, _n: (
+            m.agency.name if m.agency else gettext("the office")
+        ),
+        "roles": lambda _v, _c, m, _n: ", ".join(sorted(role.label for role in m.roles)),
+        "last_login_at": lambda _v, _c, m, _n: moment(m.last_login_at),
+        "created_at": lambda _v, _c, m, _n: moment(m.created_at),
+    }
+    form_args: ClassVar = {
+        "name": {"validators": [InputRequired(), Length(max=200)]},
+        "email": {"validators": [InputRequired(), Email(), Length(max=254)]},
+        "agency": {
+            "description": lazy_gettext("Empty: the person works for the office itself."),
+            "query_factory": lambda: db.session.query(Agency).order_by(Agency.name),
+            "allow_blank": True,
+        },
+        "roles": {"description": lazy_gettext("A person may hold several roles.")},
+    }
+    form_extra_fields: ClassVar = {
+        "new_password": PasswordField(
+            lazy_gettext("New password"),
+            validators=[Optional(), Length(min=12, max=200)],
+            description=lazy_gettext(
+                "At least 12 characters. Empty: it stays as it is. A new one ends every session."
+            ),
+        )
+    }
+
+    def on_model_change(self, form: Any, model: User, is_created: bool) -> None:
+        super().on_model_change(form, model, is_created)
+        services.settle_user(
+            db.session,
+            model,
+            new_password=form.new_password.data or "",
+            created=is_created,
+        )
+
+
+class RoleView(ReadOnlyView):
+    """Roles and what they allow."""
+
+    read = Permission.USER_READ
+    lead = lazy_gettext("What each role may do. A person may hold several.")
+    column_list = ("label", "for_agency", "permissions")
+    column_default_sort = "label"
+    column_sortable_list = ("label",)
+    column_details_list = ("label", "name", "description", "for_agency", "permissions")
+    column_labels: ClassVar = {
+        "label": lazy_gettext("Role"),
+        "name": lazy_gettext("Name in the system"),
+        "description": lazy_gettext("Description"),
+        "for_agency": lazy_gettext("For people of agencies"),
+        "permissions": lazy_gettext("May"),
+    }
+    column_formatters: ClassVar = {
+        "for_agency": _yes,
+        "permissions": lambda _v, _c, m, _n: ", ".join(sorted(m.permissions)),
+    }

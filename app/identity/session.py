@@ -1,0 +1,79 @@
+"""Log-in: Flask-Security on Flask-Login, and the principal that a session stands for."""
+
+from typing import Any
+
+from flask import Flask
+from flask_login import current_user
+from flask_security import Security, SQLAlchemyUserDatastore, user_authenticated
+
+from app.core.clock import utc_now
+from app.core.policy import ANONYMOUS, DbRole, Principal
+from app.identity.models import Role, User
+from app.web.extensions import db, limiter
+
+LOGIN_LIMIT = "10 per minute; 60 per hour"
+datastore = SQLAlchemyUserDatastore(db, User, Role)
+
+
+def principal_of(user: User) -> Principal:
+    """Return who a person is to policy and scope: the sum of all their roles."""
+    permissions = frozenset(p for role in user.roles for p in role.permissions)
+    role = DbRole.OFFICE if user.agency_id is None else DbRole.AGENCY
+    return Principal(
+        label=f"{user.name} <{user.email}>",
+        db_role=role,
+        user_id=user.id,
+        agency_id=user.agency_id,
+        permissions=permissions,
+    )
+
+
+def load_principal() -> Principal:
+    """Return the principal of the request's session; anonymous without a log-in."""
+    if not current_user.is_authenticated:
+        return ANONYMOUS
+    user: Any = current_user._get_current_object()  # noqa: SLF001 - Flask-Login's proxy
+    if user.agency is not None and not user.agency.active:
+        return ANONYMOUS
+    return principal_of(user)
+
+
+def init_app(app: Flask, *, secret: str, translations: str) -> None:
+    """Set Flask-Security up: argon2, no registration, generic answers, limited attempts."""
+    app.config.update(
+        SECURITY_PASSWORD_HASH="argon2",
+        # argon2 salts each hash itself; tied to our secret, passwords would die with it.
+        SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
+        SECURITY_PASSWORD_SALT=secret,
+        SECURITY_REGISTERABLE=False,
+        SECURITY_RECOVERABLE=False,
+        SECURITY_CHANGEABLE=True,
+        SECURITY_SEND_PASSWORD_CHANGE_EMAIL=False,
+        SECURITY_PASSWORD_LENGTH_MIN=12,
+        SECURITY_RETURN_GENERIC_RESPONSES=True,
+        SECURITY_EMAIL_VALIDATOR_ARGS={"check_deliverability": False},
+        SECURITY_POST_LOGIN_VIEW="/",
+        SECURITY_POST_LOGOUT_VIEW="/login",
+        SECURITY_LOGIN_USER_TEMPLATE="security/login_user.html",
+        SECURITY_CHANGE_PASSWORD_TEMPLATE="security/change_password.html",
+        SECURITY_I18N_DIRNAME=["builtin", translations],
+        SECURITY_CSRF_PROTECT_MECHANISMS=["session", "basic"],
+        SECURITY_STATIC_FOLDER=None,
+        SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
+    )
+    Security(app, datastore)
+    user_authenticated.connect(_note_login, app)
+    login = app.view_functions["security.login"]
+    limited = limiter.limit(LOGIN_LIMIT, methods=["POST"])(login)
+    app.view_functions["security.login"] = limited
+
+
+def _note_login(_app: Flask, user: User, **_: Any) -> None:
+    """Remember the last log-in; noted by Core so that a log-in is no change of the person."""
+    db.session.execute(
+        db.update(User)
+        .where(User.id == user.id)
+        .values(last_login_at=utc_now())
+        .execution_options(audited=True, synchronize_session=False)
+    )
+    db.session.commit()

@@ -1,0 +1,87 @@
+"""Questions about what pulls set aside."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.core.policy import Principal
+from app.core.scope import visible
+from app.pulls.models import PullRun, QuarantinedRecord
+from app.sources.models import Source
+
+PAGE_SIZE = 25
+
+
+def quarantine_page(
+    session: Session,
+    principal: Principal,
+    *,
+    run_id: UUID | None,
+    source_id: UUID | None,
+    search: str,
+    page: int,
+) -> tuple[Sequence[QuarantinedRecord], int]:
+    """Return one page of records set aside, newest run first, and how many there are."""
+    wanted = [visible(QuarantinedRecord, principal)]
+    if run_id is not None:
+        wanted.append(QuarantinedRecord.run_id == run_id)
+    if source_id is not None:
+        wanted.append(QuarantinedRecord.source_id == source_id)
+    if search:
+        wanted.append(QuarantinedRecord.record_key.icontains(search, autoescape=True))
+    count = session.scalar(
+        sa.select(sa.func.count()).select_from(QuarantinedRecord).where(*wanted)
+    )
+    rows = session.scalars(
+        sa.select(QuarantinedRecord)
+        .where(*wanted)
+        .order_by(
+            QuarantinedRecord.created_at.desc(),
+            QuarantinedRecord.run_id,
+            QuarantinedRecord.page,
+            QuarantinedRecord.position,
+        )
+        .limit(PAGE_SIZE)
+        .offset(page * PAGE_SIZE)
+    ).all()
+    return rows, count or 0
+
+
+def reasons_of(
+    session: Session, principal: Principal, run_id: UUID
+) -> Sequence[tuple[str, str, int]]:
+    """Return (field, code, how many) of one run's records set aside, most frequent first."""
+    error = sa.func.jsonb_array_elements(QuarantinedRecord.errors).table_valued(
+        "value", name="e"
+    )
+    value = sa.cast(sa.column("value"), sa.dialects.postgresql.JSONB)
+    field, code = value["field"].astext, value["code"].astext
+    rows = session.execute(
+        sa.select(field, code, sa.func.count())
+        .select_from(QuarantinedRecord, error)
+        .where(QuarantinedRecord.run_id == run_id, visible(QuarantinedRecord, principal))
+        .group_by(field, code)
+        .order_by(sa.func.count().desc())
+        .limit(20)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def sources_seen(session: Session, principal: Principal) -> Sequence[Source]:
+    return session.scalars(
+        sa.select(Source).where(visible(Source, principal)).order_by(Source.name)
+    ).all()
+
+
+def last_pulls(
+    session: Session, principal: Principal, source_id: UUID, *, limit: int = 10
+) -> Sequence[PullRun]:
+    """Return the latest published pulls of a source with their counters."""
+    return session.scalars(
+        sa.select(PullRun)
+        .where(PullRun.source_id == source_id, visible(PullRun, principal))
+        .order_by(PullRun.published_at.desc())
+        .limit(limit)
+    ).all()

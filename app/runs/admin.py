@@ -1,0 +1,182 @@
+"""Pages of the ledger: runs with their live log, and schedules."""
+
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from flask import Response, make_response, render_template, request
+from flask_admin import expose
+from flask_babel import gettext
+from wtforms.validators import InputRequired, Length
+
+from app.core import db
+from app.core.errors import RejectedError
+from app.core.policy import Permission
+from app.core.scope import get_visible
+from app.runs import queries, services
+from app.runs.kinds import KINDS
+from app.runs.models import JobRun, Schedule
+from app.runs.states import ACTIVE, RETRYABLE, RunStatus
+from app.web.extensions import db as flask_db
+from app.web.format import moment
+from app.web.guard import needs, principal_now
+from app.web.i18n import lazy_gettext
+from app.web.paging import page_number
+from app.web.views import Page, ScopedView, back_to, flash_rejected
+
+
+class RunPage(Page):
+    """The list of runs, and one run with progress and log that update by themselves."""
+
+    @expose("/")
+    @needs(Permission.RUN_READ)
+    def index(self) -> str:
+        page = page_number()
+        chosen = queries.RunFilter(
+            kind=request.args.get("kind", "")
+            if request.args.get("kind") in KINDS
+            else "",
+            status=_status(request.args.get("status", "")),
+            search=request.args.get("search", "").replace("\0", "")[:200],
+        )
+        with db.unit_of_work() as session:
+            runs, count = queries.runs_page(session, principal_now(), chosen, page)
+            text: str = self.render(
+                "runs/list.html",
+                runs=runs,
+                count=count,
+                page=page,
+                page_size=queries.PAGE_SIZE,
+                chosen=chosen,
+                kinds=KINDS,
+                statuses=list(RunStatus),
+                pace_of=lambda run: queries.pace_of(run, db.now(session)),
+            )
+        return text
+
+    @expose("/<ident>")
+    @needs(Permission.RUN_READ)
+    def show(self, ident: str) -> str:
+        with db.unit_of_work() as session:
+            run = get_visible(session, JobRun, ident, principal_now())
+            text: str = self.render("runs/show.html", run=run, **_parts(session, run))
+        return text
+
+    @expose("/<ident>/part")
+    @needs(Permission.RUN_READ)
+    def part(self, ident: str) -> Response:
+        """Answer the moving part of the run page; ``X-Settled`` tells when to stop asking."""
+        with db.unit_of_work() as session:
+            run = get_visible(session, JobRun, ident, principal_now())
+            answer = make_response(
+                render_template("runs/part.html", run=run, **_parts(session, run))
+            )
+            answer.headers["X-Settled"] = "0" if run.status in ACTIVE else "1"
+        return answer
+
+    @expose("/<ident>/retry", methods=("POST",))
+    @needs(Permission.RUN_RETRY)
+    def retry(self, ident: str) -> Response:
+        try:
+            with db.unit_of_work() as session:
+                run = get_visible(session, JobRun, ident, principal_now())
+                new_id = services.retry(session, run)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("runs.show", ident=ident)
+        return back_to("runs.show", ident=new_id)
+
+    @expose("/<ident>/accept", methods=("POST",))
+    @needs(Permission.QUARANTINE_RELEASE)
+    def accept(self, ident: str) -> Response:
+        """Run a held pull again and let the fault that held it pass this once."""
+        try:
+            with db.unit_of_work() as session:
+                run = get_visible(session, JobRun, ident, principal_now())
+                reason = request.form.get("reason", "").strip()[:500]
+                new_id = services.accept_held(session, run, reason)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("runs.show", ident=ident)
+        return back_to("runs.show", ident=new_id)
+
+
+def _status(text: str) -> str:
+    return text if text in set(RunStatus) else ""
+
+
+def _parts(session: Any, run: JobRun) -> dict[str, Any]:
+    return {
+        "log": queries.log_of(session, run.id),
+        "pace": queries.pace_of(run, db.now(session)),
+        "active": run.status in ACTIVE,
+        "retryable": run.status in RETRYABLE,
+        "held": run.status is RunStatus.HELD,
+        "kind": KINDS.get(run.kind),
+    }
+
+
+class ScheduleView(ScopedView):
+    """When work is due. A schedule of a source is made on the source's page."""
+
+    read = Permission.SCHEDULE_READ
+    write = Permission.SCHEDULE_WRITE
+    lead = lazy_gettext(
+        "Pulls and other work that start by themselves, on the office's clock."
+    )
+    column_list = ("name", "cron", "next_due_at", "enabled")
+    column_default_sort = "next_due_at"
+    column_searchable_list = ("name",)
+    column_details_list = (
+        "name",
+        "kind",
+        "cron",
+        "time_zone",
+        "enabled",
+        "next_due_at",
+        "slots",
+    )
+    column_labels: ClassVar = {
+        "name": lazy_gettext("Name"),
+        "kind": lazy_gettext("Kind"),
+        "cron": lazy_gettext("Schedule (cron)"),
+        "time_zone": lazy_gettext("Time zone"),
+        "enabled": lazy_gettext("On"),
+        "next_due_at": lazy_gettext("Next due"),
+        "slots": lazy_gettext("Next five times"),
+    }
+    column_formatters: ClassVar = {
+        "next_due_at": lambda _v, _c, m, _n: moment(m.next_due_at) if m.enabled else "–",
+        "enabled": lambda _v, _c, m, _n: gettext("yes") if m.enabled else gettext("no"),
+        "kind": lambda _v, _c, m, _n: gettext(KINDS[m.kind].label),
+        "slots": lambda _v, _c, m, _n: ", ".join(
+            moment(slot, "EEEE d MMM HH.mm")
+            for slot in services.next_slots(
+                m.cron, m.time_zone, db.now(flask_db.session), 5
+            )
+        ),
+    }
+    form_columns = ("name", "cron", "enabled")
+    form_args: ClassVar = {
+        "name": {"validators": [InputRequired(), Length(max=120)]},
+        "cron": {
+            "validators": [InputRequired(), Length(max=60)],
+            "description": lazy_gettext(
+                "Minute, hour, day, month, weekday. 0 2 * * * is every night at two."
+            ),
+        },
+    }
+
+    @property
+    def can_create(self) -> bool:
+        return False
+
+    @property
+    def can_edit(self) -> bool:
+        return self._may_write()
+
+    def save(self, model: Schedule, *, created: bool) -> None:
+        del created
+        services.save_schedule(flask_db.session, model)
+
+    def get_query(self) -> Any:
+        return super().get_query().order_by(sa.desc(Schedule.enabled))

@@ -1,0 +1,79 @@
+// The little that pages do by themselves. Everything works without it, except live progress.
+"use strict";
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.confirm && !window.confirm(form.dataset.confirm)) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-theme-toggle]")) {
+    const root = document.documentElement;
+    const next = root.dataset.bsTheme === "dark" ? "light" : "dark";
+    root.dataset.bsTheme = next;
+    localStorage.setItem("theme", next);
+  }
+  const remove = event.target.closest("[data-remove-row]");
+  if (remove) remove.closest("[data-row]").remove();
+  const add = event.target.closest("[data-add-row]");
+  if (add) addRow(document.getElementById(add.dataset.addRow));
+});
+
+// Rows of the contract's field table: a copy of the template with the next number.
+function addRow(body) {
+  const template = document.getElementById(body.id + "-template");
+  const number = Number(body.dataset.next);
+  body.dataset.next = number + 1;
+  body.insertAdjacentHTML("beforeend", template.innerHTML.replaceAll("__n__", number));
+  body.lastElementChild.querySelector("input, select").focus();
+}
+
+// A form with changes asks before it is left.
+for (const form of document.querySelectorAll("form[data-guard]")) {
+  let changed = false;
+  form.addEventListener("input", () => { changed = true; });
+  window.addEventListener("beforeunload", (event) => {
+    if (changed && !form.dataset.sent) event.preventDefault();
+  });
+}
+
+// Shows only the settings that belong to the chosen way of signing in and paging.
+for (const select of document.querySelectorAll("[data-shows]")) {
+  const show = () => {
+    for (const part of document.querySelectorAll(`[data-when^="${select.name}="]`)) {
+      part.hidden = !part.dataset.when.split("=")[1].split(" ").includes(select.value);
+    }
+  };
+  select.addEventListener("change", show);
+  show();
+}
+
+// Parts that look again by themselves until the server says that they are settled.
+for (const part of document.querySelectorAll("[data-refresh]")) {
+  const again = async () => {
+    if (document.hidden) { setTimeout(again, 1500); return; }
+    try {
+      const answer = await fetch(part.dataset.refresh, { headers: { "X-Part": "1" } });
+      if (answer.ok) {
+        part.innerHTML = await answer.text();
+        if (answer.headers.get("X-Settled") === "1") {
+          document.dispatchEvent(new CustomEvent("settled", { detail: part }));
+          if (part.dataset.whenSettled === "reload") location.reload();
+          return;
+        }
+      }
+    } catch {
+      // The server is away for a moment; look again.
+    }
+    setTimeout(again, 1500);
+  };
+  if (part.dataset.settled !== "1") setTimeout(again, 1000);
+}

@@ -1,0 +1,1 @@
+"""What pages and endpoints share: base views, the guard, errors, words and numbers."""

@@ -1,0 +1,95 @@
+"""How numbers, times and sizes are written for people; templates use these as filters."""
+
+from datetime import date, datetime
+from typing import Any
+
+from flask import Flask
+from flask_babel import (
+    format_date,
+    format_datetime,
+    format_decimal,
+    gettext,
+    to_user_timezone,
+)
+from markupsafe import Markup, escape
+
+from app.core.clock import utc_now
+from app.web.i18n import say
+
+ZONE_NAMES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
+
+
+def moment(value: datetime | None, pattern: str = "d MMM y HH.mm.ss") -> str:
+    """Write an instant on the office's wall clock, with the zone's name."""
+    if value is None:
+        return "–"
+    zone = to_user_timezone(value).tzinfo
+    name = ZONE_NAMES.get(str(zone), to_user_timezone(value).tzname() or "")
+    return f"{format_datetime(value, pattern)} {name}"
+
+
+def ago(value: datetime | None) -> str:
+    """Write how long ago an instant was, in the largest unit that fits."""
+    if value is None:
+        return "–"
+    seconds = int((utc_now() - value).total_seconds())
+    if seconds < 0:
+        return duration(-seconds) + " " + gettext("from now")
+    return (
+        gettext("just now") if seconds < 5 else duration(seconds) + " " + gettext("ago")
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Write a span of seconds in its two largest units."""
+    if seconds is None:
+        return "–"
+    whole = int(seconds)
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    parts = [
+        (days, gettext("d")), (hours, gettext("h")), (minutes, gettext("min")), (secs, gettext("s")),
+    ]  # fmt: skip
+    shown = [f"{n} {unit}" for n, unit in parts if n][:2]
+    return " ".join(shown) or (f"{seconds:.1f} ".replace(".", ",") + gettext("s"))
+
+
+def number(value: Any) -> str:
+    return "–" if value is None else str(format_decimal(value))
+
+
+def size(value: int | None) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    if value is None:
+        return "–"
+    amount, unit = float(value), "B"
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{format_decimal(round(amount, 1))} {unit}"
+
+
+def cell(value: Any) -> str | Markup:
+    """Write a value of a central table: exact, with an empty one told from an empty text."""
+    if value is None:
+        return Markup('<span class="none">∅</span>')
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return escape(str(value))
+
+
+def day(value: date | None) -> str:
+    return "–" if value is None else str(format_date(value, "d MMMM y"))
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.filters.update(
+        moment=moment, ago=ago, duration=duration, number=number, size=size, cell=cell,
+        day=day, say=say,
+    )  # fmt: skip

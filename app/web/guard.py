@@ -1,0 +1,133 @@
+"""Deny by default: every route has a policy, and the guard asks it before the view runs.
+
+A policy hangs on the view function (``needs``, ``signed_in``, ``open_to_all``), on an admin
+view's class (``permissions``), or in ``EXTENSION_ROUTES`` for routes that extensions add. A
+route without one answers 404; a law test walks the map and fails on it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from flask import Flask, abort, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.core.policy import (
+    ANONYMOUS,
+    Permission,
+    Principal,
+    act_as,
+    acting_principal,
+    set_request_id,
+)
+from app.web.extensions import db
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Everyone:
+    """Policy: no log-in needed."""
+
+
+class SignedIn:
+    """Policy: any person who is logged in; the page shows only what is theirs."""
+
+
+Policy = Permission | type[Everyone] | type[SignedIn]
+_ATTRIBUTE = "route_policy"
+
+EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
+    {
+        "static": Everyone,
+        "admin.static": Everyone,
+        "bootstrap.static": Everyone,
+        "security.login": Everyone,
+        "security.logout": SignedIn,
+        "security.change_password": SignedIn,
+        "security.verify": SignedIn,
+    }
+)
+
+
+def needs(permission: Permission) -> Callable[[F], F]:
+    """Mark a view: only who holds the permission may call it."""
+
+    def mark(view: F) -> F:
+        setattr(view, _ATTRIBUTE, permission)
+        return view
+
+    return mark
+
+
+def signed_in(view: F) -> F:
+    """Mark a view: every logged-in person may call it."""
+    setattr(view, _ATTRIBUTE, SignedIn)
+    return view
+
+
+def open_to_all(view: F) -> F:
+    """Mark a view: it needs no log-in."""
+    setattr(view, _ATTRIBUTE, Everyone)
+    return view
+
+
+def policy_of(app: Flask, endpoint: str) -> Policy | None:
+    """Return the policy of a route; None means that it has none and stays shut."""
+    if endpoint in EXTENSION_ROUTES:
+        return EXTENSION_ROUTES[endpoint]
+    function = app.view_functions[endpoint]
+    admin_view = app.extensions["simpul_admin_views"].get(endpoint.partition(".")[0])
+    if admin_view is not None:
+        policy: Policy | None = admin_view.policy_of(endpoint.partition(".")[2])
+        return policy
+    marked: Policy | None = getattr(function, _ATTRIBUTE, None)
+    return marked
+
+
+def policy_mark(function: Any) -> Policy | None:
+    """Return what ``needs`` and its siblings wrote on a function."""
+    mark: Policy | None = getattr(function, _ATTRIBUTE, None)
+    return mark
+
+
+def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
+    """Put the guard before every request. ``load_principal`` says who the session is."""
+
+    @app.before_request
+    def guard() -> ResponseReturnValue | None:
+        act_as(ANONYMOUS)
+        g.request_id = uuid4().hex
+        set_request_id(g.request_id)
+        if request.endpoint is None:
+            return None  # no such address, or not by this method: Flask answers
+        policy = policy_of(app, request.endpoint)
+        if policy is None:
+            abort(404)
+        if policy is Everyone and request.endpoint.endswith("static"):
+            return None
+        principal = load_principal()
+        db.session.rollback()  # the next transaction takes the person's role
+        act_as(principal)
+        return _refusal(policy, principal)
+
+    @app.teardown_request
+    def forget(_error: BaseException | None) -> None:
+        act_as(None)
+
+
+def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:
+    if policy is Everyone:
+        return None
+    if principal is ANONYMOUS:
+        if request.method == "GET":
+            return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
+        abort(401)
+    if isinstance(policy, Permission) and not principal.may(policy):
+        abort(403)
+    return None
+
+
+def principal_now() -> Principal:
+    """Return who asks; views use it for scope and for what to show."""
+    return acting_principal()

@@ -1,0 +1,69 @@
+"""Words: Indonesian first, English second; message ids are the English sentences.
+
+Catalogues are compiled into the data folder at start when their ``.po`` is newer, so that
+nothing compiled is kept in the repository and no build step can be forgotten.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from flask import Flask, request, session
+from flask_babel import Domain, gettext, lazy_gettext
+
+from app.web.extensions import babel
+
+FOLDER = Path(__file__).parent.parent / "translations"
+LANGUAGES = ("id", "en")
+
+__all__ = ["LANGUAGES", "compiled", "init_app", "lazy_gettext", "say"]
+
+
+def compiled(home: Path) -> Path:
+    """Compile every catalogue that changed; return the folder that holds them."""
+    target = home / "translations"
+    for source in FOLDER.glob("*/LC_MESSAGES/*.po"):
+        made = target / source.relative_to(FOLDER).with_suffix(".mo")
+        if made.exists() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+            continue
+        made.parent.mkdir(parents=True, exist_ok=True)
+        half = made.with_suffix(f".{os.getpid()}.part")
+        with source.open("rb") as po, half.open("wb") as mo:
+            write_mo(mo, read_po(po, locale=source.parts[-3]))
+        half.replace(made)  # whole or not at all: several processes may do this at once
+    return target
+
+
+def _select() -> str:
+    chosen = session.get("language") if request else None
+    return chosen if chosen in LANGUAGES else LANGUAGES[0]
+
+
+def init_app(app: Flask, time_zone: str, home: Path) -> Path:
+    """Bind Flask-Babel and WTForms' catalogue; return the folder of the catalogues."""
+    folder = compiled(home)
+    babel.init_app(
+        app,
+        default_locale=LANGUAGES[0],
+        default_timezone=time_zone,
+        locale_selector=_select,
+        default_translation_directories=str(folder),
+    )
+    import flask_admin.babel
+
+    flask_admin.babel.wtforms_domain = Domain(str(folder), domain="wtforms")
+    return folder
+
+
+def say(message: str, params: Mapping[str, Any] | None = None) -> str:
+    """Translate a stored message id and fill it; one that does not fit is shown bare."""
+    text: str = gettext(message) if message else ""
+    if not params:
+        return text.replace("%%", "%")
+    try:
+        return text % dict(params)
+    except (KeyError, TypeError, ValueError):
+        return text
