@@ -221,9 +221,10 @@ def _fetch(
     """Bring page after page into the stage, each committed with its checkpoint."""
     decoder = Decoder(plan.fields, time_zone)
     stage = Stage(plan.names, plan.fields)
-    connector = connector_of(plan, approved_hosts)
-    with closing(connector):
-        for page, position in connector.pages(progress.position):
+    # Closed when left early too: it holds a thread and a connection.
+    generator: Any = connector_of(plan, approved_hosts).pages(progress.position)
+    with closing(generator) as pages:
+        for page, position in pages:
             decoded = decoder.decode(page.rows_json, page=page.index)
             progress = replace_progress(
                 progress,
