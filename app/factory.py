@@ -10,19 +10,20 @@ from app.audit.admin import AuditView
 from app.audit.models import AuditEvent
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
-from app.datasets.admin import DatasetPage
-from app.exports.admin import DownloadPage
 from app.dashboard.admin import HomePage
+from app.datasets.admin import ActivationPage, DatasetPage
+from app.exports.admin import DownloadPage
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
-from app.pulls.admin import QuarantinePage
+from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import SourcePage
 from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
-from config import Settings
+from app.web.i18n import lazy_gettext as _
+from config import Mode, Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -44,7 +45,12 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["simpul_settings"] = settings
     _bind(app, settings)
     translations = i18n.init_app(app, settings.time_zone, settings.home)
-    login.init_app(app, secret=settings.secret_key, translations=str(translations))
+    login.init_app(
+        app,
+        secret=settings.secret_key,
+        translations=str(translations),
+        demo=settings.mode is not Mode.PRODUCTION,
+    )
     _add_pages(app, str(translations))
     app.register_blueprint(health.blueprint)
     guard.init_app(app, login.load_principal)
@@ -75,22 +81,26 @@ def _add_pages(app: Flask, translations: str) -> None:
     office = Admin(
         name="Simpul",
         url="/",
-        index_view=HomePage(url="/", endpoint="home"),
+        index_view=HomePage(_("Start"), url="/", endpoint="home"),
         theme=Bootstrap4Theme(base_template="layout.html"),
         translations_path=translations,
     )
     views = (
-        DatasetPage(endpoint="datasets", url="/datasets"),
-        DownloadPage(endpoint="downloads", url="/downloads"),
-        ContractPage(endpoint="contracts", url="/contracts"),
-        SourcePage(endpoint="sources", url="/sources"),
-        ScheduleView(Schedule, endpoint="schedules", url="/schedules"),
-        RunPage(endpoint="runs", url="/runs"),
-        QuarantinePage(endpoint="quarantine", url="/quarantine"),
-        AgencyView(Agency, endpoint="agencies", url="/agencies"),
-        UserView(User, endpoint="users", url="/users"),
-        RoleView(Role, endpoint="roles", url="/roles"),
-        AuditView(AuditEvent, endpoint="audit", url="/audit"),
+        DatasetPage(_("Datasets"), endpoint="datasets", url="/datasets"),
+        DownloadPage(_("My downloads"), endpoint="downloads", url="/downloads"),
+        ContractPage(_("Contracts"), endpoint="contracts", url="/contracts"),
+        ActivationPage(_("Activation"), endpoint="activation", url="/activation"),
+        SourcePage(_("Sources"), endpoint="sources", url="/sources"),
+        PullPage(_("Pulls"), endpoint="pulls", url="/pulls"),
+        ScheduleView(
+            Schedule, name=_("Schedules"), endpoint="schedules", url="/schedules"
+        ),
+        RunPage(_("Runs"), endpoint="runs", url="/runs"),
+        QuarantinePage(_("Quarantine"), endpoint="quarantine", url="/quarantine"),
+        AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
+        UserView(User, name=_("People"), endpoint="users", url="/users"),
+        RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
     )
     for view in views:
         office.add_view(view)

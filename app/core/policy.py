@@ -29,6 +29,7 @@ class Permission(StrEnum):
     CONTRACT_ACTIVATE = "contract.activate"
     SOURCE_READ = "source.read"
     SOURCE_WRITE = "source.write"
+    SOURCE_APPROVE = "source.approve"
     SOURCE_RUN = "source.run"
     SCHEDULE_READ = "schedule.read"
     SCHEDULE_WRITE = "schedule.write"

@@ -47,7 +47,9 @@ class Store:
         key = digest.hexdigest()
         target = self.path(key)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part.chmod(0o600)
         part.replace(target)
+        _sync_folder(target.parent)
         return Stored(key, key, size)
 
     def path(self, key: str) -> Path:
@@ -59,13 +61,31 @@ class Store:
     def remove(self, key: str) -> None:
         self.path(key).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[str]:
-        """Yield every key in the store."""
+    def old_keys(self, *, older_than_seconds: float, now: float) -> Iterator[str]:
+        """Yield keys of files written at least so long ago: whose row, if any, is committed."""
         for path in self._folder.glob("??/*"):
-            yield path.name
+            if _is_older(path, older_than_seconds, now):
+                yield path.name
 
     def old_parts(self, *, older_than_seconds: float, now: float) -> Iterator[Path]:
         """Yield parts that nobody has written to for so long: their writer is gone."""
         for path in self._folder.glob("*.part"):
-            if now - path.stat().st_mtime > older_than_seconds:
+            if _is_older(path, older_than_seconds, now):
                 yield path
+
+
+def _is_older(path: Path, seconds: float, now: float) -> bool:
+    """Tell whether a file was last written so long before ``now`` (Unix time); not if gone."""
+    try:
+        return now - path.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk: a power cut must not take a file's name."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

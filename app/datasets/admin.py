@@ -1,15 +1,19 @@
 """Pages of datasets: rows with search and paging, the dictionary, one row's history."""
 
-from flask import request
+from flask import Response, flash, request
 from flask_admin import expose
 from sqlalchemy.exc import DataError
 
+from app.contracts.models import ContractVersion
 from app.core import db
+from app.core.errors import RejectedError
 from app.core.policy import Permission
-from app.core.scope import NotFoundError
-from app.datasets import queries
+from app.core.scope import NotFoundError, get_visible
+from app.datasets import activation, queries
+from app.datasets.activation import PlanRefusedError
 from app.web.guard import needs, principal_now
-from app.web.views import Page
+from app.web.i18n import say
+from app.web.views import Page, back_to, flash_rejected
 
 MAX_SEARCH = 200
 
@@ -85,3 +89,45 @@ class DatasetPage(Page):
                 former=former,
             )
         return text
+
+
+class ActivationPage(Page):
+    """The plan of a draft's activation, shown before it is applied."""
+
+    @expose("/")
+    @needs(Permission.CONTRACT_ACTIVATE)
+    def index(self) -> Response:
+        return back_to("contracts.index")
+
+    @expose("/<ident>")
+    @needs(Permission.CONTRACT_ACTIVATE)
+    def plan(self, ident: str) -> Response | str:
+        try:
+            with db.unit_of_work() as session:
+                version = get_visible(session, ContractVersion, ident, principal_now())
+                text: str = self.render(
+                    "contracts/plan.html",
+                    version=version,
+                    plan=activation.plan_for(session, version),
+                )
+        except RejectedError as error:
+            if isinstance(error, NotFoundError):
+                raise
+            flash_rejected(error)
+            return back_to("contracts.version", ident=ident)
+        return text
+
+    @expose("/<ident>", methods=("POST",))
+    @needs(Permission.CONTRACT_ACTIVATE)
+    def activate(self, ident: str) -> Response:
+        try:
+            with db.unit_of_work() as session:
+                version = get_visible(session, ContractVersion, ident, principal_now())
+                digest = request.form.get("digest", "")
+                run_id = activation.request_activation(session, version, digest)
+        except (RejectedError, PlanRefusedError) as error:
+            if isinstance(error, NotFoundError):
+                raise
+            flash(say(error.message, error.params), "danger")
+            return back_to("activation.plan", ident=ident)
+        return back_to("runs.show", ident=run_id)

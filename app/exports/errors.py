@@ -19,6 +19,15 @@ class ExpiredError(RejectedError):
         )
 
 
+class NotAllowedError(PermanentError):
+    """The person's rights have changed between asking for the file and writing it."""
+
+    code = "not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("The person who asked for this file may no longer have its data.")
+
+
 class CountMismatchError(PermanentError):
     """The file does not hold what the query counted; it is thrown away."""
 

@@ -41,7 +41,7 @@ def settle_user(
         user.password = hash_of(new_password)
     if new_password or created or not user.active:
         user.fs_uniquifier = uuid4().hex
-    if user.id == acting_principal().user_id:
+    if not created and user.id == acting_principal().user_id:
         _refuse_lockout(user)
     session.add(user)
 

@@ -2,30 +2,19 @@
 
 from typing import Any
 
+import email_validator
 from flask import Flask
 from flask_login import current_user
 from flask_security import Security, SQLAlchemyUserDatastore, user_authenticated
 
 from app.core.clock import utc_now
-from app.core.policy import ANONYMOUS, DbRole, Principal
+from app.core.policy import ANONYMOUS, Principal
 from app.identity.models import Role, User
+from app.identity.principals import principal_of
 from app.web.extensions import db, limiter
 
 LOGIN_LIMIT = "10 per minute; 60 per hour"
 datastore = SQLAlchemyUserDatastore(db, User, Role)
-
-
-def principal_of(user: User) -> Principal:
-    """Return who a person is to policy and scope: the sum of all their roles."""
-    permissions = frozenset(p for role in user.roles for p in role.permissions)
-    role = DbRole.OFFICE if user.agency_id is None else DbRole.AGENCY
-    return Principal(
-        label=f"{user.name} <{user.email}>",
-        db_role=role,
-        user_id=user.id,
-        agency_id=user.agency_id,
-        permissions=permissions,
-    )
 
 
 def load_principal() -> Principal:
@@ -38,8 +27,10 @@ def load_principal() -> Principal:
     return principal_of(user)
 
 
-def init_app(app: Flask, *, secret: str, translations: str) -> None:
+def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
     """Set Flask-Security up: argon2, no registration, generic answers, limited attempts."""
+    # The demo's people have addresses under .test, which never lead anywhere.
+    email_validator.TEST_ENVIRONMENT = demo
     app.config.update(
         SECURITY_PASSWORD_HASH="argon2",
         # argon2 salts each hash itself; tied to our secret, passwords would die with it.
@@ -48,6 +39,7 @@ def init_app(app: Flask, *, secret: str, translations: str) -> None:
         SECURITY_REGISTERABLE=False,
         SECURITY_RECOVERABLE=False,
         SECURITY_CHANGEABLE=True,
+        SECURITY_CHANGE_URL="/change-password",
         SECURITY_SEND_PASSWORD_CHANGE_EMAIL=False,
         SECURITY_PASSWORD_LENGTH_MIN=12,
         SECURITY_RETURN_GENERIC_RESPONSES=True,
@@ -57,7 +49,6 @@ def init_app(app: Flask, *, secret: str, translations: str) -> None:
         SECURITY_LOGIN_USER_TEMPLATE="security/login_user.html",
         SECURITY_CHANGE_PASSWORD_TEMPLATE="security/change_password.html",
         SECURITY_I18N_DIRNAME=["builtin", translations],
-        SECURITY_CSRF_PROTECT_MECHANISMS=["session", "basic"],
         SECURITY_STATIC_FOLDER=None,
         SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
     )

@@ -1,18 +1,23 @@
-"""The page of records that broke their contract."""
+"""Pages of pulls: sources at work, and the records that broke their contract."""
 
 from uuid import UUID
 
-from flask import request
+from flask import Response, current_app, flash, request
 from flask_admin import expose
+from flask_babel import gettext
 
 from app.core import db
+from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import get_visible
-from app.pulls import queries
+from app.pulls import queries, services
 from app.pulls.models import QuarantinedRecord
+from app.runs.services import next_slots
+from app.sources.models import Source
+from app.sources.services import host_of, is_approved
 from app.web.guard import needs, principal_now
 from app.web.paging import page_number
-from app.web.views import Page
+from app.web.views import Page, back_to, flash_rejected
 
 
 class QuarantinePage(Page):
@@ -66,3 +71,59 @@ def _uuid(name: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return UUID(int=0)
+
+
+class PullPage(Page):
+    """One source at work: run it now, schedule it, see what its pulls brought."""
+
+    @expose("/")
+    @needs(Permission.SOURCE_READ)
+    def index(self) -> Response:
+        return back_to("sources.index")
+
+    @expose("/source/<ident>")
+    @needs(Permission.SOURCE_READ)
+    def source(self, ident: str) -> str:
+        settings = current_app.extensions["simpul_settings"]
+        with db.unit_of_work() as session:
+            source = get_visible(session, Source, ident, principal_now())
+            schedule = services.schedule_of(session, source)
+            text: str = self.render(
+                "pulls/source.html",
+                source=source,
+                schedule=schedule,
+                slots=next_slots(schedule.cron, schedule.time_zone, db.now(session), 5)
+                if schedule
+                else (),
+                pulls=queries.last_pulls(session, principal_now(), source.id),
+                approved=is_approved(source, settings.approved_hosts),
+                host=host_of(source),
+            )
+        return text
+
+    @expose("/source/<ident>/run", methods=("POST",))
+    @needs(Permission.SOURCE_RUN)
+    def run(self, ident: str) -> Response:
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                run_id = services.request_pull(session, source)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("pulls.source", ident=ident)
+        return back_to("runs.show", ident=run_id)
+
+    @expose("/source/<ident>/schedule", methods=("POST",))
+    @needs(Permission.SCHEDULE_WRITE)
+    def schedule(self, ident: str) -> Response:
+        zone = current_app.extensions["simpul_settings"].time_zone
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                cron = request.form.get("cron", "").strip()[:60]
+                enabled = request.form.get("enabled") == "1"
+                services.set_schedule(session, source, cron, zone, enabled=enabled)
+            flash(gettext("The schedule is saved."), "success")
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("pulls.source", ident=ident)

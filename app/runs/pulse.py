@@ -32,10 +32,7 @@ def beat(session: Session, *, role: str, queue: str = "", pid: int | None = None
     )
 
 
-def leave(session: Session, *, role: str) -> None:
-    """Take this host's processes of a role off the list: an orderly stop."""
-    session.execute(
-        sa.delete(WorkerHeartbeat).where(
-            WorkerHeartbeat.host == socket.gethostname(), WorkerHeartbeat.role == role
-        )
-    )
+def leave(session: Session, *, role: str, pid: int | None = None) -> None:
+    """Take a process of this host off the list: it has ended and somebody knows it."""
+    name = f"{role}:{socket.gethostname()}:{pid or os.getpid()}"
+    session.execute(sa.delete(WorkerHeartbeat).where(WorkerHeartbeat.name == name))

@@ -34,18 +34,22 @@ class SignedIn:
     """Policy: any person who is logged in; the page shows only what is theirs."""
 
 
-Policy = Permission | type[Everyone] | type[SignedIn]
+class Shut:
+    """Policy: a library's route that nothing here uses; it answers 404 to everybody."""
+
+
+Policy = Permission | type[Everyone] | type[SignedIn] | type[Shut]
 _ATTRIBUTE = "route_policy"
 
 EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
     {
         "static": Everyone,
-        "admin.static": Everyone,
         "bootstrap.static": Everyone,
         "security.login": Everyone,
         "security.logout": SignedIn,
         "security.change_password": SignedIn,
-        "security.verify": SignedIn,
+        "security.verify": Shut,
+        "home.static": Shut,
     }
 )
 
@@ -102,7 +106,7 @@ def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
         if request.endpoint is None:
             return None  # no such address, or not by this method: Flask answers
         policy = policy_of(app, request.endpoint)
-        if policy is None:
+        if policy is None or policy is Shut:
             abort(404)
         if policy is Everyone and request.endpoint.endswith("static"):
             return None

@@ -20,7 +20,7 @@ from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
 from app.web.extensions import db
-from app.web.guard import Policy, policy_mark, principal_now
+from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
 
 MAX_PAGE = 100_000
@@ -69,8 +69,8 @@ class ScopedView(ModelView):
         super().__init__(model, db, **kw)
 
     def policy_of(self, name: str) -> Policy | None:
-        if name in self._SHUT:
-            return None
+        if name in self._SHUT or (name in self._WRITES and self.write is None):
+            return Shut
         if name in self._WRITES:
             return self.write
         return policy_mark(getattr(type(self), name, None)) or self.read
@@ -166,7 +166,7 @@ class ScopedView(ModelView):
             flash(say(exc.message, exc.params), "danger")
             return True
         if isinstance(exc, IntegrityError):
-            flash(gettext("Not saved: something with this name, code or e-mail exists already, or it is still in use elsewhere."), "danger")  # fmt: skip
+            flash_taken()
             return True
         if isinstance(exc, DataError):
             flash(
@@ -196,3 +196,14 @@ def back_to(endpoint: str, **values: Any) -> Response:
 def flash_rejected(error: RejectedError) -> None:
     """Show why something was refused."""
     flash(say(error.message, error.params), "danger")
+
+
+def flash_taken() -> None:
+    """Say that a unique value is taken, or that something is still in use."""
+    flash(
+        gettext(
+            "Not saved: something with this name, code or e-mail exists already, or it is"
+            " still in use elsewhere."
+        ),
+        "danger",
+    )

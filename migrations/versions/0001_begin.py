@@ -853,7 +853,7 @@ ROLES = (
         "PENGAWAS_TI",
         "Pejabat Pengawas Pengelola Teknologi Informasi",
         False,
-        READ + " schedule.write run.retry",
+        READ + " source.approve schedule.write run.retry",
     ),
     (
         "ADMINISTRATOR",

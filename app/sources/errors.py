@@ -1,0 +1,19 @@
+"""How sources are refused."""
+
+from app.core.errors import RejectedError
+
+
+class SourceInvalidError(RejectedError):
+    code = "source_invalid"
+
+
+class SnapshotTakenError(RejectedError):
+    """A second source would make the first one's rows vanish, and the other way round."""
+
+    code = "snapshot_taken"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This contract loads the whole set each time and has a source already: two would"
+            " wipe out each other's rows."
+        )

@@ -1,0 +1,85 @@
+"""Everything that changes sources."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.audit import recorder
+from app.connectors.addresses import ApprovedHosts, parse_url
+from app.connectors.registry import connector_for, params_of
+from app.contracts.states import LoadMode
+from app.core.errors import SimpulError
+from app.sources.errors import SnapshotTakenError, SourceInvalidError
+from app.sources.models import Source
+
+
+def host_of(source: Source) -> str:
+    """Return the exact host:port that this source's requests go to."""
+    target = parse_url(str(source.settings.get("base_url", "")))
+    return f"{target.host}:{target.port}"
+
+
+def is_approved(source: Source, office_list: Sequence[str]) -> bool:
+    """Tell whether requests may go to the source's address."""
+    try:
+        pairs = ApprovedHosts([*office_list, *filter(None, [source.approved_host])])
+        pairs.target(str(source.settings.get("base_url", "")))
+    except SimpulError:
+        return False
+    return True
+
+
+def save_source(
+    session: Session, source: Source, settings: Mapping[str, Any], *, secret: str
+) -> None:
+    """Check a new or changed source and write it. An empty secret keeps the one there is.
+
+    A changed address loses its approval. Raises ``SourceInvalidError`` with the reason, or
+    ``SnapshotTakenError``.
+    """
+    plain = {name: value for name, value in settings.items() if value not in ("", None)}
+    if secret:
+        source.secret = secret
+    source.settings = plain
+    _require_sound(source)
+    if source.approved_host and source.approved_host != host_of(source):
+        source.approved_host = ""
+    if source.contract.load_mode is LoadMode.SNAPSHOT:
+        _require_only(session, source)
+    source.agency_id = source.contract.agency_id
+    session.add(source)
+
+
+def _require_sound(source: Source) -> None:
+    """Make the connector as a pull would; nothing is requested by that."""
+    try:
+        own = [host_of(source)]
+        secrets = {"auth_secret": source.secret or ""}
+        connector_for(source.kind, source.settings, secrets, ApprovedHosts(own))
+    except SimpulError as error:
+        raise SourceInvalidError(error.message, **error.params) from error
+
+
+def _require_only(session: Session, source: Source) -> None:
+    with session.no_autoflush:
+        other = session.scalar(
+            sa.select(Source.id).where(
+                Source.contract_id == source.contract.id, Source.id != source.id
+            )
+        )
+    if other is not None:
+        raise SnapshotTakenError
+
+
+def approve_host(session: Session, source: Source, reason: str) -> None:
+    """Let requests go to the source's address; named in the audit with its reason."""
+    recorder.because(session, reason)
+    source.approved_host = host_of(source)
+    session.add(source)
+
+
+def setting_names(kind: str) -> tuple[str, ...]:
+    """Return the names of a kind's settings that are no secrets."""
+    return tuple(param.name for param in params_of(kind) if not param.secret)
