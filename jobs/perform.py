@@ -1,22 +1,23 @@
-"""The one function that RQ calls: claim a run, do it, and write down how it ended."""
+"""Doing one run: claim it, work, and write down how it ended."""
 
 import importlib
 import logging
 import os
-import resource
-import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+import psycopg
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
-from app.core import db
-from app.core.errors import PermanentError, RejectedError, SimpulError, TransientError
+from app.core import db, faults
+from app.core.errors import PermanentError, RejectedError, TransientError
 from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("simpul.worker")
 Job = Callable[[Lease], None]
+# A run that is asked to stop and comes to no checkpoint for so long is given back as it is;
+# shorter than the patience of whoever asked (ops.supervisor.GRACE_SECONDS).
+STOP_SECONDS = 5.0
+# Waits before each try to write an ending; after the last the worker's parent tells it.
+ENDING_WAITS = (0.0, 0.5, 2.0)
 
 
 class MemoryLimitError(TransientError):
@@ -50,9 +56,10 @@ class UnfinishedError(PermanentError):
 
 
 class _Process:
-    """The run this process is at."""
+    """The run this process is at, and since when it is asked to stop."""
 
     lease: Lease | None = None
+    stop_asked_at: float | None = None
 
 
 def prepare() -> None:
@@ -75,15 +82,16 @@ def worker_name(pid: int) -> str:
 
 def request_stop() -> None:
     """Ask the run at hand to stop at its next checkpoint; called by a signal."""
+    _Process.stop_asked_at = _Process.stop_asked_at or monotonic()
     if _Process.lease is not None:
         _Process.lease.stopping = True
-    else:
-        os._exit(0)
 
 
 def perform(run_id: str) -> None:
-    """Do one run, if it is still to be done."""
+    """Do one run, if it is still to be done. Raises only when no ending can be written."""
     settings = current_settings()
+    if _Process.stop_asked_at is not None:
+        return
     with acting_as(WORKER):
         with db.unit_of_work() as session:
             lease = ledger.claim(
@@ -94,21 +102,16 @@ def perform(run_id: str) -> None:
             )
         if lease is None:
             return
+        faults.point("claimed")
         set_request_id(f"run-{run_id}")
         _Process.lease = lease
-        _limit(settings)
-        with _heartbeat(lease, settings):
-            _do(lease)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _Process.lease = None
-
-
-def _limit(settings: "Settings") -> None:
-    """Bound the process: the kernel ends it at the time limit, whatever the code catches."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, settings.run_time_limit_seconds)
-    limit = settings.run_memory_limit_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        # The signal may have come while the claim was on its way.
+        lease.stopping = _Process.stop_asked_at is not None
+        try:
+            with _heartbeat(lease, settings):
+                _do(lease)
+        finally:
+            _Process.lease = None
 
 
 @contextmanager
@@ -119,19 +122,9 @@ def _heartbeat(lease: Lease, settings: "Settings") -> "Iterator[None]":
     call and must not wake up to send one more request.
     """
     over = threading.Event()
-    stall_seconds = KINDS[lease.kind].stall_seconds
-
-    def beat() -> None:
-        with acting_as(WORKER):
-            while not over.wait(settings.heartbeat_seconds):
-                if monotonic() - lease.touched_at > stall_seconds:
-                    log.error("run %s stalls; its lease is let go", lease.run_id)
-                    return
-                if _extended(lease, settings) is False and not over.is_set():
-                    log.warning("run %s is somebody else's now", lease.run_id)
-                    os._exit(os.EX_TEMPFAIL)
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread = threading.Thread(
+        target=_beat, args=(lease, settings, over), name="heartbeat", daemon=True
+    )
     thread.start()
     try:
         yield
@@ -140,12 +133,28 @@ def _heartbeat(lease: Lease, settings: "Settings") -> "Iterator[None]":
         thread.join(timeout=5)
 
 
+def _beat(lease: Lease, settings: "Settings", over: threading.Event) -> None:
+    stall_seconds = KINDS[lease.kind].stall_seconds
+    next_beat = monotonic() + settings.heartbeat_seconds
+    with acting_as(WORKER):
+        while not over.wait(min(settings.heartbeat_seconds, 1.0)):
+            if monotonic() - lease.touched_at > stall_seconds:
+                log.error("run %s stalls; its process ends", lease.run_id)
+                os._exit(os.EX_SOFTWARE)
+            _give_back_if_overdue(lease)
+            if monotonic() < next_beat:
+                continue
+            next_beat = monotonic() + settings.heartbeat_seconds
+            # What ended the run may still be on its way back: give it a moment.
+            if _extended(lease, settings) is False and not over.wait(1.0):
+                log.warning("run %s is somebody else's now", lease.run_id)
+                os._exit(os.EX_TEMPFAIL)
+
+
 def _extended(lease: Lease, settings: "Settings") -> bool | None:
     """Return whether the lease is still ours; None when the database cannot say now."""
     try:
-        with db.unit_of_work() as session:
-            # Our own publish may hold the row for longer than a beat.
-            session.connection().exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        with _impatient_session() as session:
             return ledger.extend(
                 session, lease.run_id, lease.fence, lease_seconds=settings.lease_seconds
             )
@@ -153,31 +162,64 @@ def _extended(lease: Lease, settings: "Settings") -> bool | None:
         return None
 
 
+def _give_back_if_overdue(lease: Lease) -> None:
+    """Return a run that was asked to stop but does not come to a checkpoint."""
+    asked_at = _Process.stop_asked_at
+    if asked_at is None or monotonic() - asked_at < STOP_SECONDS:
+        return
+    try:
+        with _impatient_session() as session:
+            lease.give_back(session)
+    except (DBAPIError, LeaseLostError):
+        return  # a publish at work: it ends, or this is tried again
+    os._exit(os.EX_TEMPFAIL)
+
+
+@contextmanager
+def _impatient_session() -> "Iterator[Session]":
+    """A session of the heartbeat: our own publish may hold the run's row for long."""
+    with db.unit_of_work() as session:
+        session.connection().exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        yield session
+
+
 def _do(lease: Lease) -> None:
-    """Run the kind's function and write its ending; an ending nobody can write is left
-    to the reconciler.
-    """
+    """Run the kind's function and write its ending."""
     try:
         job_function(KINDS[lease.kind].path)(lease)
     except BaseException as error:  # noqa: BLE001 - the one place where a run's failure ends
         ending = _ending(error)
-        if ending is None:
-            return
     else:
         ending = _unfinished
-    try:
-        with db.unit_of_work() as session:
-            ending(lease, session)
-    except LeaseLostError:
-        log.info("run %s has been ended already or is somebody else's", lease.run_id)
+    if ending is not None:
+        _write(lease, ending)
 
 
-Ending = Callable[[Lease, Any], None]
+Ending = Callable[[Lease, Session], None]
+
+
+def _write(lease: Lease, ending: Ending) -> None:
+    """Write how a run ended; the fence makes a second try of the same ending harmless."""
+    for tries_left, wait in zip(
+        reversed(range(len(ENDING_WAITS))), ENDING_WAITS, strict=True
+    ):
+        time.sleep(wait)
+        try:
+            with db.unit_of_work() as session:
+                ending(lease, session)
+        except LeaseLostError:
+            log.debug("run %s has its ending already", lease.run_id)
+        except DBAPIError:
+            if not tries_left:
+                raise
+            continue
+        return
 
 
 def _ending(error: BaseException) -> Ending | None:
     """Return what to write for an error; None when nothing may be written any more."""
     if isinstance(error, LeaseLostError):
+        log.info("the run is somebody else's now")
         return None
     if isinstance(error, StopRequestedError):
         return lambda lease, session: lease.give_back(session)
@@ -195,8 +237,12 @@ def _as_transient(error: BaseException) -> TransientError:
         return error
     if isinstance(error, MemoryError):
         return MemoryLimitError("The run needed more memory than it may use.")
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return DatabaseLostError("The connection to the database was lost.")
+    # COPY goes straight to the driver, whose errors SQLAlchemy does not wrap.
+    if isinstance(error, OperationalError | psycopg.OperationalError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        log.warning("the database failed a run: %s", error)
+        return DatabaseLostError("The database did not answer or broke off.")
     # The text of an unknown error may hold a person's data: it goes to the log file alone.
     log.error("a run failed by an error of ours", exc_info=error)
     return InternalError(
@@ -207,5 +253,4 @@ def _as_transient(error: BaseException) -> TransientError:
 
 def _unfinished(lease: Lease, session: Any) -> None:
     """Close a run whose function returned without ending it; ended runs refuse this."""
-    error: SimpulError = UnfinishedError("The job ended without a result.")
-    lease.fail(session, error)
+    lease.fail(session, UnfinishedError("The job ended without a result."))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from redis import Redis
 
 from app import models  # noqa: F401 - all tables must be known before the first query
-from app.core import crypto, db
-from config import Settings
+from app.core import crypto, db, faults
+from config import Mode, Settings
 from jobs.bell import SignedSerializer, connect
 
 
@@ -35,6 +35,8 @@ def start() -> Runtime:
     _Started.settings = settings
     db.bind(settings)
     crypto.bind(settings.field_key)
+    if settings.mode is Mode.TEST:
+        faults.arm(os.environ)
     return Runtime(
         settings, connect(settings.redis_url), SignedSerializer(settings.queue_key)
     )

@@ -75,6 +75,8 @@ class Scheduler:
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("the database does not answer: %s", type(error).__name__)
                 time.sleep(1)
+        with db.unit_of_work() as session:
+            pulse.leave(session, role="scheduler")
 
     def _listen(self) -> None:
         url = self._settings.database_url.replace("+psycopg", "")

@@ -1,8 +1,9 @@
 """The worker: imports once, forks one process a queue, which fork one process a run.
 
-Run it by ``./simpul worker``. A queue's process is an RQ worker; ours adds what RQ leaves
-open: children that die with their parent, runs given back on a stop, and word to the
-ledger at once when a run's process is killed.
+Run it by ``./simpul worker``. A queue's process is an RQ worker that hears the bell; what
+RQ would remember in Redis about a run, the ledger remembers. A run's process never talks to
+Redis, so Redis may go and come back while it works. Children die with their parent, runs
+are given back on a stop, and the ledger hears at once when a run's process is lost.
 """
 
 import argparse
@@ -10,15 +11,20 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 from redis.exceptions import RedisError
 from rq import Queue, Worker
+from rq.job import Job
+from rq.timeouts import HorseMonitorTimeoutException
+from rq.worker import WorkerStatus
+from rq.worker_registration import clean_worker_registry
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import db
@@ -30,42 +36,78 @@ from app.runs.states import QueueName, RunStatus
 from app.runs.sweeps import WorkerLostError
 from config import ConfigError
 from jobs import perform, runtime
-from jobs.bell import connect
+from jobs.bell import RunMessage, RunQueue, connect
 
 log = logging.getLogger("simpul.worker")
 PR_SET_PDEATHSIG = 1
 RESTART_SECONDS = 2.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# RQ waits for the bell 15 seconds less than this and then looks after itself.
+IDLE_SECONDS = 45
+MONITOR_SECONDS = 5
 
 
 class TimeLimitError(TransientError):
     code = "time_limit"
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends, in whatever way."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when the process ``parent`` ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it ended before we could ask
         os._exit(1)
 
 
-class RunWorker(Worker):  # type: ignore[misc]
+def limit_process(seconds: float, memory_mb: int) -> None:
+    """Let the kernel end this process at the time limit, whatever the code catches."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = memory_mb * 1024 * 1024
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def run_in_this_process(run_id: str, parent: int) -> NoReturn:
+    """Be the process of one run: the first and last thing a forked child does."""
+    status = os.EX_SOFTWARE
+    try:
+        die_with_parent(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: perform.request_stop())
+        db.after_fork()
+        settings = runtime.current_settings()
+        limit_process(settings.run_time_limit_seconds, settings.run_memory_limit_mb)
+        perform.perform(run_id)
+        status = os.EX_OK
+    except BaseException:  # the last word of a child: it must not go on as its parent
+        log.exception("the process of run %s failed", run_id)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class RunWorker(Worker):
     """An RQ worker whose runs are rows."""
+
+    max_connection_wait_time = 4.0  # seconds between looks for a Redis that is away
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._process_id = os.getpid()
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
         """RQ's registries are not our memory: the reconciler repairs, from PostgreSQL."""
         return False
 
-    def main_work_horse(self, job: Any, queue: Any) -> None:
-        die_with_parent()
-        db.after_fork()
-        super().main_work_horse(job, queue)
+    def subscribe(self) -> None:
+        """Take no orders through Redis: any client of it could kill runs."""
 
-    def setup_work_horse_signals(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: perform.request_stop())
+    def set_shutdown_requested_date(self) -> None:
+        """Keep it to ourselves: a signal may come in the middle of a word with Redis."""
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Pass the wish to stop on to the run, which stops at its next checkpoint."""
@@ -74,40 +116,63 @@ class RunWorker(Worker):  # type: ignore[misc]
                 os.kill(self.horse_pid, signal.SIGTERM)
             except ProcessLookupError:
                 log.debug("the run had just ended")
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
-    def maintain_heartbeats(self, job: Any, execution: Any) -> None:
+    def request_force_stop(self, signum: int, frame: Any) -> None:
+        """Not need a second signal: a run gives itself back within a few seconds."""
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Do one run in a process of its own and wait for it."""
+        message = cast("RunMessage", job)  # by ``job_class``
+        self.set_state(WorkerStatus.BUSY)
+        message.forget()
+        self.fork_work_horse(job, queue)
+        horse = self.horse_pid
+        ended = self._await_horse()
+        self._horse_pid = 0
+        if ended != os.EX_OK:
+            _report(message.run_id, horse, ended)
+        self.set_state(WorkerStatus.IDLE)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        del queue
+        run_id = str(cast("RunMessage", job).run_id)
+        run_in_this_process(run_id, parent=self._process_id)
+
+    def _await_horse(self) -> int | None:
+        """Wait for the run's process; return its wait status, None when nobody knows."""
+        status: int | None
+        while True:
+            try:
+                with self.death_penalty_class(
+                    self.job_monitoring_interval, HorseMonitorTimeoutException
+                ):
+                    _pid, status, _usage = self.wait_for_horse()
+            except HorseMonitorTimeoutException:
+                self._say_alive()
+            else:
+                return status
+
+    def _say_alive(self) -> None:
         """Redis may go and come back while a run works: that must not end the run."""
         try:
-            super().maintain_heartbeats(job, execution)
+            self.heartbeat()
         except RedisError as error:
-            log.warning(
-                "Redis does not answer while a run works: %s", type(error).__name__
-            )
+            log.warning("Redis is away while a run works: %s", type(error).__name__)
 
-    def monitor_work_horse(self, job: Any, queue: Any, execution: Any) -> None:
-        horse = self.horse_pid
-        super().monitor_work_horse(job, queue, execution)
-        self._report_if_lost(job, horse)
 
-    def handle_work_horse_killed(
-        self, job: Any, retpid: Any, ret_val: Any, rusage: Any
-    ) -> None:
-        """Remember how the run's process ended; the ledger hears of it right after."""
-        del job, retpid, rusage
-        self._killed_by = os.WTERMSIG(ret_val) if os.WIFSIGNALED(ret_val) else 0
-
-    def _report_if_lost(self, job: Any, horse: int) -> None:
-        killed_by = self.__dict__.pop("_killed_by", None)
-        if killed_by is None:
-            return
-        error: TransientError = WorkerLostError()
-        if killed_by == signal.SIGALRM:
+def _report(run_id: UUID, horse: int, ended: int | None) -> None:
+    error: TransientError = WorkerLostError()
+    if ended is not None and os.WIFSIGNALED(ended):
+        log.warning("run %s: process ended by signal %s", run_id, os.WTERMSIG(ended))
+        if os.WTERMSIG(ended) == signal.SIGALRM:
             error = TimeLimitError("The run took longer than it may.")
-        try:
-            report_lost(UUID(job.id[4:40]), perform.worker_name(horse), error)
-        except SQLAlchemyError:
-            log.warning("the ledger cannot be told of a lost run; its lease will run out")
+    try:
+        report_lost(run_id, perform.worker_name(horse), error)
+    except SQLAlchemyError:
+        log.warning("the ledger cannot be told of a lost run; its lease will run out")
+    finally:
+        db.engine().dispose()  # nothing open when the next run is forked
 
 
 def report_lost(run_id: UUID, worker: str, error: TransientError) -> None:
@@ -122,19 +187,22 @@ def report_lost(run_id: UUID, worker: str, error: TransientError) -> None:
         )
         if fence is not None:
             ledger.requeue_or_bury(session, run_id, fence, error)
-    db.engine().dispose()  # nothing open when the next run is forked
 
 
 def work_on(queue_name: QueueName, started: runtime.Runtime) -> None:
     """Be the worker of one queue until told to stop. One queue: RQ loses messages else."""
     connection = connect(started.settings.redis_url)
-    queue = Queue(queue_name, connection=connection, serializer=started.serializer)
+    queue = RunQueue(queue_name, connection=connection, serializer=started.serializer)
+    clean_worker_registry(queue)
     worker = RunWorker(
         [queue],
         connection=connection,
         serializer=started.serializer,
+        job_class=RunMessage,
+        queue_class=RunQueue,
         log_job_description=False,
-        job_monitoring_interval=5,
+        worker_ttl=IDLE_SECONDS,
+        job_monitoring_interval=MONITOR_SECONDS,
     )
     worker.work(logging_level="WARNING")
 
@@ -143,73 +211,102 @@ class Crew:
     """The parent of the queue workers: starts them, starts them again, stops them."""
 
     def __init__(self, queues: list[QueueName], started: runtime.Runtime) -> None:
-        self._queues = queues
         self._started = started
         self._children: dict[int, QueueName] = {}
+        self._start_at = dict.fromkeys(queues, 0.0)
+        self._next_pulse = 0.0
         self._stopping = False
+        self._told = False
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        for queue in self._queues:
-            self._fork(queue)
-        next_pulse = 0.0
-        while self._children:
-            if time.monotonic() >= next_pulse:
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._note_stop)
+        while self._children or not self._stopping:
+            if self._stopping:
+                self._tell_children()
+            else:
+                self._start_due()
                 self._beat()
-                next_pulse = time.monotonic() + self._started.settings.heartbeat_seconds
             self._reap()
-            time.sleep(0.2)
-        self._leave()
+            time.sleep(0.1)
+
+    def _note_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _tell_children(self) -> None:
+        """Pass the stop on, once: a queue's worker then waits for its run."""
+        if not self._told:
+            self._told = True
+            for pid in self._children:
+                os.kill(pid, signal.SIGTERM)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for queue in [q for q, at in self._start_at.items() if at <= now]:
+            del self._start_at[queue]
+            self._fork(queue)
 
     def _fork(self, queue: QueueName) -> None:
+        parent = os.getpid()
+        # A stop must not arrive while the child still has our handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
-        if pid:
-            self._children[pid] = queue
-            return
+        if pid == 0:
+            self._be_worker_of(queue, parent)
+        self._children[pid] = queue
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def _be_worker_of(self, queue: QueueName, parent: int) -> NoReturn:
+        status = os.EX_SOFTWARE
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            die_with_parent()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            die_with_parent(parent)
             db.after_fork()
             work_on(queue, self._started)
+            status = os.EX_OK
         except RedisError as error:
             log.warning("queue %s: Redis does not answer: %s", queue, error)
+        except BaseException:  # the last word of a child: it must not go on as its parent
+            log.exception("the worker of queue %s failed", queue)
         finally:
             sys.stdout.flush()
-            os._exit(0)
+            sys.stderr.flush()
+            os._exit(status)
 
     def _reap(self) -> None:
         while self._children:
-            pid, _status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             queue = self._children.pop(pid)
+            self._start_at[queue] = time.monotonic() + RESTART_SECONDS
+            self._remove_pulse(pid)
             if not self._stopping:
-                log.warning("the worker of queue %s ended; it is started again", queue)
-                time.sleep(RESTART_SECONDS)
-                self._fork(queue)
+                log.warning("queue %s: its worker ended (%s); restarted", queue, status)
 
     def _beat(self) -> None:
+        if time.monotonic() < self._next_pulse:
+            return
+        self._next_pulse = time.monotonic() + self._started.settings.heartbeat_seconds
         try:
             with acting_as(WORKER), db.unit_of_work() as session:
                 for pid, queue in self._children.items():
                     pulse.beat(session, role="worker", queue=queue, pid=pid)
         except SQLAlchemyError as error:
             log.warning("the pulse cannot be written: %s", type(error).__name__)
-        db.engine().dispose()  # nothing open when a child is forked
+        finally:
+            db.engine().dispose()  # nothing open when a child is forked
 
-    def _leave(self) -> None:
+    def _remove_pulse(self, pid: int) -> None:
         try:
             with acting_as(WORKER), db.unit_of_work() as session:
-                pulse.leave(session, role="worker")
+                pulse.leave(session, role="worker", pid=pid)
         except SQLAlchemyError as error:
             log.warning("the pulse cannot be removed: %s", type(error).__name__)
-
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
-        for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+        finally:
+            db.engine().dispose()  # nothing open when a child is forked
 
 
 def main() -> None:
@@ -224,6 +321,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"Pengaturan belum benar / the settings are not right:\n{error}")
     perform.prepare()
+    gc.collect()
     gc.freeze()  # what was imported stays shared between all forks
     queues = [QueueName(name) for name in args.queue] if args.queue else list(QueueName)
     Crew(queues, started).run()

@@ -4,6 +4,7 @@ The plan, the version's state and the dataset's row change in one transaction; a
 is no longer the one a person approved is not run.
 """
 
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -125,6 +126,12 @@ def activate(lease: Lease) -> None:
         lease.save(session)
         session.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
         version = session.get_one(ContractVersion, lease.params.version_id)
+        # First the dataset, then its tables: the order in which a publish locks them.
+        session.execute(
+            sa.select(Dataset.id)
+            .where(Dataset.contract_id == version.contract_id)
+            .with_for_update()
+        )
         plan = plan_for(session, version)
         if plan.refusals:
             raise PlanRefusedError(plan)
@@ -132,7 +139,7 @@ def activate(lease: Lease) -> None:
             raise PlanChangedError
         for step in plan.steps:
             _run(session, step.sql)
-            lease.log_in(session, step.words, **step.params)
+            lease.log_in(session, step.words, **dict[str, Any](step.params))
         because(session, f"aktivasi diminta oleh {lease.requested_by}")
         _mark_active(session, version, plan, lease)
         lease.succeed(session, {"version": version.number, "steps": len(plan.steps)})

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
@@ -19,7 +20,7 @@ from app.contracts.decoder import DecodedPage, Decoder
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
-from app.core import db
+from app.core import db, faults
 from app.core.errors import PermanentError, TransientError
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
@@ -27,9 +28,11 @@ from app.pulls import gate
 from app.pulls.models import PullRun
 from app.pulls.publish import Merge, merge_stage, quarantine_conflicts, settle_duplicates
 from app.pulls.stage import Stage, quarantine
+from app.runs.errors import HeldError
 from app.runs.kinds import KindName, PullParams
 from app.runs.ledger import Lease
-from app.runs.services import Order, request_run
+from app.runs.models import Schedule
+from app.runs.services import Order, request_run, save_schedule
 from app.runs.states import LogLevel
 from app.sources.models import Source
 
@@ -114,6 +117,30 @@ def request_pull(session: Session, source: Source) -> UUID:
     return request_run(session, order_for(source))
 
 
+def schedule_of(session: Session, source: Source) -> Schedule | None:
+    """Return the schedule of a source's pulls, if it has one."""
+    return session.scalar(
+        sa.select(Schedule).where(
+            Schedule.kind == KindName.PULL,
+            Schedule.params["source_id"].astext == str(source.id),
+        )
+    )
+
+
+def set_schedule(
+    session: Session, source: Source, cron: str, time_zone: str, *, enabled: bool
+) -> Schedule:
+    """Set when a source is pulled; raises ``BadScheduleError`` for an unreadable line."""
+    order = order_for(source)
+    schedule = schedule_of(session, source) or Schedule(kind=order.kind)
+    schedule.name, schedule.key = source.name, order.key
+    schedule.params = msgspec.to_builtins(order.params)
+    schedule.agency_id = source.agency_id
+    schedule.cron, schedule.time_zone, schedule.enabled = cron, time_zone, enabled
+    save_schedule(session, schedule)
+    return schedule
+
+
 def pull(lease: Lease, approved_hosts: Sequence[str], time_zone: str) -> None:
     """Do one pull under ``lease``; every step goes on where an earlier attempt came to."""
     with db.unit_of_work() as session:
@@ -125,9 +152,11 @@ def pull(lease: Lease, approved_hosts: Sequence[str], time_zone: str) -> None:
         if not progress.settled:
             progress = _settle(lease, plan, progress)
         _publish(lease, plan, progress)
-    except ProgrammingError as error:
-        # The stage is gone: a new version was activated under our feet.
-        if getattr(error.orig, "sqlstate", "") == "42P01":
+    except (ProgrammingError, psycopg.errors.UndefinedTable) as error:
+        # The stage is gone: a new version was activated under our feet. (COPY goes straight
+        # to the driver, whose errors come unwrapped.)
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, psycopg.errors.UndefinedTable):
             raise VersionChangedError from None
         raise
 
@@ -196,6 +225,7 @@ def _begin(lease: Lease, plan: Plan) -> Progress:
             sa.text("DELETE FROM quarantined_record WHERE run_id = :run"),
             {"run": lease.run_id},
         )
+    faults.point("cleared")
     return progress
 
 
@@ -239,9 +269,12 @@ def _fetch(
                 _save(lease, session, progress, page.declared_total)
                 stage.add(session, page.index, decoded)
                 _set_aside(lease, session, plan, progress, page.index, decoded)
+                faults.point("page_written")
+            faults.point("page_committed")
     progress = replace_progress(progress, fetched=True)
     with db.unit_of_work() as session:
         _save(lease, session, progress, progress.read)
+    faults.point("fetched")
     lease.log("All pages are read: %(n)s records.", n=progress.read)
     return progress
 
@@ -287,6 +320,8 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
             settled=True,
         )
         _save(lease, session, progress, progress.read)
+        faults.point("settled_written")
+    faults.point("settled")
     if progress.rejected:
         lease.log(
             "%(n)s records broke the contract and were set aside.",
@@ -309,25 +344,44 @@ def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
         ).one()
         if dataset.version_id != plan.version_id:
             raise VersionChangedError
-        merged = merge_stage(
-            session, Merge(plan.names, plan.fields, plan.load_mode), lease.run_id
-        )
-        good = progress.read - progress.rejected - progress.repeated
-        counts = replace(
-            merged,
-            read=progress.read,
-            rejected=progress.rejected,
-            repeated=progress.repeated,
-            unchanged=good - merged.inserted - merged.changed,
-            alive=dataset.row_count,
-        )
-        gate.check(
-            counts,
-            max_rejected_percent=plan.max_rejected_percent,
-            max_vanished_percent=plan.max_vanished_percent,
-            accepted=frozenset(lease.params.accepted),
-        )
+        faults.point("publish_begun")
+        try:
+            # What a gate holds back is undone, and the hold written, in one transaction:
+            # in between nobody can take the run for lost.
+            with session.begin_nested():
+                counts = _merge(session, lease, plan, progress, dataset.row_count)
+        except HeldError as held:
+            lease.hold(session, held)
+            return
+        faults.point("merged")
         _close(session, lease, plan, counts)
+        faults.point("published_written")
+    faults.point("published")
+
+
+def _merge(
+    session: Session, lease: Lease, plan: Plan, progress: Progress, alive: int
+) -> gate.Counts:
+    """Merge the stage and count; raises ``HeldError`` when the gate stops the pull."""
+    merged = merge_stage(
+        session, Merge(plan.names, plan.fields, plan.load_mode), lease.run_id
+    )
+    good = progress.read - progress.rejected - progress.repeated
+    counts = replace(
+        merged,
+        read=progress.read,
+        rejected=progress.rejected,
+        repeated=progress.repeated,
+        unchanged=good - merged.inserted - merged.changed,
+        alive=alive,
+    )
+    gate.check(
+        counts,
+        max_rejected_percent=plan.max_rejected_percent,
+        max_vanished_percent=plan.max_vanished_percent,
+        accepted=frozenset(lease.params.accepted),
+    )
+    return counts
 
 
 def _close(session: Session, lease: Lease, plan: Plan, counts: gate.Counts) -> None:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.core import db
-from app.core.errors import SimpulError
+from app.core.errors import PermanentError, SimpulError
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
 from app.runs.models import JobRun, RunLog
@@ -28,6 +28,25 @@ from app.runs.states import LogLevel, RunStatus
 
 MAX_BACKOFF_SECONDS = 900.0
 _CLOCK = sa.func.clock_timestamp()
+_DEFAULT_BACKOFF_SECONDS = 5.0
+
+
+class UnknownKindError(PermanentError):
+    """The run was requested by another version of the program."""
+
+    code = "unknown_kind"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("This version knows no work of the kind %(kind)s.", kind=kind)
+
+
+class BadParamsError(PermanentError):
+    """The run's parameters do not fit its kind any more."""
+
+    code = "bad_params"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("The run's parameters do not fit: %(problem)s", problem=problem)
 
 
 class StopRequestedError(Exception):
@@ -84,8 +103,13 @@ class Lease:
     def log(
         self, message: str, *, level: LogLevel = LogLevel.INFO, **params: object
     ) -> None:
-        """Write a line of the run's log at once, in a transaction of its own."""
+        """Write a line of the run's log at once, in a transaction of its own.
+
+        Raises ``LeaseLostError`` when the run is somebody else's.
+        """
         with db.unit_of_work() as session:
+            if session.scalar(sa.select(JobRun.id).where(*self._still_ours())) is None:
+                raise LeaseLostError
             self.log_in(session, message, level=level, **params)
         self.touched_at = monotonic()
 
@@ -146,22 +170,33 @@ class Lease:
     def _update(self, session: Session, **values: Any) -> None:
         updated = session.execute(
             sa.update(JobRun)
-            .where(
-                JobRun.id == self.run_id,
-                JobRun.fence == self.fence,
-                JobRun.status == RunStatus.RUNNING,
-            )
+            .where(*self._still_ours())
             .values(**values)
             .returning(JobRun.id)
         ).first()
         if updated is None:
             raise LeaseLostError
 
+    def _still_ours(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return _held_by(self.run_id, self.fence)
+
+
+def _held_by(run_id: UUID, fence: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions under which a claim still holds its run."""
+    return (
+        JobRun.id == run_id,
+        JobRun.fence == fence,
+        JobRun.status == RunStatus.RUNNING,
+    )
+
 
 def claim(
     session: Session, run_id: UUID, *, worker: str, lease_seconds: float
 ) -> Lease | None:
-    """Take a waiting run; None when it is somebody else's, over, or not due yet."""
+    """Take a waiting run; None when it is somebody else's, over, or not due yet.
+
+    A run that this version of the program cannot do is ended as failed.
+    """
     row = session.execute(
         sa.update(JobRun)
         .where(
@@ -195,22 +230,31 @@ def claim(
         return None
     values = row._asdict()
     values["run_id"] = values.pop("id")
-    params = KINDS[row.kind].params
-    values["params"] = msgspec.convert(row.params, params, strict=False)
     lease = Lease(**values)
+    try:
+        lease.params = _typed_params(lease.kind, lease.params)
+    except PermanentError as error:
+        lease.fail(session, error)
+        return None
     lease.log_in(session, "Attempt %(attempt)s begins.", attempt=lease.attempt)
     return lease
+
+
+def _typed_params(kind: str, params: Mapping[str, Any]) -> msgspec.Struct:
+    definition = KINDS.get(kind)
+    if definition is None:
+        raise UnknownKindError(kind)
+    try:
+        return msgspec.convert(params, definition.params, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadParamsError(str(error)) from None
 
 
 def extend(session: Session, run_id: UUID, fence: int, *, lease_seconds: float) -> bool:
     """Prolong the lease; False when the run is no longer this claim's."""
     row = session.execute(
         sa.update(JobRun)
-        .where(
-            JobRun.id == run_id,
-            JobRun.fence == fence,
-            JobRun.status == RunStatus.RUNNING,
-        )
+        .where(*_held_by(run_id, fence))
         .values(lease_until=_CLOCK + timedelta(seconds=lease_seconds))
         .returning(JobRun.id)
     ).first()
@@ -227,13 +271,7 @@ def requeue_or_bury(
 ) -> bool:
     """End a failed attempt: back in the queue with backoff, or dead. False if not ours."""
     run = session.scalar(
-        sa.select(JobRun)
-        .where(
-            JobRun.id == run_id,
-            JobRun.fence == fence,
-            JobRun.status == RunStatus.RUNNING,
-        )
-        .with_for_update()
+        sa.select(JobRun).where(*_held_by(run_id, fence)).with_for_update()
     )
     if run is None:
         return False
@@ -274,10 +312,10 @@ def requeue_or_bury(
 
 def backoff(kind: str, attempt: int) -> float:
     """Return seconds until the next attempt: doubling, with half of it left to chance."""
-    full = min(
-        KINDS[kind].backoff_seconds * 2 ** max(attempt - 1, 0), MAX_BACKOFF_SECONDS
-    )
-    return full * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+    known = KINDS.get(kind)  # the reconciler of an older version meets newer kinds
+    first = known.backoff_seconds if known else _DEFAULT_BACKOFF_SECONDS
+    full = min(first * 2 ** min(max(attempt - 1, 0), 20), MAX_BACKOFF_SECONDS)
+    return float(full) * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
 
 
 def write_log(

@@ -4,23 +4,29 @@
 ``reconcile`` repairs what crashed. All by the database's clock, all safe to repeat.
 """
 
+import logging
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 from croniter import croniter
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.audit import recorder
 from app.core import db
 from app.core.errors import TransientError
+from app.runs.errors import BadScheduleError
+from app.runs.kinds import KINDS
 from app.runs.ledger import requeue_or_bury
 from app.runs.models import JobRun, Schedule
 from app.runs.services import next_slot, ring, run_values
 from app.runs.states import QueueName, RunStatus
 
+log = logging.getLogger("simpul.scheduler")
 _CLOCK = sa.func.clock_timestamp()
 
 
@@ -47,17 +53,57 @@ def open_due_slots(session: Session, *, limit: int = 100) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for schedule in due:
-        _open_slot(session, schedule, _latest_slot(schedule, now))
-        session.execute(
-            sa.update(Schedule)
-            .where(Schedule.id == schedule.id)
-            .values(next_due_at=next_slot(schedule.cron, schedule.time_zone, now)),
-            # Moving on to the next slot decides nothing; the run is the record of it.
-            execution_options={"audited": True},
-        )
+        problem = _problem(schedule, now)
+        if problem:
+            _switch_off(session, schedule, problem)
+        else:
+            _open_slot(session, schedule, _latest_slot(schedule, now))
+            _move_on(session, schedule, now)
     if due:
         ring(session)
     return len(due)
+
+
+def _problem(schedule: Schedule, now: datetime) -> str:
+    """Return why no run can come of a schedule, "" if one can.
+
+    One that another version of the program wrote must not keep all others from their work.
+    """
+    kind = KINDS.get(schedule.kind)
+    if kind is None:
+        return f"unknown kind {schedule.kind}"
+    try:
+        msgspec.convert(schedule.params, kind.params, strict=False)
+        next_slot(schedule.cron, schedule.time_zone, now)
+    except (msgspec.ValidationError, BadScheduleError) as error:
+        return str(error)
+    return ""
+
+
+def _switch_off(session: Session, schedule: Schedule, problem: str) -> None:
+    log.error("schedule %s is switched off: %s", schedule.id, problem)
+    recorder.record(
+        session,
+        "update",
+        schedule,
+        before={"enabled": True},
+        after={"enabled": False},
+        reason=problem,
+    )
+    session.execute(
+        sa.update(Schedule).where(Schedule.id == schedule.id).values(enabled=False),
+        execution_options={"audited": True},
+    )
+
+
+def _move_on(session: Session, schedule: Schedule, now: datetime) -> None:
+    session.execute(
+        sa.update(Schedule)
+        .where(Schedule.id == schedule.id)
+        .values(next_due_at=next_slot(schedule.cron, schedule.time_zone, now)),
+        # Moving on to the next slot decides nothing; the run is the record of it.
+        execution_options={"audited": True},
+    )
 
 
 def _latest_slot(schedule: Schedule, now: datetime) -> datetime:

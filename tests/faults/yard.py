@@ -1,0 +1,37 @@
+"""Forks one process for each run, as the worker does; orders and answers are JSON lines.
+
+A process of its own, without threads: pytest's has some, and forking those is unsafe.
+"""
+
+import json
+import os
+import sys
+
+from app.core import faults
+from jobs import perform, runtime, worker
+
+
+def main() -> None:
+    runtime.start()
+    perform.prepare()
+    statuses: dict[int, int] = {}
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "start":
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                os.environ.update(order["env"])
+                os.close(0)
+                faults.arm(order["env"])
+                worker.run_in_this_process(order["run"], parent)
+            answer = {"pid": pid}
+        else:
+            pid, status = os.waitpid(order["pid"], 0)
+            statuses[pid] = status
+            answer = {"status": os.waitstatus_to_exitcode(status)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
