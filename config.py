@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 MIN_SECRET_LENGTH = 32
 # Values that people copy out of documentation. Compared in lower case, also as a part.
@@ -14,6 +15,8 @@ WELL_KNOWN_SECRETS = (
     "your-key", "yourkey", "replace", "rahasia", "superset", "redash", "airflow",
     "0123456789", "1234567890", "abcdefgh", "qwerty", "aaaaaaaa", "00000000", "xxxxxxxx",
 )  # fmt: skip
+DEFAULT_OFFICE = "Dinas Komunikasi, Informatika dan Statistik Provinsi Riau"
+DEFAULT_ZONE = "Asia/Jakarta"
 _HOST_PORT = re.compile(r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$")
 
 
@@ -49,8 +52,8 @@ class Settings:
     field_key: str = field(repr=False)  # secrets of sources, at rest
     queue_key: str = field(repr=False)  # what travels through Redis
     home: Path
-    time_zone: str = "Asia/Jakarta"
-    office_name: str = "Dinas Komunikasi, Informatika dan Statistik Provinsi Riau"
+    time_zone: str = DEFAULT_ZONE
+    office_name: str = DEFAULT_OFFICE
     approved_hosts: tuple[str, ...] = ()  # exact host:port pairs beside those on sources
     cookie_secure: bool = True
     trusted_proxies: int = 0
@@ -79,8 +82,8 @@ class Settings:
             field_key=reader.secret("FIELD_KEY", mode),
             queue_key=reader.secret("QUEUE_KEY", mode),
             home=Path(env.get("SIMPUL_HOME", "var")).absolute(),
-            time_zone=reader.time_zone("TIME_ZONE", "Asia/Jakarta"),
-            office_name=env.get("OFFICE_NAME", cls.office_name),
+            time_zone=reader.time_zone("TIME_ZONE", DEFAULT_ZONE),
+            office_name=env.get("OFFICE_NAME", DEFAULT_OFFICE),
             approved_hosts=reader.hosts("APPROVED_HOSTS"),
             cookie_secure=reader.flag("COOKIE_SECURE", default=mode is Mode.PRODUCTION),
             trusted_proxies=reader.number("TRUSTED_PROXIES", 0, low=0, high=10),
@@ -153,8 +156,6 @@ class _Reader:
             self.problems.append(f"{', '.join(names)} must differ from each other")
 
     def time_zone(self, name: str, default: str) -> str:
-        from zoneinfo import ZoneInfo
-
         value = self._env.get(name, default)
         try:
             ZoneInfo(value)

@@ -29,6 +29,7 @@ from config import Mode, Settings
 def create_app(settings: Settings) -> Flask:
     """Return the application for one set of settings."""
     app = Flask(__name__)
+    guard.begin(app)
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SQLALCHEMY_DATABASE_URI=settings.database_url,

@@ -95,14 +95,28 @@ def policy_mark(function: Any) -> Policy | None:
     return mark
 
 
+def begin(app: Flask) -> None:
+    """Say who acts before any extension asks the database for the session's person.
+
+    Must be the first hook of the application: Flask-Security has one of its own.
+    """
+
+    @app.before_request
+    def nobody_yet() -> None:
+        act_as(ANONYMOUS)
+        g.request_id = uuid4().hex
+        set_request_id(g.request_id)
+
+    @app.teardown_request
+    def forget(_error: BaseException | None) -> None:
+        act_as(None)
+
+
 def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
     """Put the guard before every request. ``load_principal`` says who the session is."""
 
     @app.before_request
     def guard() -> ResponseReturnValue | None:
-        act_as(ANONYMOUS)
-        g.request_id = uuid4().hex
-        set_request_id(g.request_id)
         if request.endpoint is None:
             return None  # no such address, or not by this method: Flask answers
         policy = policy_of(app, request.endpoint)
@@ -114,10 +128,6 @@ def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
         db.session.rollback()  # the next transaction takes the person's role
         act_as(principal)
         return _refusal(policy, principal)
-
-    @app.teardown_request
-    def forget(_error: BaseException | None) -> None:
-        act_as(None)
 
 
 def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:
