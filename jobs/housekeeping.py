@@ -1,6 +1,26 @@
-"""The job that tidies up."""
+"""The job that keeps the data folder free of what nobody needs any more."""
 
+from app.core import db
+from app.exports import services
 from app.runs.ledger import Lease
+from jobs.runtime import current_settings
 
 
-def tidy(lease: Lease) -> None: ...
+def tidy(lease: Lease) -> None:
+    """Remove expired downloads, parts of dead writers and files that no row knows."""
+    home = current_settings().home
+    with db.unit_of_work() as session:
+        lease.save(session)
+        expired = services.remove_expired(session, home)
+    with db.unit_of_work() as session:
+        lease.save(session)
+        parts, strays = services.remove_strays(session, home)
+        lease.log_in(
+            session,
+            "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"
+            " files without an owner.",
+            expired=expired,
+            parts=parts,
+            strays=strays,
+        )
+        lease.succeed(session, {"expired": expired, "parts": parts, "strays": strays})

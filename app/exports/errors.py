@@ -25,7 +25,9 @@ class NotAllowedError(PermanentError):
     code = "not_allowed"
 
     def __init__(self) -> None:
-        super().__init__("The person who asked for this file may no longer have its data.")
+        super().__init__(
+            "The person who asked for this file may no longer have its data."
+        )
 
 
 class CountMismatchError(PermanentError):

@@ -10,16 +10,22 @@ from sqlalchemy.orm import Session
 
 from app.audit import recorder
 from app.core import clock, db
-from app.core.policy import acting_principal, request_id
-from app.core.scope import NotFoundError, get_visible
+from app.core.policy import Permission, acting_principal, request_id
+from app.core.scope import NotFoundError, get_visible, visible
 from app.core.store import Store
 from app.datasets.models import Dataset
-from app.exports.errors import ExpiredError, NothingToExportError
+from app.exports.errors import ExpiredError, NotAllowedError, NothingToExportError
 from app.exports.models import ExchangeLog, ExportRun
 from app.exports.workbook import Contents, write_workbook
+from app.identity.models import User
 from app.runs.kinds import ExportParams, KindName
 from app.runs.ledger import Lease
+from app.runs.models import JobRun
 from app.runs.services import Order, request_run
+from app.runs.states import ACTIVE
+
+# Twice the longest time a run may be given: nobody writes to what is older.
+STRAY_SECONDS = 2 * 86_400.0
 
 
 def request_export(session: Session, dataset: Dataset) -> ExportRun:
@@ -48,16 +54,33 @@ def request_export(session: Session, dataset: Dataset) -> ExportRun:
     return export
 
 
-def export(lease: Lease, home: Path, *, days: int, time_zone: str) -> None:
-    """Write the file of ``lease.params`` and end the run with it."""
-    store = Store(home / "files")
+def store_of(home: Path) -> Store:
+    """Return the store of exports: a folder of its own, so that tidying it harms no other."""
+    return Store(home / "exports")
+
+
+def export(
+    lease: Lease, home: Path, *, days: int, time_zone: str, office_name: str = ""
+) -> None:
+    """Write the file of ``lease.params`` and end the run with it.
+
+    ``days`` is how long it may be fetched. Raises ``NotAllowedError`` when its owner may no
+    longer have the data, and what ``write_workbook`` raises.
+    """
+    store = store_of(home)
     with db.unit_of_work() as session:
         lease.save(session)
         asked = session.get_one(ExportRun, lease.params.export_id)
         dataset_id = asked.dataset_id
+        owner = _require_still_allowed(session, asked)
     with store.part() as part:
         contents = write_workbook(
-            part, dataset_id, lease, requested_by=lease.requested_by, time_zone=time_zone
+            part,
+            dataset_id,
+            lease,
+            requested_by=owner,
+            time_zone=time_zone,
+            office_name=office_name,
         )
         stored = store.keep(part)
     with db.unit_of_work() as session:
@@ -65,6 +88,8 @@ def export(lease: Lease, home: Path, *, days: int, time_zone: str) -> None:
             session, done=contents.row_count, total=contents.row_count, unit="rows"
         )
         asked = session.get_one(ExportRun, lease.params.export_id)
+        # Writing took its time: who may not have it now does not get it either.
+        _require_still_allowed(session, asked)
         asked.file_key, asked.file_sha256 = stored.key, stored.sha256
         asked.file_bytes = stored.byte_count
         asked.row_count, asked.csv_sha256 = contents.row_count, contents.csv_sha256
@@ -77,6 +102,22 @@ def export(lease: Lease, home: Path, *, days: int, time_zone: str) -> None:
             bytes=stored.byte_count,
         )
         lease.succeed(session, {"rows": contents.row_count, "bytes": stored.byte_count})
+
+
+def _require_still_allowed(session: Session, asked: ExportRun) -> str:
+    """Return who the file is for, as the workbook names them.
+
+    The worker's role reads everything, so the right of the person is asked for here, as it
+    is now: active, allowed to export, of the office or of the agency that owns the data.
+    Also for a run that somebody else has retried: the file goes to who asked first.
+    """
+    user = session.get_one(User, asked.user_id, populate_existing=True)
+    permissions = {each for role in user.roles for each in role.permissions}
+    is_active = user.active and (user.agency is None or user.agency.active)
+    owns = user.agency_id in {None, asked.dataset.agency_id}
+    if not (is_active and owns and Permission.DATASET_EXPORT in permissions):
+        raise NotAllowedError
+    return f"{user.name} <{user.email}>"
 
 
 def file_name(contents: Contents, time_zone: str) -> str:
@@ -95,7 +136,7 @@ def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]
     found = get_visible(session, ExportRun, ident, principal)
     if not found.file_key:
         raise NotFoundError
-    path = Store(home / "files").path(found.file_key)
+    path = store_of(home).path(found.file_key)
     if (
         found.expires_at is None
         or found.expires_at <= db.now(session)
@@ -118,9 +159,22 @@ def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]
     return found, path
 
 
+def pending_count(session: Session) -> int:
+    """Return how many of the acting person's exports are still being made."""
+    return (
+        session.scalar(
+            sa.select(sa.func.count())
+            .select_from(ExportRun)
+            .join(JobRun, JobRun.id == ExportRun.run_id)
+            .where(visible(ExportRun, acting_principal()), JobRun.status.in_(ACTIVE))
+        )
+        or 0
+    )
+
+
 def remove_expired(session: Session, home: Path) -> int:
     """Delete files past their time (their rows stay); return how many."""
-    store = Store(home / "files")
+    store = store_of(home)
     expired = session.scalars(
         sa.select(ExportRun).where(
             ExportRun.file_key != "", ExportRun.expires_at < sa.func.now()
@@ -131,6 +185,26 @@ def remove_expired(session: Session, home: Path) -> int:
             store.remove(each.file_key)
         each.file_key = ""
     return len(expired)
+
+
+def remove_strays(session: Session, home: Path) -> tuple[int, int]:
+    """Delete what no row will ever name: parts of dead writers, files without an export.
+
+    Only what is older than any run may last. Returns how many parts and how many files.
+    """
+    store = store_of(home)
+    age = {"older_than_seconds": STRAY_SECONDS, "now": db.now(session).timestamp()}
+    parts = list(store.old_parts(**age))
+    for part in parts:
+        part.unlink(missing_ok=True)
+    keys = list(store.old_keys(**age))
+    known = set(
+        session.scalars(sa.select(ExportRun.file_key).where(ExportRun.file_key != ""))
+    )
+    strays = [key for key in keys if key not in known]
+    for key in strays:
+        store.remove(key)
+    return len(parts), len(strays)
 
 
 def _is_needed(session: Session, key: str, *, besides: UUID) -> bool:
