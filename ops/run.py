@@ -85,7 +85,7 @@ class Office:
         self._home = home
         self._supervisor = supervisor
         self._keys = Keys.kept_in(home)
-        self._agency_port = free_port()
+        self._agency_port = kept_port(home / "demo-agency.port")
         self._marks = home
 
     def open(self, began: float) -> None:
@@ -220,6 +220,17 @@ def given_addresses() -> Addresses | None:
         )
     owner = os.environ.get("MIGRATION_DATABASE_URL") or database
     return Addresses(admin="", owner=owner, application=database, redis=redis)
+
+
+def kept_port(path: Path) -> int:
+    """The demo agency's port: the same at every start, for sources keep its address."""
+    if path.is_file() and path.read_text().strip().isdecimal():
+        port = int(path.read_text())
+        refuse_used_port("127.0.0.1", port)
+        return port
+    port = free_port()
+    path.write_text(f"{port}\n")
+    return port
 
 
 def folder_mark(folder: Path, address: str) -> str:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, orm
 
 from app.audit.models import AuditEvent
+from app.core.db import REASON
 from app.core.policy import acting_principal, request_id
 
 CENSORED = "•••"
@@ -33,16 +34,10 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "exchange_log": "is a log itself",
     }
 )
-_REASON = "audit_reason"
 
 
 class UnauditedWriteError(RuntimeError):
     """A bulk write to an audited table without an explicit event; a bug."""
-
-
-def because(session: orm.Session, reason: str) -> None:
-    """Say why: the reason goes into every audit row of this transaction."""
-    session.info[_REASON] = reason
 
 
 def record(
@@ -82,7 +77,7 @@ def _row(
         "object_label": str(obj)[:200] if type(obj).__str__ is not object.__str__ else "",
         "before": before,
         "after": after,
-        "reason": reason or session.info.get(_REASON, ""),
+        "reason": reason or session.info.get(REASON, ""),
         "request_id": request_id(),
     }
 

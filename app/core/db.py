@@ -24,6 +24,9 @@ NAMING = {
 }
 
 
+REASON = "audit_reason"  # where a session keeps why it changes something
+
+
 class Base(orm.DeclarativeBase):
     """Base of our own tables. Central tables are built from contracts, not from here."""
 
@@ -144,6 +147,11 @@ def owner_unit_of_work() -> Iterator[orm.Session]:
         session.begin(),
     ):
         yield session
+
+
+def because(session: orm.Session, reason: str) -> None:
+    """Say why: the reason goes into every audit row of this transaction's changes."""
+    session.info[REASON] = reason
 
 
 def now(session: orm.Session) -> datetime:

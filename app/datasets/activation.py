@@ -11,7 +11,6 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.audit.recorder import because
 from app.contracts.errors import NotDraftError, PlanChangedError
 from app.contracts.models import ContractField, ContractVersion
 from app.contracts.services import require_sound
@@ -140,7 +139,7 @@ def activate(lease: Lease) -> None:
         for step in plan.steps:
             _run(session, step.sql)
             lease.log_in(session, step.words, **dict[str, Any](step.params))
-        because(session, f"aktivasi diminta oleh {lease.requested_by}")
+        db.because(session, f"aktivasi diminta oleh {lease.requested_by}")
         _mark_active(session, version, plan, lease)
         lease.succeed(session, {"version": version.number, "steps": len(plan.steps)})
 

@@ -127,7 +127,7 @@ def accept_held(session: Session, run: JobRun, reason: str) -> UUID:
         raise NotRetryableError
     if not reason:
         raise ReasonMissingError
-    recorder.because(session, reason)
+    db.because(session, reason)
     return retry(session, run, accepted=run.error_code)
 
 

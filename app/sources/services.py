@@ -6,10 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.audit import recorder
 from app.connectors.addresses import ApprovedHosts, parse_url
 from app.connectors.registry import connector_for, params_of
 from app.contracts.states import LoadMode
+from app.core import db
 from app.core.errors import SimpulError
 from app.sources.errors import SnapshotTakenError, SourceInvalidError
 from app.sources.models import Source
@@ -75,7 +75,7 @@ def _require_only(session: Session, source: Source) -> None:
 
 def approve_host(session: Session, source: Source, reason: str) -> None:
     """Let requests go to the source's address; named in the audit with its reason."""
-    recorder.because(session, reason)
+    db.because(session, reason)
     source.approved_host = host_of(source)
     session.add(source)
 

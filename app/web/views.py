@@ -15,7 +15,7 @@ from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext
 from sqlalchemy.exc import DataError, IntegrityError
 
-from app.audit import recorder
+from app.core.db import because
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
@@ -157,7 +157,7 @@ class ScopedView(ModelView):
         del form
         reason = request.form.get("reason", "").strip()
         if reason:
-            recorder.because(db.session, reason[:500])
+            because(db.session, reason[:500])
         self.save(model, created=is_created)
 
     def handle_view_exception(self, exc: Exception) -> bool:

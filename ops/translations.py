@@ -1,0 +1,111 @@
+"""Keeps the Indonesian catalogue complete: ``python -m ops.translations`` lists what lacks.
+
+Message ids are the English sentences in the code. Besides ``gettext`` and its kin, every
+place that stores an id for later (errors, log lines, plan steps, field errors) counts.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+from ops.places import PROJECT
+
+CATALOGUE = PROJECT / "app" / "translations" / "id" / "LC_MESSAGES" / "messages.po"
+METHODS = [("app/**.py", "python"), ("jobs/**.py", "python"), ("app/templates/**.html", "jinja2")]
+# Callable -> which argument is a message id (counted from 1).
+KEYWORDS: dict[str, tuple[int, ...] | None] = {
+    "_": None,
+    "gettext": None,
+    "lazy_gettext": None,
+    "ngettext": (1, 2),
+    "log": (1,),
+    "log_in": (2,),
+    "__init__": (1,),
+    "FieldError": (3,),
+    "_atom": (2,),
+    "_value_atom": (2,),
+    "Step": (2,),
+    "Problem": (2,),
+    "HeldError": (2,),
+    "Kind": (2,),
+    "Param": (2,),
+    "RejectedError": (1,),
+    "TransientError": (1,),
+    "PermanentError": (1,),
+    "SourceSettingsError": (1,),
+    "SourceUnavailableError": (1,),
+    "SourceRefusedError": (1,),
+    "SourceAnswerError": (1,),
+    "BadScheduleError": (1,),
+    "NotPullableError": (1,),
+    "MemoryLimitError": (1,),
+    "TimeLimitError": (1,),
+    "DatabaseLostError": (1,),
+    "InternalError": (1,),
+    "UnfinishedError": (1,),
+    "message_id": None,
+}
+
+
+def message_ids() -> set[str]:
+    """Every message id that the code can show to a person."""
+    return {text for text in _extracted() if text and not text.isspace()}
+
+
+def _extracted() -> Iterator[str]:
+    for _file, _line, message, _comments, _context in extract_from_dir(
+        PROJECT,
+        method_map=METHODS,
+        keywords=KEYWORDS,
+        directory_filter=lambda path: Path(path).name not in {".venv", "var", ".git"},
+    ):
+        yield from message if isinstance(message, tuple) else (message,)
+
+
+def catalogue() -> Catalog:
+    with CATALOGUE.open("rb") as file:
+        return read_po(file, locale="id")
+
+
+def untranslated() -> list[str]:
+    """Message ids without an Indonesian sentence, one line each."""
+    known = {message.id: message.string for message in catalogue() if message.id}
+    return sorted(text for text in message_ids() if not known.get(text))
+
+
+def misfilled() -> list[str]:
+    """Translations whose ``%(name)s`` places are not those of their message id."""
+    return [
+        f"{message.id!r}: {error}"
+        for message in catalogue()
+        if message.id
+        for error in message.check()
+    ]
+
+
+def update() -> None:
+    """Write the catalogue anew: ids that are gone leave, new ones stand there empty."""
+    known = {m.id: m.string for m in catalogue() if m.id} if CATALOGUE.exists() else {}
+    fresh = Catalog(locale="id", project="Simpul", charset="utf-8", fuzzy=False)
+    for text in sorted(message_ids()):
+        flags = ("python-format",) if "%(" in text else ()
+        fresh.add(text, known.get(text, ""), flags=flags)
+    with CATALOGUE.open("wb") as file:
+        write_po(file, fresh, width=100, omit_header=False, sort_output=True)
+
+
+def main() -> int:
+    if "--update" in sys.argv:
+        update()
+    problems = [*(f"untranslated: {text!r}" for text in untranslated()), *misfilled()]
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
