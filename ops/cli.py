@@ -77,11 +77,6 @@ def user(rest: list[str]) -> int:
 
     from ops.attach import settings_for_command
 
-    if importlib.util.find_spec("ops.users") is None:
-        raise Refusal(
-            "Perintah ini belum ada dalam versi ini.",
-            "This version lacks this command yet.",
-        )
     main = "import sys; from ops.users import main; sys.exit(main(sys.argv[1:]))"
     with settings_for_command() as env:
         command = [sys.executable, "-c", main, *rest]

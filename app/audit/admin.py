@@ -44,6 +44,7 @@ class AuditView(ReadOnlyView):
     )
     column_list = ("at", "actor", "action", "object_type", "object_label", "reason")
     column_default_sort = ("id", True)
+    narrow_columns = ("at", "action")
     column_searchable_list = ("actor", "object_label", "object_id", "request_id")
     column_sortable_list = ("at",)
     named_filters: ClassVar = {"action": ("create", "update", "delete", "retry")}

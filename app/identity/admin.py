@@ -63,6 +63,7 @@ class UserView(ScopedView):
     read = Permission.USER_READ
     write = Permission.USER_WRITE
     column_list = ("name", "email", "agency", "roles", "active", "last_login_at")
+    narrow_columns = ("name", "last_login_at")
     column_default_sort = "name"
     column_sortable_list = ("name", "email", "active", "last_login_at")
     column_searchable_list = ("name", "email", "job_title")

@@ -125,6 +125,7 @@ class ScheduleView(ScopedView):
     )
     column_list = ("name", "cron", "next_due_at", "enabled")
     column_default_sort = "next_due_at"
+    narrow_columns = ("cron", "next_due_at")
     column_searchable_list = ("name",)
     column_details_list = (
         "name",

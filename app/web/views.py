@@ -58,6 +58,7 @@ class ScopedView(ModelView):
     edit_template = "admin/model/edit.html"
     form_columns: Sequence[str] = ()
     named_filters: ClassVar[Mapping[str, Any]] = {}
+    narrow_columns: Sequence[str] = ()  # never broken over lines
     title: ClassVar[str] = ""
     lead: ClassVar[str] = ""
 
@@ -94,20 +95,24 @@ class ScopedView(ModelView):
 
     # Reading -------------------------------------------------------------------------
 
-    def scoped(self) -> Any:
-        """Return the query of rows that exist for who asks, narrowed by named filters."""
-        query = db.session.query(self.model).filter(visible(self.model, principal_now()))
+    def conditions(self) -> list[Any]:
+        """Return what a row must fulfil to be on the list: scope, then named filters."""
+        wanted: list[Any] = [visible(self.model, principal_now())]
         for name, choices in self.named_filters.items():
             value = request.args.get(name)
             if value in {str(choice) for choice in choices}:
-                query = query.filter(getattr(self.model, name) == value)
-        return query
+                wanted.append(getattr(self.model, name) == value)
+        return wanted
 
     def get_query(self) -> Any:
-        return self.scoped()
+        return db.session.query(self.model).filter(*self.conditions())
 
     def get_count_query(self) -> Any:
-        return self.scoped().with_entities(sa.func.count()).order_by(None)
+        return (
+            db.session.query(sa.func.count())
+            .select_from(self.model)
+            .filter(*self.conditions())
+        )
 
     def get_one(self, id: Any) -> Any:  # noqa: A002 - Flask-Admin's name
         if isinstance(id, list | tuple):
