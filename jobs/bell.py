@@ -60,9 +60,14 @@ class SignedSerializer:
         return hmac.new(self._key, body, hashlib.sha256).digest()
 
 
-def connect(url: str) -> Redis:
-    """Return a client that fails fast: nothing here may wait for Redis, only try again."""
-    return Redis.from_url(url, retry=None, socket_connect_timeout=1)
+def connect(url: str, *, answer_seconds: float = 5.0) -> Redis:
+    """Return a client that fails fast: nothing here may wait for Redis, only try again.
+
+    ``answer_seconds`` must be longer than any wait for the bell.
+    """
+    return Redis.from_url(
+        url, retry=None, socket_connect_timeout=1, socket_timeout=answer_seconds
+    )
 
 
 class RunMessage(Job):

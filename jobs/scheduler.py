@@ -8,10 +8,12 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import psycopg
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.core import db
 from app.core.policy import DISPATCHER, acting_as
@@ -36,14 +38,20 @@ class Scheduler:
 
     def step(self) -> None:
         """Open due slots, repair when it is time, ring for what waits."""
-        with db.unit_of_work() as session:
-            sweeps.open_due_slots(session)
+        self._sweep(sweeps.open_due_slots)
         if time.monotonic() >= self._next_reconcile:
             self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
-            with db.unit_of_work() as session:
-                sweeps.reconcile(session)
-                pulse.beat(session, role="scheduler")
+            self._sweep(sweeps.reconcile)
+            self._sweep(lambda session: pulse.beat(session, role="scheduler"))
         self.dispatch()
+
+    def _sweep(self, sweep: Callable[[Session], object]) -> None:
+        """Do one sweep; a row that breaks it must not keep the others from their work."""
+        try:
+            with db.unit_of_work() as session:
+                sweep(session)
+        except (IntegrityError, DataError, ProgrammingError):
+            log.exception("a sweep failed by an error of ours")
 
     def dispatch(self) -> None:
         """Ring for waiting runs; what Redis does not take stays waiting in PostgreSQL."""
@@ -75,8 +83,7 @@ class Scheduler:
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("the database does not answer: %s", type(error).__name__)
                 time.sleep(1)
-        with db.unit_of_work() as session:
-            pulse.leave(session, role="scheduler")
+        self._sweep(lambda session: pulse.leave(session, role="scheduler"))
 
     def _listen(self) -> None:
         url = self._settings.database_url.replace("+psycopg", "")

@@ -191,7 +191,7 @@ def report_lost(run_id: UUID, worker: str, error: TransientError) -> None:
 
 def work_on(queue_name: QueueName, started: runtime.Runtime) -> None:
     """Be the worker of one queue until told to stop. One queue: RQ loses messages else."""
-    connection = connect(started.settings.redis_url)
+    connection = connect(started.settings.redis_url, answer_seconds=IDLE_SECONDS)
     queue = RunQueue(queue_name, connection=connection, serializer=started.serializer)
     clean_worker_registry(queue)
     worker = RunWorker(

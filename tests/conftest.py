@@ -31,10 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("TEST_PG_ADMIN_URL", "TEST_OWNER_URL", "TEST_APP_URL", "TEST_REDIS_URL")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: proofs that take minutes")
-
-
 @contextmanager
 def _one_at_a_time(name: str) -> Iterator[None]:
     path = Path(tempfile.gettempdir()) / f"simpul-test-{os.getuid()}-{name}.lock"
@@ -152,12 +148,8 @@ def settings(worker_id: str, tmp_path_factory) -> Iterator[Settings]:
         db.bind(made)
         crypto.bind(made.field_key)
         yield made
-        db.dispose() if hasattr(db, "dispose") else _dispose()
-
-
-def _dispose() -> None:
-    for engine in (db.engine(), db._Engines.owner):
-        engine.dispose()
+        for engine in (db.engine(), db._Engines.owner):
+            engine.dispose()
 
 
 @pytest.fixture
@@ -199,5 +191,16 @@ def yard(bound: Settings) -> Iterator[fakes.Yard]:
         yield made
 
 
-def settings_like(settings: Settings, **changes: object) -> Settings:
-    return replace(settings, **changes)
+@pytest.fixture
+def own_redis(tmp_path_factory) -> Iterator[fakes.OwnRedis]:
+    """A Redis server of the test's own, which it may kill."""
+    with fakes.OwnRedis(tmp_path_factory.mktemp("r")) as server:
+        yield server
+
+
+@pytest.fixture
+def processes(bound: Settings, own_redis, tmp_path) -> Iterator[fakes.Processes]:
+    """The real worker and scheduler, with a Redis that may be killed."""
+    settings = replace(bound, redis_url=own_redis.url)
+    with fakes.Processes(settings, tmp_path / "log") as made:
+        yield made

@@ -16,7 +16,11 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+from redis import Redis
+from redis.exceptions import RedisError
+
 from config import Settings
+from ops import local_redis
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -197,15 +201,70 @@ class Processes:
     def scheduler(self, **env: str) -> subprocess.Popen[bytes]:
         return self.start("jobs.scheduler", env=env)
 
-    @property
     def said(self) -> str:
         return self._log.read_text(errors="replace")
 
 
-def wait_until(condition: Callable[[], Any], seconds: float, why: str = "") -> float:
+class OwnRedis:
+    """A Redis server that keeps nothing on disk: killed and started again, it is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self._binary = str(local_redis.find_binary(None))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}?db=0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                self._binary,
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self._socket),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                str(self._socket.parent),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(self._answers, 10)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(RedisError), contextlib.closing(self.client()) as client:
+            return bool(client.ping())
+        return False
+
+    def client(self) -> Redis:
+        return Redis.from_url(self.url, retry=None)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def wait_until(
+    condition: Callable[[], Any], seconds: float, why: Callable[[], str] = str
+) -> float:
     """Wait for a condition; return after how many seconds it came true."""
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < seconds, why or "it did not come about in time"
+        assert time.monotonic() - start < seconds, (
+            why() or "it did not come about in time"
+        )
         time.sleep(0.05)
     return time.monotonic() - start

@@ -16,6 +16,7 @@ from app.core import db
 from app.core.policy import DbRole, Permission, Principal, acting_as
 from app.datasets import activation
 from app.identity.models import Agency, Role, User
+from app.pulls import services as pull_services
 from app.runs import ledger
 from app.runs.kinds import KINDS, ActivationParams
 from app.runs.ledger import Lease
@@ -232,6 +233,11 @@ def claim(run_id: UUID, worker: str = "uji:1", seconds: float = 30.0) -> Lease:
 def run_of(run_id: UUID) -> JobRun:
     with session() as s:
         return s.get_one(JobRun, run_id)
+
+
+def request_pull(source: Source) -> UUID:
+    with session() as s:
+        return pull_services.request_pull(s, s.get_one(Source, source.id))
 
 
 def make_due(*run_ids: UUID) -> None:

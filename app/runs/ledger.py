@@ -285,17 +285,18 @@ def requeue_or_bury(
         LogLevel.ERROR,
         error.params,
     )
+    now = db.now(session)  # asked first: a query in between would write half the change
     for name, value in _error_values(error).items():
         setattr(run, name, value)
     run.lease_until = None
     run.rung_at = None
     if run.attempt >= run.max_attempts:
         run.status = RunStatus.DEAD
-        run.finished_at = db.now(session)
+        run.finished_at = now
         closing = "All %(max_attempts)s attempts are used up; the run is given up."
     else:
         run.status = RunStatus.QUEUED
-        run.not_before = db.now(session) + timedelta(seconds=wait)
+        run.not_before = now + timedelta(seconds=wait)
         closing = "The next attempt follows in %(seconds)s seconds."
     write_log(
         session,

@@ -1,37 +1,253 @@
-"""The real worker and scheduler, as an operator starts them."""
+"""The real worker and scheduler, as an operator starts them, with faults around them."""
 
+import os
+import signal
+import time
+
+import psutil
 import pytest
+import sqlalchemy as sa
 
-from app.pulls.services import request_pull
+from app.runs.models import WorkerHeartbeat
 from app.runs.states import TERMINAL, RunStatus
 from tests import fakes, make
+from tests.faults.model import Agency, check_effects
+
+SEED = 20261124
 
 
-@pytest.fixture
-def processes(bound, redis_server, tmp_path):
-    with fakes.Processes(bound, tmp_path / "log") as made:
-        yield made
-
-
-def people(count):
-    return [
-        {"nip": f"{i:04}", "nama": "a", "gaji": i, "lahir": "2000-01-01"}
-        for i in range(count)
-    ]
-
-
-def ended(run_id):
+def is_over(run_id):
     return make.run_of(run_id).status in TERMINAL
 
 
-def test_a_pull_goes_through_worker_and_scheduler(processes, upstream):
-    contract = make.make_contract()
-    source = make.make_source(contract, upstream.url)
-    upstream.records = people(55)
-    processes.worker()
+def is_running(run_id):
+    return make.run_of(run_id).status is RunStatus.RUNNING
+
+
+@pytest.fixture
+def pulled(upstream):
+    agency = Agency(SEED)
+    contract = make.make_contract(max_vanished_percent=50)
+    source = make.make_source(
+        contract, upstream.url, page_seconds=20.0, read_seconds=20.0
+    )
+    upstream.records = agency.next_answer()
+    return agency, contract, source
+
+
+@pytest.fixture
+def slow(upstream):
+    """Let the third page take its time, once."""
+    seen = []
+
+    def answer(_handler, page):
+        if page == 3 and not seen:
+            seen.append(page)
+            time.sleep(2)
+        return False
+
+    upstream.answer = answer
+
+
+def await_end(processes, run_id, seconds=40):
+    took = fakes.wait_until(lambda: is_over(run_id), seconds, processes.said)
+    run = make.run_of(run_id)
+    assert run.status is RunStatus.SUCCEEDED, (run.error_code, processes.said())
+    return took
+
+
+def run_process(worker):
+    """Return the process of the run at hand: a worker has queues' processes, these runs'."""
+    [horse] = [
+        grandchild
+        for child in psutil.Process(worker.pid).children()
+        for grandchild in child.children()
+    ]
+    return horse
+
+
+def test_a_request_is_done_within_moments(processes, pulled, own_redis):
+    agency, _contract, source = pulled
     processes.scheduler()
-    with make.session() as s:
-        run_id = request_pull(s, source)
-    fakes.wait_until(lambda: ended(run_id), 20, processes.said)
-    print(processes.said)
-    assert make.run_of(run_id).status is RunStatus.SUCCEEDED
+    processes.worker()
+    first = make.request_pull(source)
+    await_end(processes, first)
+    second = make.request_pull(source)
+    took = await_end(processes, second)
+    assert took < 3, processes.said()
+    client = own_redis.client()
+    left = [
+        k for k in client.keys("rq:*") if k.startswith((b"rq:job", b"rq:exec", b"rq:res"))
+    ]
+    client.close()
+    assert left == []
+    time.sleep(6)  # longer than a client waits for an answer
+    third = make.request_pull(source)
+    assert await_end(processes, third) < 3, processes.said()
+    assert "ERROR" not in processes.said()
+    assert "WARNING" not in processes.said()
+    assert make.run_of(second).result["unchanged_count"] == len(agency.rows)
+
+
+@pytest.mark.parametrize("victim", ["tree", "run", "queue"])
+def test_killed_in_mid_run(processes, pulled, slow, victim):
+    agency, contract, source = pulled
+    processes.scheduler()
+    worker = processes.worker()
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    horse = run_process(worker)
+    killed = {"tree": worker.pid, "run": horse.pid, "queue": horse.ppid()}[victim]
+    os.kill(killed, signal.SIGKILL)
+    psutil.wait_procs([horse], timeout=5)
+    assert not horse.is_running()  # nobody goes on as an orphan
+    if victim == "tree":
+        worker.wait()
+        processes.worker()
+    took = await_end(processes, run_id)
+    print(f"recovered from the death of the {victim} in {took:.1f} s")
+    check_effects(agency, contract, [run_id])
+
+
+def test_stop_gives_the_run_back_without_counting(processes, pulled, slow):
+    agency, contract, source = pulled
+    processes.scheduler()
+    worker = processes.worker()
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    run = make.run_of(run_id)
+    assert (run.status, run.attempt) == (RunStatus.QUEUED, 0), processes.said()
+    processes.worker()
+    await_end(processes, run_id)
+    assert make.run_of(run_id).attempt == 1
+    check_effects(agency, contract, [run_id])
+
+
+def test_stop_does_not_wait_for_a_silent_upstream(processes, pulled, upstream):
+    _agency, _contract, source = pulled
+    silent = []
+    upstream.answer = lambda _handler, page: silent.append(page) or time.sleep(15) or True
+    processes.scheduler()
+    worker = processes.worker()
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: silent, 20, processes.said)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(9.5) == 0  # less than the supervisor's patience
+    run = make.run_of(run_id)
+    assert (run.status, run.attempt) == (RunStatus.QUEUED, 0), processes.said()
+
+
+def test_flushed_redis(processes, pulled, slow, own_redis):
+    """One run at work, one queued behind it: both end, once."""
+    agency, _contract, source = pulled
+    processes.scheduler()
+    processes.worker()
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    behind = make.make_run("pull", params={"source_id": str(source.id)})
+    fakes.wait_until(lambda: make.run_of(behind).rung_at is not None, 10, processes.said)
+    client = own_redis.client()
+    client.flushall()
+    client.close()
+    await_end(processes, run_id)
+    took = await_end(processes, behind)
+    print(f"the flushed run ended {took:.1f} s after the one before it")
+    assert make.run_of(behind).result["unchanged_count"] == len(agency.rows)
+    assert make.run_of(behind).attempt == make.run_of(run_id).attempt == 1
+
+
+def test_redis_killed_and_started_empty(processes, pulled, slow, own_redis):
+    agency, contract, source = pulled
+    processes.scheduler()
+    processes.worker()
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    own_redis.kill()
+    await_end(processes, run_id)  # the run at work does not need Redis
+    assert make.run_of(run_id).attempt == 1
+    check_effects(agency, contract, [run_id])
+    behind = make.request_pull(source)  # a request needs no Redis either
+    time.sleep(1.5)
+    assert not is_over(behind)
+    own_redis.start()
+    took = await_end(processes, behind)
+    print(f"ended {took:.1f} s after Redis came back")
+    assert make.run_of(behind).attempt == 1
+
+
+def test_idle_worker_outlives_redis(processes, pulled, own_redis):
+    _agency, _contract, source = pulled
+    processes.scheduler()
+    worker = processes.worker()
+    await_end(processes, make.request_pull(source))
+    for _ in range(2):
+        own_redis.kill()
+        time.sleep(1)
+        own_redis.start()
+        run_id = make.request_pull(source)
+        took = await_end(processes, run_id)
+        print(f"ended {took:.1f} s after Redis came back")
+    assert worker.poll() is None
+
+
+def test_forged_messages_are_refused(processes, pulled, own_redis, bound):
+    """Without our key nobody makes a worker run anything, and the worker goes on."""
+    _agency, _contract, source = pulled
+    processes.worker()
+    client = own_redis.client()
+    fakes.wait_until(lambda: client.smembers("rq:workers"), 20, processes.said)
+    [child] = client.smembers("rq:workers")
+    forged = f"run-{source.id}-0"
+    client.hset(
+        f"rq:job:{forged}",
+        mapping={
+            "data": b"\x00" * 32 + b'["os.system", null, ["touch /tmp/forged"], {}]',
+            "created_at": "nonsense",
+            "success_callback_name": "os.system",
+            "meta": b"\x80\x04nonsense",
+        },
+    )
+    other = f"run-{source.agency_id}-0"
+    client.set(f"rq:job:{other}", "not even a hash")
+    for message in (forged, other, b"\xff\xfe", "run-x", "", "a" * 10_000):
+        client.rpush("rq:queue:pulls", message)
+    processes.scheduler()
+    run_id = make.request_pull(source)
+    await_end(processes, run_id)
+    assert client.smembers("rq:workers") == {child}  # the same process all along
+    assert client.llen("rq:queue:pulls:intermediate") == 0
+    assert not client.exists(f"rq:job:{forged}")
+    assert "refused" in processes.said()
+    client.close()
+
+
+def test_time_limit_is_kept_by_the_kernel(processes, pulled, upstream):
+    _agency, _contract, source = pulled
+    upstream.answer = lambda _handler, page: time.sleep(6) or False
+    processes.scheduler()
+    processes.worker(RUN_TIME_LIMIT_SECONDS="1")
+    run_id = make.make_run("pull", params={"source_id": str(source.id)}, max_attempts=1)
+    took = fakes.wait_until(lambda: is_over(run_id), 30, processes.said)
+    run = make.run_of(run_id)
+    assert (run.status, run.error_code) == (RunStatus.DEAD, "time_limit")
+    assert took < 10
+
+
+def test_pulse_tells_who_lives(processes):
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        s.execute(sa.delete(WorkerHeartbeat))  # of those that other tests killed
+    worker = processes.worker("pulls", "exports")
+    scheduler = processes.scheduler()
+
+    def seen():
+        with make.session() as s:
+            return sorted((b.role, b.queue) for b in s.query(WorkerHeartbeat))
+
+    fakes.wait_until(lambda: len(seen()) == 3, 20, processes.said)
+    assert seen() == [("scheduler", ""), ("worker", "exports"), ("worker", "pulls")]
+    for process in (worker, scheduler):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, processes.said()
+    assert seen() == []

@@ -1,0 +1,67 @@
+"""A run's process is killed at every point of a pull: nothing is lost or done twice."""
+
+import signal
+
+import pytest
+
+from app.core import db
+from app.core.policy import DISPATCHER, acting_as
+from app.runs import sweeps
+from app.runs.states import RunStatus
+from app.runs.sweeps import WorkerLostError
+from jobs import perform
+from jobs.worker import report_lost
+from tests import make
+from tests.faults.model import Agency, check_effects
+
+PAGES = range(1, 7)
+POINTS = [
+    "claimed",
+    "cleared",
+    *(f"page_written:{n}" for n in PAGES),
+    *(f"page_committed:{n}" for n in PAGES),
+    "fetched",
+    "settled_written",
+    "settled",
+    "publish_begun",
+    "merged",
+    "published_written",
+    "published",
+]
+
+
+def reconcile():
+    with acting_as(DISPATCHER), db.unit_of_work() as session:
+        sweeps.reconcile(session)
+
+
+@pytest.mark.parametrize("seed", [20261123])
+def test_killed_at_every_point(yard, upstream, seed):
+    agency = Agency(seed)
+    contract = make.make_contract(max_vanished_percent=50)
+    source = make.make_source(contract, upstream.url)
+    done = []
+    for number, point in enumerate(["", *POINTS]):
+        upstream.records = agency.next_answer()
+        upstream.asked.clear()
+        run_id = make.request_pull(source)
+        done.append(run_id)
+        if point:
+            pid = yard.start(run_id, point)
+            assert yard.wait(pid) == -signal.SIGKILL, point
+            if number % 2:  # the worker's parent lives and tells
+                report_lost(run_id, perform.worker_name(pid), WorkerLostError())
+            else:  # the whole machine is gone: the lease runs out
+                if point != "published":
+                    make.expire_lease(run_id)
+                reconcile()
+            make.make_due(run_id)
+        assert yard.run(run_id) == 0
+        run = make.run_of(run_id)
+        assert run.status is RunStatus.SUCCEEDED, (point, run.error_code)
+        assert run.attempt == (2 if point not in {"", "published"} else 1), point
+        check_effects(agency, contract, done)
+        # Read twice: at most the page in hand and the one fetched ahead of it.
+        assert sum(upstream.asked.values()) <= len(PAGES) + 2, point
+        for page in range(1, int(([*point.split(":"), "1"])[1])):
+            assert upstream.asked[page] == 1, point
