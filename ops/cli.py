@@ -1,7 +1,6 @@
 """The commands of ``./simpul``. Each imports what it needs: help and errors come at once."""
 
 import argparse
-import importlib.util
 import os
 import sys
 from collections.abc import Callable

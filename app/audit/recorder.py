@@ -50,10 +50,14 @@ def record(
     reason: str = "",
 ) -> None:
     """Write one explicit event, for deeds that no changed column shows."""
-    session.execute(
-        sa.insert(AuditEvent),
-        _row(session, action, obj, before=before, after=after, reason=reason),
+    _append(
+        session, [_row(session, action, obj, before=before, after=after, reason=reason)]
     )
+
+
+def _append(session: orm.Session, rows: list[dict[str, Any]]) -> None:
+    """Insert without reading back: who may write the trail need not be able to read it."""
+    session.connection().execute(sa.insert(AuditEvent.__table__).inline(), rows)
 
 
 def _row(
@@ -95,7 +99,7 @@ def _write_changes(session: orm.Session, _context: Any) -> None:
         if (row := _change(session, action, obj)) is not None
     ]
     if rows:
-        session.connection().execute(sa.insert(AuditEvent), rows)
+        _append(session, rows)
 
 
 def _change(session: orm.Session, action: str, obj: Any) -> dict[str, Any] | None:

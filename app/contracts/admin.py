@@ -7,7 +7,7 @@ from flask import Response, flash, request
 from flask_admin import expose
 from flask_babel import gettext
 from flask_wtf import FlaskForm
-from wtforms import IntegerField, SelectField, StringField, TextAreaField
+from wtforms import IntegerField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from app.contracts import services
@@ -27,7 +27,7 @@ from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import get_visible, visible
 from app.identity.models import Agency
-from app.web.context import state_name
+from app.web.context import state_label
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.views import Page, back_to, flash_rejected
@@ -46,11 +46,11 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
     )
     agency = SelectField(_("Agency that provides the data"), [InputRequired()])
     kind = SelectField(
-        _("Kind of data"), choices=[(k.value, k.value) for k in DatasetKind]
+        _("Kind of data"), choices=[SelectChoice(kind.value, state_label(kind)) for kind in DatasetKind]
     )
     load_mode = SelectField(
         _("Each pull brings"),
-        choices=[(m.value, m.value) for m in LoadMode],
+        choices=[SelectChoice(mode.value, state_label(mode)) for mode in LoadMode],
         description=_(
             "The whole set: rows that are absent count as vanished. New and changed rows: nothing vanishes."
         ),
@@ -92,10 +92,6 @@ class ContractPage(Page):
         form = ContractForm()
         with db.unit_of_work() as session:
             form.agency.choices = _agencies(session)
-        for field in (form.kind, form.load_mode):
-            field.choices = [
-                (value, state_name(value)) for value, _label in field.choices
-            ]
         if form.validate_on_submit():
             try:
                 with db.unit_of_work() as session:
@@ -195,13 +191,13 @@ def _create(session: Any, form: ContractForm) -> Contract:
     )
 
 
-def _agencies(session: Any) -> list[tuple[str, str]]:
+def _agencies(session: Any) -> list[SelectChoice]:
     rows = session.scalars(
         sa.select(Agency)
         .where(visible(Agency, principal_now()), Agency.active)
         .order_by(Agency.name)
     )
-    return [(str(agency.id), agency.name) for agency in rows]
+    return [SelectChoice(str(agency.id), agency.name) for agency in rows]
 
 
 def _newest(session: Any) -> dict[Any, list[ContractVersion]]:

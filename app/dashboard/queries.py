@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
@@ -39,7 +40,7 @@ def overview(session: Session, principal: Principal) -> Overview:
     latest = (
         sa.select(PullRun.run_id)
         .where(visible(PullRun, principal))
-        .distinct(PullRun.source_id)
+        .ext(distinct_on(PullRun.source_id))
         .order_by(PullRun.source_id, PullRun.published_at.desc())
     )
     attention = session.scalar(

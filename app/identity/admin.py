@@ -70,7 +70,9 @@ class UserView(ScopedView):
     column_details_list = (
         "name", "email", "job_title", "agency", "roles", "active", "created_at", "last_login_at",
     )  # fmt: skip
-    form_columns = ("name", "email", "job_title", "agency", "roles", "active")
+    form_columns = (
+        "name", "email", "job_title", "agency", "roles", "active", "new_password",
+    )  # fmt: skip
     column_labels: ClassVar = {
         "name": lazy_gettext("Name"),
         "email": lazy_gettext("E-mail"),

@@ -54,7 +54,7 @@ def reasons_of(
 ) -> Sequence[tuple[str, str, int]]:
     """Return (field, code, how many) of one run's records set aside, most frequent first."""
     error = sa.func.jsonb_array_elements(QuarantinedRecord.errors).table_valued(
-        "value", name="e"
+        "value", name="e", joins_implicitly=True
     )
     value = sa.cast(sa.column("value"), sa.dialects.postgresql.JSONB)
     field, code = value["field"].astext, value["code"].astext

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from flask import Response, current_app, request
 from flask_admin import expose
 from sqlalchemy.exc import IntegrityError
+from wtforms import SelectChoice
 
 from app.contracts.models import Contract
 from app.core import db
@@ -89,13 +90,13 @@ class SourcePage(Page):
         return text
 
 
-def _contracts(session: Any) -> list[tuple[str, str]]:
+def _contracts(session: Any) -> list[SelectChoice]:
     rows = session.scalars(
         sa.select(Contract)
         .where(visible(Contract, principal_now()))
         .order_by(Contract.title)
     )
-    return [(str(c.id), f"{c.title} ({c.agency.name})") for c in rows]
+    return [SelectChoice(str(c.id), f"{c.title} ({c.agency.name})") for c in rows]
 
 
 def _save(form: SourceForm, ident: str | None) -> str | None:

@@ -8,6 +8,7 @@ from wtforms import (
     FloatField,
     IntegerField,
     PasswordField,
+    SelectChoice,
     SelectField,
     StringField,
     TextAreaField,
@@ -18,16 +19,16 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from app.web.i18n import lazy_gettext as _
 
 AUTH = (
-    ("none", _("none")),
-    ("header", _("key in a header")),
-    ("bearer", _("bearer token")),
-    ("basic", _("user name and password")),
-    ("query", _("key in the address")),
+    SelectChoice("none", _("none")),
+    SelectChoice("header", _("key in a header")),
+    SelectChoice("bearer", _("bearer token")),
+    SelectChoice("basic", _("user name and password")),
+    SelectChoice("query", _("key in the address")),
 )
 PAGING = (
-    ("none", _("everything in one answer")),
-    ("page", _("page number")),
-    ("offset", _("offset and limit")),
+    SelectChoice("none", _("everything in one answer")),
+    SelectChoice("page", _("page number")),
+    SelectChoice("offset", _("offset and limit")),
 )
 # Settings that stand in the form under their own names.
 PLAIN = (

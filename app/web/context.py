@@ -52,6 +52,11 @@ MENU = (
 )
 
 
+def state_label(value: object) -> Any:
+    """Return a state's name as a lazy text, for forms that are built before a request."""
+    return STATES[str(value)]
+
+
 def state_name(value: object) -> str:
     """Name a state, kind, type or class in the reader's language."""
     text = str(value)

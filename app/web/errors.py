@@ -2,11 +2,11 @@
 
 import logging
 
-from flask import Flask, g, render_template, request
+from flask import Flask, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from app.core.errors import RejectedError, SimpulError
@@ -38,6 +38,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(RejectedError, _rejected)
     app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -74,17 +75,17 @@ def _rejected(error: RejectedError) -> ResponseReturnValue:
     return _answer(status, say(error.message, error.params))
 
 
+def _unstorable(error: DataError) -> ResponseReturnValue:
+    """Answer for what no column can hold, a NUL or a number beyond all bounds."""
+    del error
+    return _answer(400, str(WORDS[400]))
+
+
 def _database(error: DBAPIError) -> ResponseReturnValue:
     log.error("database: %s", type(error.orig).__name__)
-    answer = app_response(_answer(503, str(WORDS[503])))
+    answer = make_response(_answer(503, str(WORDS[503])))
     answer.headers["Retry-After"] = "30"
     return answer
-
-
-def app_response(answer: ResponseReturnValue):  # type: ignore[no-untyped-def]
-    from flask import make_response
-
-    return make_response(answer)
 
 
 def _unknown(error: Exception) -> ResponseReturnValue:
