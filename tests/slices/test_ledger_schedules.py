@@ -1,0 +1,178 @@
+"""Schedules: slots on the office's clock, one run for each, none piled up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from app.audit.models import AuditEvent
+from app.core import db
+from app.core.policy import DISPATCHER, acting_as
+from app.runs import sweeps
+from app.runs.errors import BadScheduleError
+from app.runs.models import JobRun, Schedule
+from app.runs.services import next_slot, next_slots, save_schedule
+from app.runs.states import RunStatus
+from tests import make
+
+WIB = "Asia/Jakarta"
+
+
+def at(*parts):
+    return datetime(*parts, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("cron", "after", "slot"),
+    [
+        ("0 2 * * *", at(2026, 11, 23, 0), at(2026, 11, 23, 19)),  # two at night in WIB
+        ("0 2 * * *", at(2026, 11, 23, 19), at(2026, 11, 24, 19)),  # strictly later
+        ("0 2 * * *", at(2026, 11, 23, 18, 59, 59), at(2026, 11, 23, 19)),
+        ("0 2 1 * *", at(2026, 11, 30, 18), at(2026, 11, 30, 19)),  # the 1st in WIB
+        ("0 2 1 * *", at(2026, 11, 30, 19), at(2026, 12, 31, 19)),
+        ("30 23 31 * *", at(2026, 2, 1), at(2026, 3, 31, 16, 30)),  # no 31st of February
+        ("0 0 29 2 *", at(2026, 1, 1), at(2028, 2, 28, 17)),
+        ("0 6 * * 1", at(2026, 11, 22, 23, 30), at(2026, 11, 29, 23)),  # Mondays
+        ("*/15 * * * *", at(2026, 12, 31, 16, 59), at(2026, 12, 31, 17)),  # over the year
+    ],
+)
+def test_next_slot_in_wib(cron, after, slot):
+    assert next_slot(cron, WIB, after) == slot
+
+
+def test_five_slots_over_the_end_of_a_month():
+    slots = next_slots("0 1 * * *", WIB, at(2026, 2, 26), 5)
+    assert [s.astimezone(UTC).day for s in slots] == [26, 27, 28, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "cron", ["", "x", "* * * *", "61 * * * *", "0 0 31 2 *", "* * * * * *", "@daily"]
+)
+def test_bad_lines_are_refused(cron):
+    with pytest.raises(BadScheduleError):
+        next_slot(cron, WIB, at(2026, 1, 1))
+
+
+def test_an_unknown_time_zone_is_refused():
+    with pytest.raises(BadScheduleError):
+        next_slot("0 2 * * *", "Asia/Pekanbaru", at(2026, 1, 1))
+
+
+def make_schedule(cron="0 2 * * *", due_ago=timedelta(minutes=1), **values):
+    with make.session() as s:
+        schedule = Schedule(
+            **{
+                "name": make.word(),
+                "kind": "housekeeping",
+                "key": make.word("k"),
+                "params": {},
+                "cron": cron,
+                "time_zone": WIB,
+                "next_due_at": db.now(s) - due_ago,
+            }
+            | values
+        )
+        s.add(schedule)
+    return schedule
+
+
+def open_slots():
+    with acting_as(DISPATCHER), db.unit_of_work() as session:
+        return sweeps.open_due_slots(session)
+
+
+def runs_of(schedule):
+    with make.session() as s:
+        return s.scalars(
+            sa.select(JobRun)
+            .where(JobRun.schedule_id == schedule.id)
+            .order_by(JobRun.due_at)
+        ).all()
+
+
+def make_due_again(schedule, due_at):
+    with make.session() as s:
+        s.get_one(Schedule, schedule.id).next_due_at = due_at
+
+
+pytestmark = pytest.mark.usefixtures("bound")
+
+
+def test_a_due_slot_becomes_one_run_however_often_one_looks():
+    schedule = make_schedule()
+    for _ in range(3):
+        open_slots()
+    [run] = runs_of(schedule)
+    assert run.status is RunStatus.QUEUED
+    make_due_again(schedule, run.due_at)  # a clock put back, a restored row
+    open_slots()
+    assert [r.id for r in runs_of(schedule)] == [run.id]
+
+
+def test_missed_slots_become_one_run_for_the_latest():
+    schedule = make_schedule("* * * * *", timedelta(hours=5))
+    open_slots()
+    [run] = runs_of(schedule)
+    with make.session() as s:
+        assert db.now(s) - run.due_at < timedelta(minutes=1, seconds=5)
+        assert s.get_one(Schedule, schedule.id).next_due_at > run.due_at
+
+
+def test_a_slot_is_left_out_while_the_run_before_it_works():
+    schedule = make_schedule("* * * * *", timedelta(hours=1))
+    open_slots()
+    [first] = runs_of(schedule)
+    make.claim(first.id)
+    make_due_again(schedule, first.due_at - timedelta(minutes=1))
+    with make.session() as s:  # the slot of another minute
+        s.get_one(JobRun, first.id).due_at = first.due_at - timedelta(minutes=5)
+    open_slots()
+    one, two = runs_of(schedule)
+    assert (one.status, two.status) == (RunStatus.RUNNING, RunStatus.SKIPPED)
+    assert two.error_code == "overlap"
+    assert two.finished_at is not None
+
+
+def test_what_is_switched_off_is_never_due():
+    schedule = make_schedule(enabled=False)
+    open_slots()
+    assert runs_of(schedule) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "dari_masa_depan"},
+        {"params": {"apa": 1}},
+        {"cron": "rusak"},
+        {"time_zone": "Tak/Ada"},
+    ],
+)
+def test_a_broken_schedule_is_switched_off_and_stops_nobody(values):
+    broken, sound = make_schedule(**values), make_schedule()
+    open_slots()
+    assert len(runs_of(sound)) == 1
+    assert runs_of(broken) == []
+    with make.session() as s:
+        assert not s.get_one(Schedule, broken.id).enabled
+        event = s.scalars(
+            sa.select(AuditEvent).where(
+                AuditEvent.object_id == str(broken.id), AuditEvent.action == "update"
+            )
+        ).one()
+    assert event.after == {"enabled": False}
+    assert event.reason
+
+
+def test_saving_sets_the_next_slot_and_checks_the_line():
+    schedule = make_schedule()
+    with make.session() as s:
+        kept = s.get_one(Schedule, schedule.id)
+        kept.cron = "0 2 * * *"
+        save_schedule(s, kept)
+        assert kept.next_due_at > db.now(s)
+        assert kept.next_due_at.astimezone(UTC).hour == 19
+        kept.cron = "rusak"
+        with pytest.raises(BadScheduleError):
+            save_schedule(s, kept)
+        s.rollback()
