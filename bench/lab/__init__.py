@@ -1,0 +1,1 @@
+"""What the benchmarks share: servers, made-up records, memory, peers, the report."""
