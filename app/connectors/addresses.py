@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import idna
 
 from app.connectors import errors
+from app.core.words import message_id
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -147,13 +148,13 @@ def forbidden_because(address: Address) -> str | None:
     """
     inner = _embedded(address)
     if inner.is_loopback:
-        return "it leads back to this machine"
+        return message_id("it leads back to this machine")
     if inner in _METADATA or inner.is_link_local:
-        return "it leads to a link-local or metadata address"
+        return message_id("it leads to a link-local or metadata address")
     if inner.is_multicast or inner.is_unspecified:
-        return "it leads to no single machine"
+        return message_id("it leads to no single machine")
     if any(inner in network for network in _NOWHERE if network.version == inner.version):
-        return "it leads nowhere"
+        return message_id("it leads nowhere")
     return None
 
 
@@ -173,7 +174,7 @@ class ApprovedHosts:
         target = parse_url(url)
         if target.pair not in self._pairs:
             raise errors.not_approved(
-                f"{target.host}:{target.port}", "it is not on the list"
+                f"{target.host}:{target.port}", message_id("it is not on the list")
             )
         return target
 
@@ -210,7 +211,7 @@ def pinned(
         f"[{target_host}]" if ":" in target_host else target_host
     )
     if (host, port) not in approved:
-        raise errors.not_approved(f"{host}:{port}", "it is not on the list")
+        raise errors.not_approved(f"{host}:{port}", message_id("it is not on the list"))
     if literal is not None:
         return [str(literal)]
     found = [ipaddress.ip_address(answer.partition("%")[0]) for answer in answers]

@@ -46,7 +46,8 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
     )
     agency = SelectField(_("Agency that provides the data"), [InputRequired()])
     kind = SelectField(
-        _("Kind of data"), choices=[SelectChoice(kind.value, state_label(kind)) for kind in DatasetKind]
+        _("Kind of data"),
+        choices=[SelectChoice(kind.value, state_label(kind)) for kind in DatasetKind],
     )
     load_mode = SelectField(
         _("Each pull brings"),

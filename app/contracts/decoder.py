@@ -24,6 +24,7 @@ from msgspec import Meta
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
 from app.core.errors import PermanentError
+from app.core.words import message_id
 
 # PostgreSQL's bigint.
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
@@ -101,12 +102,14 @@ class _Atom(NamedTuple):
 
 
 _WRONG_TYPE = {
-    FieldType.TEXT: "Must be text in quotation marks.",
-    FieldType.INTEGER: "Must be a whole number.",
-    FieldType.NUMBER: "Must be a number.",
-    FieldType.BOOLEAN: "Must be true or false.",
-    FieldType.DATE: "Must be a date that exists, written YYYY-MM-DD.",
-    FieldType.TIMESTAMP: "Must be a point in time, written YYYY-MM-DDTHH:MM:SS+07:00.",
+    FieldType.TEXT: message_id("Must be text in quotation marks."),
+    FieldType.INTEGER: message_id("Must be a whole number."),
+    FieldType.NUMBER: message_id("Must be a number."),
+    FieldType.BOOLEAN: message_id("Must be true or false."),
+    FieldType.DATE: message_id("Must be a date that exists, written YYYY-MM-DD."),
+    FieldType.TIMESTAMP: message_id(
+        "Must be a point in time, written YYYY-MM-DDTHH:MM:SS+07:00."
+    ),
 }
 _PYTHON: dict[FieldType, Any] = {
     FieldType.TEXT: str,
@@ -303,9 +306,9 @@ class FieldRule:
 
     def missing(self, code: str) -> FieldError:
         text = (
-            "Is required and is absent."
+            message_id("Is required and is absent.")
             if code == "missing"
-            else "Is required and is empty."
+            else message_id("Is required and is empty.")
         )
         return FieldError(self.spec.name, code, text, {})
 
@@ -564,7 +567,7 @@ def _record_errors(
     try:
         parsed = json.loads(text, object_pairs_hook=_refuse_twice)
     except _TwiceError as error:
-        message = "Stands more than once in the same record."
+        message = message_id("Stands more than once in the same record.")
         return [FieldError(error.name, "key_twice", message, {})]
     except (ValueError, RecursionError):
         return [FieldError("", "unreadable", "The record cannot be read as JSON.", {})]
@@ -576,7 +579,7 @@ def _record_errors(
             for name, path in zip(columns, paths, strict=True)
             if not _is_whole_text(str(_value_at(parsed, path)))
         ]
-        message = "Holds half of a character."
+        message = message_id("Holds half of a character.")
         return [
             FieldError(name, "half_character", message, {}) for name in halves or [""]
         ]

@@ -13,6 +13,7 @@ from app.core import clock, db
 from app.core.policy import Permission, acting_principal, request_id
 from app.core.scope import NotFoundError, get_visible, visible
 from app.core.store import Store
+from app.core.words import message_id
 from app.datasets.models import Dataset
 from app.exports.errors import ExpiredError, NotAllowedError, NothingToExportError
 from app.exports.models import ExchangeLog, ExportRun
@@ -85,7 +86,10 @@ def export(
         stored = store.keep(part)
     with db.unit_of_work() as session:
         lease.save(
-            session, done=contents.row_count, total=contents.row_count, unit="rows"
+            session,
+            done=contents.row_count,
+            total=contents.row_count,
+            unit=message_id("rows"),
         )
         asked = session.get_one(ExportRun, lease.params.export_id)
         # Writing took its time: who may not have it now does not get it either.

@@ -30,6 +30,7 @@ from app.contracts.states import Classification, FieldType
 from app.core import clock, db
 from app.core.errors import TransientError
 from app.core.sql import literal, quote, quote_all
+from app.core.words import message_id
 from app.datasets.ddl import Names, keys_of
 from app.datasets.models import Dataset
 from app.exports.errors import CountMismatchError, NothingToExportError
@@ -230,7 +231,9 @@ class _Progress:
             return
         # A transaction of its own: the snapshot's is read-only and stays as it is.
         with db.unit_of_work() as session:
-            self._lease.save(session, done=done, total=self._total, unit="rows")
+            self._lease.save(
+                session, done=done, total=self._total, unit=message_id("rows")
+            )
         self._next = monotonic() + SAVE_SECONDS
 
 

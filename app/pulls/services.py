@@ -22,6 +22,7 @@ from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
 from app.core import db, faults
 from app.core.errors import PermanentError, TransientError
+from app.core.words import message_id
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
 from app.pulls import gate
@@ -237,7 +238,7 @@ def _save(
         checkpoint=msgspec.to_builtins(progress),
         done=progress.read,
         total=total,
-        unit="records",
+        unit=message_id("records"),
     )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.core import db
 from app.core.errors import PermanentError, SimpulError
+from app.core.words import message_id
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
 from app.runs.models import JobRun, RunLog
@@ -293,11 +294,13 @@ def requeue_or_bury(
     if run.attempt >= run.max_attempts:
         run.status = RunStatus.DEAD
         run.finished_at = now
-        closing = "All %(max_attempts)s attempts are used up; the run is given up."
+        closing = message_id(
+            "All %(max_attempts)s attempts are used up; the run is given up."
+        )
     else:
         run.status = RunStatus.QUEUED
         run.not_before = now + timedelta(seconds=wait)
-        closing = "The next attempt follows in %(seconds)s seconds."
+        closing = message_id("The next attempt follows in %(seconds)s seconds.")
     write_log(
         session,
         run.id,

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.audit import recorder
 from app.core import db
 from app.core.errors import TransientError
+from app.core.words import message_id
 from app.runs.errors import BadScheduleError
 from app.runs.kinds import KINDS
 from app.runs.ledger import requeue_or_bury
@@ -128,7 +129,7 @@ def _open_slot(session: Session, schedule: Schedule, due_at: datetime) -> None:
             "status": RunStatus.SKIPPED,
             "finished_at": _CLOCK,
             "error_code": "overlap",
-            "error_message": "Left out: the run before it had not ended.",
+            "error_message": message_id("Left out: the run before it had not ended."),
         }
         session.execute(
             insert(JobRun)

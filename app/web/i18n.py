@@ -59,11 +59,17 @@ def init_app(app: Flask, time_zone: str, home: Path) -> Path:
 
 
 def say(message: str, params: Mapping[str, Any] | None = None) -> str:
-    """Translate a stored message id and fill it; one that does not fit is shown bare."""
+    """Translate a stored message id and fill it; one that does not fit is shown bare.
+
+    What fills it may be a message id too: the name of a type, a reason.
+    """
     text: str = gettext(message) if message else ""
     if not params:
         return text.replace("%%", "%")
     try:
-        return text % dict(params)
+        return text % {
+            name: gettext(value) if isinstance(value, str) and value else value
+            for name, value in params.items()
+        }
     except (KeyError, TypeError, ValueError):
         return text

@@ -117,7 +117,7 @@ def _views(base):
 def test_forms_name_their_columns_and_never_a_state():
     from app import factory  # noqa: F401 - all pages must be known
 
-    for view in _views(ScopedView):
+    for view in set(_views(ScopedView)) - {ReadOnlyView}:
         assert isinstance(view.read, Permission), view
         forbidden = {"status", "fence", "attempt", "password", "fs_uniquifier", "plan"}
         assert not forbidden & set(view.form_columns), view
@@ -136,8 +136,8 @@ def test_no_list_shows_a_secret():
         for column in mapper.columns
         if column.info.get("secret")
     }
-    for view in _views(ScopedView):
-        shown = {*(view.column_list or ()), *(view.column_details_list or ())}
+    for view in set(_views(ScopedView)) - {ReadOnlyView}:
+        shown = {*view.column_list, *view.column_details_list}
         assert not shown & secret, view
 
 
