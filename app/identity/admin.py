@@ -19,6 +19,13 @@ def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
     return gettext("yes") if getattr(model, name) else gettext("no")
 
 
+def _role_names(user: User) -> str:
+    """Name a person's roles; of many only the first two, and how many more there are."""
+    labels = sorted(role.label for role in user.roles)
+    shown = ", ".join(labels[:2])
+    return f"{shown} (+{len(labels) - 2})" if len(labels) > 3 else ", ".join(labels)
+
+
 class AgencyView(ScopedView):
     """Agencies whose data is joined up."""
 
@@ -79,6 +86,7 @@ class UserView(ScopedView):
         "job_title": lazy_gettext("Job title"),
         "agency": lazy_gettext("Agency"),
         "roles": lazy_gettext("Roles"),
+        "all_roles": lazy_gettext("Roles"),
         "active": lazy_gettext("Active"),
         "created_at": lazy_gettext("Since"),
         "last_login_at": lazy_gettext("Last log-in"),
@@ -88,7 +96,8 @@ class UserView(ScopedView):
         "agency": lambda _v, _c, m, _n: (
             m.agency.name if m.agency else gettext("the office")
         ),
-        "roles": lambda _v, _c, m, _n: ", ".join(sorted(role.label for role in m.roles)),
+        "roles": lambda _v, _c, m, _n: _role_names(m),
+        "all_roles": lambda _v, _c, m, _n: "; ".join(sorted(r.label for r in m.roles)),
         "last_login_at": lambda _v, _c, m, _n: moment(m.last_login_at),
         "created_at": lambda _v, _c, m, _n: moment(m.created_at),
     }
