@@ -1,5 +1,7 @@
 """Composes the web application out of its rooms; imported by wsgi and tests only."""
 
+from typing import Any
+
 from flask import Flask
 from flask_admin import Admin
 from flask_admin.theme import Bootstrap4Theme
@@ -72,7 +74,8 @@ def _bind(app: Flask, settings: Settings) -> None:
     crypto.bind(settings.field_key)
     flask_db.init_app(app)
     with app.app_context():
-        flask_db.engines[None] = engine
+        engines: Any = flask_db.engines  # a plain dict, annotated as a Mapping
+        engines[None] = engine
     for extension in (csrf, limiter, bootstrap):
         extension.init_app(app)
 

@@ -15,7 +15,11 @@ from babel.messages.pofile import read_po, write_po
 from ops.places import PROJECT
 
 CATALOGUE = PROJECT / "app" / "translations" / "id" / "LC_MESSAGES" / "messages.po"
-METHODS = [("app/**.py", "python"), ("jobs/**.py", "python"), ("app/templates/**.html", "jinja2")]
+METHODS = [
+    ("app/**.py", "python"),
+    ("jobs/**.py", "python"),
+    ("app/templates/**.html", "jinja2"),
+]
 # Callable -> which argument is a message id (counted from 1).
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,

@@ -5,14 +5,11 @@ updates pass the ORM's events by: they are refused for audited tables unless the
 says that it writes an explicit event (``execution_options(audited=True)``).
 """
 
-import enum
 from collections.abc import Mapping
-from datetime import date, datetime
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 
@@ -36,6 +33,9 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
 )
 
 
+_TABLE = AuditEvent.metadata.tables["audit_event"]
+
+
 class UnauditedWriteError(RuntimeError):
     """A bulk write to an audited table without an explicit event; a bug."""
 
@@ -57,7 +57,7 @@ def record(
 
 def _append(session: orm.Session, rows: list[dict[str, Any]]) -> None:
     """Insert without reading back: who may write the trail need not be able to read it."""
-    session.connection().execute(sa.insert(AuditEvent.__table__).inline(), rows)
+    session.connection().execute(sa.insert(_TABLE).inline(), rows)
 
 
 def _row(
@@ -78,12 +78,18 @@ def _row(
         "action": action,
         "object_type": table,
         "object_id": str(sa.inspect(obj).mapper.primary_key_from_instance(obj)[0]),
-        "object_label": str(obj)[:200] if type(obj).__str__ is not object.__str__ else "",
+        "object_label": _label(obj),
         "before": before,
         "after": after,
         "reason": reason or session.info.get(REASON, ""),
         "request_id": request_id(),
     }
+
+
+def _label(obj: Any) -> str:
+    """Return what a person would call the object; nothing where the class has no word."""
+    has_words = "__str__" in vars(type(obj))
+    return str(obj)[:200] if has_words else ""
 
 
 @event.listens_for(orm.Session, "after_flush")
@@ -153,21 +159,7 @@ def _plain(values: Any, attr: Any, *, secret: bool) -> Any:
 
 def as_json(value: Any) -> Any:
     """Return ``value`` as JSON can hold it, without losing a digit."""
-    if value is None or (
-        isinstance(value, bool | int | str) and not isinstance(value, enum.Enum)
-    ):
-        return value
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, UUID | Decimal):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(key): as_json(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(each) for each in value]
-    return str(value)
+    return msgspec.to_builtins(value, enc_hook=str)
 
 
 @event.listens_for(orm.Session, "do_orm_execute")

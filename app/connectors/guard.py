@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
+import certifi
 import httpcore
-import httpx
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, Target
@@ -58,7 +58,7 @@ class Answer:
 @functools.lru_cache(maxsize=32)
 def tls_context(extra_ca_pem: str = "") -> ssl.SSLContext:
     """Verify always: the public authorities, the system's, and one private authority."""
-    context = httpx.create_ssl_context(trust_env=False)
+    context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     if extra_ca_pem:
         try:

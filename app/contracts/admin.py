@@ -33,7 +33,7 @@ from app.web.i18n import lazy_gettext as _
 from app.web.views import Page, back_to, flash_rejected
 
 
-class ContractForm(FlaskForm):  # type: ignore[misc]
+class ContractForm(FlaskForm):
     """What never changes about a contract, and the limits of its gate."""
 
     title = StringField(_("Title"), [InputRequired(), Length(max=200)])
@@ -59,7 +59,7 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
     description = TextAreaField(_("Description"), [Length(max=4000)])
 
 
-class LimitsForm(FlaskForm):  # type: ignore[misc]
+class LimitsForm(FlaskForm):
     """Limits of a draft's gate, in percent."""
 
     max_rejected_percent = IntegerField(

@@ -41,7 +41,7 @@ _LONE = re.compile(
 )
 
 
-_BLANK = re.compile(r"[ \t\r\n]*")
+_BLANK = frozenset(" \t\r\n")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -174,7 +174,7 @@ class FieldRule:
                        Annotated[str, Meta(pattern=metas["pattern"])])  # fmt: skip
         whole: Any = Annotated[str, Meta(**metas)] if metas else str
         if spec.allowed_values:
-            allowed = Literal[spec.allowed_values]
+            allowed: Any = Literal[spec.allowed_values]
             listed = ", ".join(spec.allowed_values[:20])
             self._atom("not_allowed", "Must be one of: %(n)s.", listed, allowed)
             whole = self._allowed_type(allowed)
@@ -336,8 +336,11 @@ class Decoder:
         self.columns = tuple(field.name for field in self.fields)
         self._rules = [FieldRule(field, zone) for field in self.fields]
         self._paths = [tuple(field.source_path.split(".")) for field in self.fields]
-        record, self._as_tuple = _compile(self._rules, self._paths)
-        self._page = msgspec.json.Decoder(list[record])
+        compiled = _compile(self._rules, self._paths)
+        record: Any = compiled[0]
+        self._as_tuple = compiled[1]
+        page: Any = list[record]
+        self._page = msgspec.json.Decoder(page)
         self._record = msgspec.json.Decoder(record)
         self._raws = msgspec.json.Decoder(list[msgspec.Raw])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -523,6 +526,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _after_blank(text: str, at: int) -> int:
+    """Return the place of the next character that is no white space."""
+    while text[at : at + 1] in _BLANK and at < len(text):
+        at += 1
+    return at
+
+
 def _split_leniently(data: bytes) -> list[bytes] | None:
     """Split an array by Python's own reader, which lets bad characters inside texts pass."""
     text = data.decode("utf-8", "surrogateescape").strip(" \t\r\n")
@@ -530,16 +540,16 @@ def _split_leniently(data: bytes) -> list[bytes] | None:
         return None
     reader = json.JSONDecoder(parse_constant=_refuse_constant)
     raws: list[bytes] = []
-    at = _BLANK.match(text, 1).end()
+    at = _after_blank(text, 1)
     while text[at] != "]" or (not raws and at < len(text) - 1):
         try:
             _value, end = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
             return None
         raws.append(text[at:end].encode("utf-8", "surrogateescape"))
-        at = _BLANK.match(text, end).end()
+        at = _after_blank(text, end)
         if text[at] == ",":
-            at = _BLANK.match(text, at + 1).end()
+            at = _after_blank(text, at + 1)
         elif text[at] != "]":
             return None
     return raws if at == len(text) - 1 else None

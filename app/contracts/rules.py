@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 
 def problems_of(fields: Sequence[FieldSpec]) -> list[Problem]:
     """Return everything that keeps these fields from becoming a table."""
-    found = list(_whole_problems(fields))
+    found = [*_whole_problems(fields), *_path_problems(fields)]
     for each in fields:
         found += _name_problems(each)
         found += _rule_problems(each)
@@ -47,6 +47,9 @@ def _whole_problems(fields: Sequence[FieldSpec]) -> Iterator[Problem]:
     for name, count in Counter(each.name for each in fields).items():
         if count > 1:
             yield Problem(name, "Two fields have the same name.")
+
+
+def _path_problems(fields: Sequence[FieldSpec]) -> Iterator[Problem]:
     paths = [tuple(each.source_path.split(".")) for each in fields]
     for each, path in zip(fields, paths, strict=True):
         if any(path[: len(other)] == other and path != other for other in paths):

@@ -10,7 +10,7 @@ from app.web.i18n import LANGUAGES
 from app.web.views import Page, back_to
 
 
-class HomePage(Page, AdminIndexView):  # type: ignore[misc]
+class HomePage(Page, AdminIndexView):
     """What happened, what waits for somebody, what comes next."""
 
     @expose("/")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -78,8 +79,8 @@ def overview(session: Session, principal: Principal) -> Overview:
 
 
 def _latest(
-    session: Session, principal: Principal, model: type, order: object
-) -> Sequence:  # type: ignore[type-arg]
+    session: Session, principal: Principal, model: Any, order: Any
+) -> Sequence[Any]:
     return session.scalars(
         sa.select(model).where(visible(model, principal)).order_by(order).limit(RECENT)
     ).all()

@@ -63,7 +63,8 @@ def rows_page(
     """
     keys = keys_of(fields)
     table = Names(dataset.slug, dataset.version.number).table
-    wanted, params = ["_deleted_at IS NULL"], {}
+    wanted: list[str] = ["_deleted_at IS NULL"]
+    params: dict[str, Any] = {}
     if search:
         condition, params = _search(fields, search)
         wanted.append(condition)

@@ -16,7 +16,7 @@ from app.web.views import ReadOnlyView, ScopedView
 
 
 def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
-    return gettext("yes") if getattr(model, name) else gettext("no")
+    return str(gettext("yes") if getattr(model, name) else gettext("no"))
 
 
 def _role_names(user: User) -> str:
@@ -75,7 +75,7 @@ class UserView(ScopedView):
     column_sortable_list = ("name", "email", "active", "last_login_at")
     column_searchable_list = ("name", "email", "job_title")
     column_details_list = (
-        "name", "email", "job_title", "agency", "roles", "active", "created_at", "last_login_at",
+        "name", "email", "job_title", "agency", "all_roles", "active", "created_at", "last_login_at",
     )  # fmt: skip
     form_columns = (
         "name", "email", "job_title", "agency", "roles", "active", "new_password",
@@ -121,10 +121,10 @@ class UserView(ScopedView):
         )
     }
 
-    def on_model_change(self, form: Any, model: User, is_created: bool) -> None:
+    def on_model_change(self, form: Any, model: User, is_created: bool) -> None:  # noqa: FBT001 - Flask-Admin's
         super().on_model_change(form, model, is_created)
         services.settle_user(
-            db.session,
+            db.session(),
             model,
             new_password=form.new_password.data or "",
             created=is_created,

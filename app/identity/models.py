@@ -40,7 +40,7 @@ user_role = sa.Table(
 )
 
 
-class Role(HasId, Base, RoleMixin):
+class Role(HasId, Base, RoleMixin):  # type: ignore[misc]
     """What a person may do, as data: an office can change it without a programmer."""
 
     __tablename__ = "role"
@@ -58,7 +58,7 @@ class Role(HasId, Base, RoleMixin):
         return self.label
 
 
-class User(HasId, Base, UserMixin):
+class User(HasId, Base, UserMixin):  # type: ignore[misc]
     """A person who logs in; ``agency_id`` None is staff of the office."""
 
     __tablename__ = "user"
@@ -75,10 +75,13 @@ class User(HasId, Base, UserMixin):
     )
     agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    last_login_at: Mapped[datetime | None]
+    # None until the first log-in; Flask-Security annotates it without.
+    last_login_at: Mapped[datetime | None]  # type: ignore[assignment]
 
     agency: Mapped[Agency | None] = relationship(lazy="joined")
-    roles: Mapped[list[Role]] = relationship(secondary=user_role, lazy="selectin")
+    roles: Mapped[list[Role]] = relationship(  # type: ignore[assignment]
+        secondary=user_role, lazy="selectin"
+    )
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"

@@ -32,7 +32,7 @@ def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
     # The demo's people have addresses under .test, which never lead anywhere.
     email_validator.TEST_ENVIRONMENT = demo
     app.config.update(
-        SECURITY_PASSWORD_HASH="argon2",
+        SECURITY_PASSWORD_HASH="argon2",  # noqa: S106 - the name of a method
         # argon2 salts each hash itself; tied to our secret, passwords would die with it.
         SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
         SECURITY_PASSWORD_SALT=secret,
@@ -47,15 +47,15 @@ def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
         SECURITY_POST_LOGIN_VIEW="/",
         SECURITY_POST_LOGOUT_VIEW="/login",
         SECURITY_LOGIN_USER_TEMPLATE="security/login_user.html",
-        SECURITY_CHANGE_PASSWORD_TEMPLATE="security/change_password.html",
+        SECURITY_CHANGE_PASSWORD_TEMPLATE="security/change_password.html",  # noqa: S106
         SECURITY_I18N_DIRNAME=["builtin", translations],
         SECURITY_STATIC_FOLDER=None,
         SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
     )
     Security(app, datastore)
     user_authenticated.connect(_note_login, app)
-    login = app.view_functions["security.login"]
-    limited = limiter.limit(LOGIN_LIMIT, methods=["POST"])(login)
+    login: Any = app.view_functions["security.login"]
+    limited: Any = limiter.limit(LOGIN_LIMIT, methods=["POST"])(login)
     app.view_functions["security.login"] = limited
 
 

@@ -152,7 +152,7 @@ class ScheduleView(ScopedView):
         "slots": lambda _v, _c, m, _n: ", ".join(
             moment(slot, "EEEE d MMM HH.mm")
             for slot in services.next_slots(
-                m.cron, m.time_zone, db.now(flask_db.session), 5
+                m.cron, m.time_zone, db.now(flask_db.session()), 5
             )
         ),
     }
@@ -177,7 +177,7 @@ class ScheduleView(ScopedView):
 
     def save(self, model: Schedule, *, created: bool) -> None:
         del created
-        services.save_schedule(flask_db.session, model)
+        services.save_schedule(flask_db.session(), model)
 
     def get_query(self) -> Any:
         return super().get_query().order_by(sa.desc(Schedule.enabled))

@@ -50,7 +50,7 @@ def request_run(session: Session, order: Order) -> UUID:
     Raises ``AlreadyActiveError`` when a run of the same kind and key is not over yet.
     """
     values = run_values(order.kind, order.key, msgspec.to_builtins(order.params))
-    run_id = session.scalar(
+    run_id: UUID | None = session.scalar(
         insert(JobRun)
         .values(**values, label=order.label, agency_id=order.agency_id)
         .on_conflict_do_nothing(

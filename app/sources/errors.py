@@ -1,10 +1,16 @@
 """How sources are refused."""
 
-from app.core.errors import RejectedError
+from app.core.errors import RejectedError, SimpulError
 
 
 class SourceInvalidError(RejectedError):
+    """The settings cannot work; says what their connector says."""
+
     code = "source_invalid"
+
+    def __init__(self, reason: SimpulError) -> None:
+        super().__init__(reason.message)
+        self.params = reason.params
 
 
 class SnapshotTakenError(RejectedError):

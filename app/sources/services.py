@@ -59,7 +59,7 @@ def _require_sound(source: Source) -> None:
         secrets = {"auth_secret": source.secret or ""}
         connector_for(source.kind, source.settings, secrets, ApprovedHosts(own))
     except SimpulError as error:
-        raise SourceInvalidError(error.message, **error.params) from error
+        raise SourceInvalidError(error) from error
 
 
 def _require_only(session: Session, source: Source) -> None:

@@ -90,9 +90,8 @@ def init_app(app: Flask, office_name: str) -> None:
     def page_url(page: int) -> str:
         values = request.args.to_dict()
         values["page"] = str(page)
-        return url_for(
-            request.endpoint or "home.index", **(request.view_args or {}), **values
-        )
+        address: dict[str, Any] = {**(request.view_args or {}), **values}
+        return url_for(request.endpoint or "home.index", **address)
 
     @app.context_processor
     def words() -> dict[str, Any]:

@@ -34,10 +34,10 @@ def ago(value: datetime | None) -> str:
         return "–"
     seconds = int((utc_now() - value).total_seconds())
     if seconds < 0:
-        return duration(-seconds) + " " + gettext("from now")
-    return (
-        gettext("just now") if seconds < 5 else duration(seconds) + " " + gettext("ago")
-    )
+        return f"{duration(-seconds)} {gettext('from now')}"
+    if seconds < 5:
+        return str(gettext("just now"))
+    return f"{duration(seconds)} {gettext('ago')}"
 
 
 def duration(seconds: float | None) -> str:
@@ -76,7 +76,7 @@ def cell(value: Any) -> str | Markup:
     if value is None:
         return Markup('<span class="none">∅</span>')
     if isinstance(value, bool):
-        return gettext("yes") if value else gettext("no")
+        return str(gettext("yes") if value else gettext("no"))
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, date):

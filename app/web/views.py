@@ -35,7 +35,7 @@ class Page(BaseView):
 
     def is_accessible(self) -> bool:
         """Tell whether the menu shows it: whether the first page may be seen."""
-        policy = self.policy_of(self._default_view or "index")
+        policy = self.policy_of("index")
         return not isinstance(policy, Permission) or principal_now().may(policy)
 
     def _handle_view(self, name: str, **kwargs: Any) -> None:
@@ -117,7 +117,7 @@ class ScopedView(ModelView):
     def get_one(self, id: Any) -> Any:  # noqa: A002 - Flask-Admin's name
         if isinstance(id, list | tuple):
             raise NotFoundError
-        return get_visible(db.session, self.model, str(id), principal_now())
+        return get_visible(db.session(), self.model, str(id), principal_now())
 
     def _get_list_extra_args(self) -> Any:
         """Return the arguments of a list with what no list can answer taken out."""
@@ -158,11 +158,11 @@ class ScopedView(ModelView):
     def save(self, model: Any, *, created: bool) -> None:
         """Hook of a view: put the model in order before it is written; may refuse."""
 
-    def on_model_change(self, form: Any, model: Any, is_created: bool) -> None:
+    def on_model_change(self, form: Any, model: Any, is_created: bool) -> None:  # noqa: FBT001 - Flask-Admin's
         del form
         reason = request.form.get("reason", "").strip()
         if reason:
-            because(db.session, reason[:500])
+            because(db.session(), reason[:500])
         self.save(model, created=is_created)
 
     def handle_view_exception(self, exc: Exception) -> bool:

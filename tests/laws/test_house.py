@@ -67,7 +67,9 @@ def test_every_agencys_table_is_behind_the_databases_own_wall(office):
     with db.unit_of_work() as session:
         walled = set(
             session.scalars(
-                sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'")
+                sa.text(
+                    "SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'"
+                )
             )
         )
     owned = {
