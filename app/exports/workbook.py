@@ -6,13 +6,13 @@ database, and is counted before it is handed on.
 """
 
 import hashlib
-import os
+import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,7 +20,7 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.adapt import Loader
+from psycopg import sql as composing
 from rustpy_xlsxwriter import FastExcel, Format
 from sqlalchemy.orm import Session
 
@@ -29,23 +29,30 @@ from app.contracts.models import ContractVersion
 from app.contracts.states import Classification, FieldType
 from app.core import clock, db
 from app.core.errors import TransientError
-from app.core.sql import literal, quote, quote_all
+from app.core.sql import quote, quote_all
 from app.core.words import message_id
 from app.datasets.ddl import Names, keys_of
 from app.datasets.models import Dataset
+from app.exports.cells import (
+    CUT_MARK,
+    FIRST_DATE,
+    MAX_CELL,
+    MAX_DIGITS,
+    Sheets,
+    column_letters,
+    fitting_text,
+)
 from app.exports.errors import CountMismatchError, NothingToExportError
 from app.runs.ledger import Lease
 
 MAX_DATA_ROWS = 1_048_575  # Excel's rows less the header
-MAX_CELL = 32_767  # UTF-16 units in one cell
-MAX_DIGITS = 15  # an Excel number is a binary64: more digits would come back changed
-# Excel believes in 29 February 1900 and LibreOffice does not: dates before it are text.
-FIRST_DATE = date(1900, 3, 1)
-CUT_MARK = " … [DIPOTONG: lihat CSV]"
-BATCH = 5_000
+CHUNK_BYTES = 1 << 18  # rows are packed in pieces of this size
 SAVE_SECONDS = 1.0
-_PLAIN_LENGTH = MAX_DIGITS  # a number of so many bytes has no more digits than that
-_DIMENSION = re.compile(rb'<dimension ref="[A-Z]+\d+(?::[A-Z]+(\d+))?"/>')
+LOOK_EVERY = 1_000  # rows between two looks at the clock
+# Rows repeat themselves so much that packing harder costs more than it saves.
+COMPRESSION = 1
+_LARGE_FILE = 1 << 31
+_COLUMN = re.compile(r'<col min="(\d+)" max="(\d+)" [^>]*?style="(\d+)"')
 _ZONES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
 
 _TYPES = {
@@ -79,8 +86,8 @@ CSV_DEFINITION = (
     "CSV kanonik: UTF-8 tanpa BOM, pemisah koma, akhir baris LF, baris pertama nama field"
     " tanpa tanda kutip dalam urutan kontrak. Setiap nilai diapit tanda kutip ganda; tanda"
     " kutip di dalamnya ditulis dua kali; nilai kosong (NULL) tidak ditulis sama sekali."
-    " Benar/salah ditulis true/false; tanggal YYYY-MM-DD; waktu YYYY-MM-DD HH:MM:SS[.ffffff]"
-    " +00 tanpa spasi sebelum +00 (UTC). Bilangan ditulis sebagaimana diterima. Baris"
+    " Benar/salah ditulis true/false; tanggal YYYY-MM-DD; waktu"
+    " YYYY-MM-DD HH:MM:SS[.ffffff]+00 (UTC). Bilangan ditulis sebagaimana diterima. Baris"
     " diurutkan menurut kunci, teks dibandingkan per byte. Lalu SHA-256 atas seluruh isi."
 )
 
@@ -132,10 +139,11 @@ class _Job:
     request: Request
     lease: Lease
     exported_at: datetime
+    sheets: Sheets
     csv_sha256: str = ""
+    csv_bytes: int = 0
     total: int = 0
     written: int = 0
-    cuts: dict[str, int] = field(default_factory=dict)
 
     @property
     def table(self) -> str:
@@ -174,9 +182,7 @@ def write_workbook(
         connection = _connection_of(session)
         _sum_canonical_csv(connection, job)
         lease.log("The snapshot has %(rows)s rows; they are written now.", rows=job.total)
-        with _temporary_files_in(part.parent):
-            _write(part, connection, job)
-    _check_counts(part, job)
+        _write(part, connection, job)
     return Contents(
         slug=job.dataset.slug,
         title=job.dataset.title,
@@ -185,7 +191,7 @@ def write_workbook(
         as_of=job.as_of,
         version_number=job.dataset.version.number,
         run_id=job.dataset.published_run_id,
-        cut_count=sum(job.cuts.values()),
+        cut_count=sum(job.sheets.cuts.values()),
     )
 
 
@@ -207,7 +213,9 @@ def _read_job(session: Session, dataset_id: UUID, request: Request, lease: Lease
         session.execute(sa.text(f"SET LOCAL {setting}"))
     dataset = session.get_one(Dataset, dataset_id)
     version = session.get_one(ContractVersion, dataset.version_id)
-    job = _Job(dataset, version.specs(), request, lease, db.now(session))
+    fields = version.specs()
+    sheets = Sheets(fields, (), request.time_zone, request.rows_per_sheet)
+    job = _Job(dataset, fields, request, lease, db.now(session), sheets)
     _ = job.as_of  # refuses what was never published
     return job
 
@@ -264,7 +272,8 @@ def _sum_canonical_csv(connection: psycopg.Connection[Any], job: _Job) -> None:
         with cursor.copy(canonical_csv(job.table, job.fields)) as copy:
             for position, chunk in enumerate(copy):
                 digest.update(chunk)
-                if position % BATCH == 0:
+                job.csv_bytes += len(chunk)
+                if position % LOOK_EVERY == 0:
                     progress.tell(0)
         job.total = cursor.rowcount
     if job.total != job.dataset.row_count:
@@ -272,110 +281,93 @@ def _sum_canonical_csv(connection: psycopg.Connection[Any], job: _Job) -> None:
     job.csv_sha256 = digest.hexdigest()
 
 
-# --- rows ---------------------------------------------------------------------------------
-
-
-class _NumberLoader(Loader):
-    """Numbers as Excel can hold them: to 15 digits a number, beyond that text."""
-
-    def load(self, data: Any) -> float | str:
-        if len(data) <= _PLAIN_LENGTH:
-            return float(data)
-        text = bytes(data).decode("ascii")
-        digits = text.lstrip("-").replace(".", "").strip("0")
-        return float(text) if len(digits) <= MAX_DIGITS else text
-
-
-def _select(job: _Job) -> str:
-    """Return the SELECT of the rows as cells, and last whether a row needs a closer look."""
-    columns = [
-        f"timezone({literal(job.request.time_zone)}, {quote(each.name)})"
-        if each.type is FieldType.TIMESTAMP
-        else quote(each.name)
-        for each in job.fields
-    ]
-    return (
-        f"SELECT {', '.join(columns)}, {_is_special(job)} FROM {job.table}"
-        f" WHERE _deleted_at IS NULL ORDER BY {quote_all(keys_of(job.fields))}"
-    )
-
-
-def _is_special(job: _Job) -> str:
-    """Return the condition under which a row has a cell that Excel cannot hold as it is.
-
-    A text of so few bytes cannot have more UTF-16 units; asking its bytes costs nothing.
-    """
-    # A day more than is needed: which day an instant falls on depends on the clock.
-    first = literal((FIRST_DATE + timedelta(days=1)).isoformat())
-    dated = {FieldType.DATE, FieldType.TIMESTAMP}
-    texts = [quote(f.name) for f in job.fields if f.type is FieldType.TEXT]
-    conditions = [f"{quote(f.name)} <= {first}" for f in job.fields if f.type in dated]
-    conditions += [f"octet_length({name}) > {MAX_CELL}" for name in texts]
-    # greatest() of conditions passes NULLs by, where OR would not.
-    return f"greatest({', '.join(conditions)}, false)" if conditions else "false"
-
-
-def _rows(cursor: Any, job: _Job, limit: int) -> Iterator[tuple[Any, ...]]:
-    """Yield up to ``limit`` rows of cells from an open cursor."""
-    progress = _Progress(job.lease, job.total)
-    while limit > 0:
-        batch = cursor.fetchmany(min(BATCH, limit))
-        if not batch:
-            return
-        for row in batch:
-            yield _mended(row, job) if row[-1] else row
-        limit -= len(batch)
-        job.written += len(batch)
-        progress.tell(job.written)
-
-
-def _mended(row: tuple[Any, ...], job: _Job) -> tuple[Any, ...]:
-    """Return the row with what Excel cannot hold cut or written as text."""
-    cells = []
-    for each, value in zip(job.fields, row, strict=False):
-        cell = value
-        if isinstance(value, str) and _units(value) > MAX_CELL:
-            cell = fitting(value)
-            job.cuts[each.name] = job.cuts.get(each.name, 0) + 1
-        elif isinstance(value, datetime):
-            cell = value if value.date() >= FIRST_DATE else str(value)
-        elif isinstance(value, date) and value < FIRST_DATE:
-            cell = value.isoformat()
-        cells.append(cell)
-    return tuple(cells)
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
-
-
-def fitting(text: str) -> str:
-    """Return a text that fits into a cell, with a clear mark where it was cut."""
-    if _units(text) <= MAX_CELL:
-        return text
-    room = (MAX_CELL - len(CUT_MARK)) * 2
-    kept = text.encode("utf-16-le")[:room].decode("utf-16-le", "ignore")
-    return kept + CUT_MARK
-
-
 # --- the file -----------------------------------------------------------------------------
 
 
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Let the writer keep its unpacked sheets beside the file: data stays in our folder."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
-
-
 def _write(part: Path, connection: psycopg.Connection[Any], job: _Job) -> None:
+    """Write the file: what is around the rows by a library, the rows as they stream in.
+
+    Raises ``CountMismatchError`` unless as many rows stand in the file as were counted.
+    """
+    frame = _frame(job, [])
+    job.sheets.styles = column_styles(
+        frame.read("xl/worksheets/sheet1.xml").decode(), len(job.fields)
+    )
+    sizes = sheet_sizes(job.total, job.request.rows_per_sheet)
+    data = {f"xl/worksheets/sheet{n}.xml": rows for n, rows in enumerate(sizes, 1)}
+    with (
+        zipfile.ZipFile(
+            part, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION
+        ) as book,
+        connection.cursor() as cursor,
+    ):
+        rows = _rows(cursor, job)
+        for name in frame.namelist():
+            if name in data:
+                _write_data(book, name, frame.read(name).decode(), rows, data[name], job)
+            elif name == "xl/workbook.xml":
+                book.writestr(name, _with_filters(frame.read(name).decode(), sizes))
+            elif name == f"xl/worksheets/sheet{len(sizes) + 2}.xml":
+                _finish(rows, cursor, job)
+                # Only now is known what *Info* has to say.
+                book.writestr(name, _frame(job, _information(job)).read(name))
+            else:
+                book.writestr(name, frame.read(name))
+
+
+def _rows(cursor: psycopg.Cursor[Any], job: _Job) -> Iterator[bytes]:
+    """Yield the XML of every row, in key order."""
+    progress = _Progress(job.lease, job.total)
+    statement = f"COPY ({job.sheets.select(job.table)}) TO STDOUT (ENCODING 'UTF8')"
+    with cursor.copy(composing.SQL(statement)) as copy:
+        for number, line in enumerate(copy):
+            yield job.sheets.finished(bytes(line))
+            if number % LOOK_EVERY == 0:
+                progress.tell(number)
+
+
+def _write_data(
+    book: zipfile.ZipFile,
+    name: str,
+    frame: str,
+    rows: Iterator[bytes],
+    count: int,
+    job: _Job,
+) -> None:
+    before, end, after = _with_references(frame, count, job).partition("</sheetData>")
+    is_large = (job.csv_bytes * 2 + job.total * len(job.fields) * 64) > _LARGE_FILE
+    with book.open(name, "w", force_zip64=is_large) as sheet:
+        sheet.write(before.encode())
+        for chunk in _chunks(islice(rows, count)):
+            # Counted in the bytes themselves: what is not in the file is not counted.
+            job.written += chunk.count(b"</row>")
+            sheet.write(chunk)
+        sheet.write((end + after).encode())
+
+
+def _chunks(rows: Iterator[bytes]) -> Iterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    for row in rows:
+        gathered.append(row)
+        size += len(row)
+        if size >= CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    yield b"".join(gathered)
+
+
+def _finish(rows: Iterator[bytes], cursor: psycopg.Cursor[Any], job: _Job) -> None:
+    """Compare three counts: of the CSV, of the rows sent, of the rows in the file."""
+    surplus = sum(1 for _ in rows)
+    for found in (job.written + surplus, cursor.rowcount, job.written):
+        if found != job.total:
+            raise CountMismatchError(found, job.total)
+    job.lease.log("All rows are written; the file is closed.")
+
+
+def _frame(job: _Job, information: Sequence[tuple[str, str]]) -> zipfile.ZipFile:
+    """Return the workbook without its rows: styles, headers, *Kamus* and *Info*."""
     headers = headers_of(job.fields, job.zone)
     header_format = (
         Format()
@@ -385,43 +377,82 @@ def _write(part: Path, connection: psycopg.Connection[Any], job: _Job) -> None:
         .set_text_wrap()
         .set_align("top")
     )
-    book = FastExcel(part, output_format="xlsx").freeze(row=1)
-    with connection.cursor(name="workbook") as cursor:
-        for kind in ("int8", "numeric"):
-            cursor.adapters.register_loader(kind, _NumberLoader)
-        cursor.execute(_select(job))
-        for name in data_sheets(job.total, job.request.rows_per_sheet):
-            book.sheet(
-                name,
-                _records(cursor, job, headers),
-                column_formats=_column_formats(headers, job.fields),
-                column_widths=_column_widths(headers, job.fields),
-                header_format=header_format,
-                autofilter=True,
-                # Codes are text on purpose: no green corner in every cell.
-                ignore_errors=headers,
-            )
+    buffer = io.BytesIO()
+    book = FastExcel(buffer, output_format="xlsx").freeze(row=1)
+    for name in data_sheets(job.total, job.request.rows_per_sheet):
         book.sheet(
-            "Kamus",
-            _dictionary(job),
-            column_formats=_wrapped(_DICTIONARY_WIDTHS),
-            column_widths=_DICTIONARY_WIDTHS,
+            name,
+            iter([dict.fromkeys(headers)]),
+            column_formats=_column_formats(headers, job.fields),
+            column_widths=_column_widths(headers, job.fields),
             header_format=header_format,
             autofilter=True,
+            # Codes are text on purpose: no green corner in every cell.
+            ignore_errors=headers,
         )
-        book.sheet(
-            "Info",
-            _information(job),
-            column_formats=_wrapped(_INFO_WIDTHS),
-            column_widths=_INFO_WIDTHS,
-            header_format=header_format,
-        )
-        book.save()
+    book.sheet(
+        "Kamus",
+        _dictionary(job),
+        column_formats=_wrapped(_DICTIONARY_WIDTHS),
+        column_widths=_DICTIONARY_WIDTHS,
+        header_format=header_format,
+        autofilter=True,
+    )
+    book.sheet(
+        "Info",
+        (
+            {"Keterangan": name, "Isi": fitting_text(value)}
+            for name, value in information or [("", "")]
+        ),
+        column_formats=_wrapped(_INFO_WIDTHS),
+        column_widths=_INFO_WIDTHS,
+        header_format=header_format,
+    )
+    book.save()
+    return zipfile.ZipFile(buffer)
+
+
+def column_styles(sheet: str, count: int) -> tuple[int | None, ...]:
+    """Return the styles that a sheet's columns have: its cells are to have the same."""
+    styles: list[int | None] = [None] * count
+    for first, last, style in _COLUMN.findall(sheet):
+        for index in range(int(first) - 1, int(last)):
+            styles[index] = int(style)
+    return tuple(styles)
+
+
+def _with_references(sheet: str, count: int, job: _Job) -> str:
+    """Return a sheet whose filter, size and marks reach to the last of ``count`` rows."""
+    last = column_letters(len(job.fields) - 1)
+    below = max(count, 1) + 1
+    sheet = re.sub(
+        r'<dimension ref="[^"]*"', f'<dimension ref="A1:{last}{count + 1}"', sheet
+    )
+    sheet = re.sub(
+        r'<autoFilter ref="[^"]*"', f'<autoFilter ref="A1:{last}{below}"', sheet
+    )
+    return re.sub(
+        r'<ignoredError sqref="[^"]*"', f'<ignoredError sqref="A2:{last}{below}"', sheet
+    )
+
+
+def _with_filters(workbook: str, sizes: Sequence[int]) -> str:
+    """Return the workbook part whose hidden filter names reach as far as the filters."""
+    for index, count in enumerate(sizes):
+        pattern = rf'(localSheetId="{index}" hidden="1">[^<]*\$)\d+(?=<)'
+        workbook = re.sub(pattern, rf"\g<1>{max(count, 1) + 1}", workbook)
+    return workbook
+
+
+def sheet_sizes(total: int, rows_per_sheet: int) -> list[int]:
+    """Return how many rows stand on each data sheet; one sheet at least."""
+    full, rest = divmod(total, rows_per_sheet)
+    return [rows_per_sheet] * full + ([rest] if rest or not full else [])
 
 
 def data_sheets(total: int, rows_per_sheet: int) -> list[str]:
     """Return the names of the sheets that so many rows need: Data, Data 2 and so on."""
-    count = max(-(-total // rows_per_sheet), 1)
+    count = len(sheet_sizes(total, rows_per_sheet))
     return ["Data", *(f"Data {number}" for number in range(2, count + 1))]
 
 
@@ -441,13 +472,6 @@ def headers_of(fields: Sequence[FieldSpec], zone: str) -> list[str]:
 def _header(each: FieldSpec, zone: str) -> str:
     label = (each.label.strip() or each.name)[:200]
     return f"{label} ({zone})" if each.type is FieldType.TIMESTAMP else label
-
-
-def _records(cursor: Any, job: _Job, headers: Sequence[str]) -> Iterator[dict[str, Any]]:
-    if job.total == 0:
-        yield dict.fromkeys(headers)  # a row without cells: the header needs a record
-    for row in _rows(cursor, job, job.request.rows_per_sheet):
-        yield dict(zip(headers, row, strict=False))
 
 
 def _column_formats(
@@ -507,7 +531,7 @@ def _dictionary(job: _Job) -> Iterator[dict[str, str]]:
             ", ".join(each.allowed_values) or _bounds(each),
             each.example,
         )
-        yield dict(zip(_DICTIONARY_WIDTHS, map(fitting, cells), strict=True))
+        yield dict(zip(_DICTIONARY_WIDTHS, map(fitting_text, cells), strict=True))
 
 
 def _type_words(each: FieldSpec, zone: str) -> str:
@@ -531,14 +555,9 @@ def _bounds(each: FieldSpec) -> str:
 _INFO_WIDTHS = {"Keterangan": 30.0, "Isi": 100.0}
 
 
-def _information(job: _Job) -> Iterator[dict[str, str]]:
-    """Yield the lines of *Info*; asked for last, when all rows have gone by."""
-    job.lease.log("All rows are written; the file is packed.")
-    lines: list[tuple[str, str]] = []
-    for make in (_origin_lines, _proof_lines, _note_lines):
-        lines += make(job)
-    for name, value in lines:
-        yield {"Keterangan": name, "Isi": fitting(value)}
+def _information(job: _Job) -> list[tuple[str, str]]:
+    """Return the lines of *Info*."""
+    return [*_origin_lines(job), *_proof_lines(job), *_note_lines(job)]
 
 
 def _origin_lines(job: _Job) -> list[tuple[str, str]]:
@@ -580,13 +599,13 @@ def _note_lines(job: _Job) -> list[tuple[str, str]]:
             ),
         )
     ]
-    if job.cuts:
-        named = ", ".join(f"{name}: {count}" for name, count in job.cuts.items())
+    if job.sheets.cuts:
+        named = ", ".join(f"{name}: {count}" for name, count in job.sheets.cuts.items())
         notes.append(
             (
                 "PERHATIAN: sel dipotong",
                 (
-                    f"{sum(job.cuts.values())} sel lebih panjang dari {MAX_CELL} karakter, batas"
+                    f"{sum(job.sheets.cuts.values())} sel lebih panjang dari {MAX_CELL} karakter, batas"
                     f" Excel, dan dipotong dengan tanda \u201c{CUT_MARK.strip()}\u201d ({named})."
                     " Isi lengkapnya ada di bentuk CSV."
                 ),
@@ -615,28 +634,3 @@ def _personal_fields(fields: Sequence[FieldSpec]) -> list[str]:
 def _moment(job: _Job, instant: datetime) -> str:
     local = clock.in_zone(instant, job.request.time_zone)
     return f"{local:%Y-%m-%d %H:%M:%S} {job.zone}"
-
-
-# --- proof --------------------------------------------------------------------------------
-
-
-def _check_counts(part: Path, job: _Job) -> None:
-    """Compare three counts: the server's, the rows handed to the writer, the file's own."""
-    sheets = data_sheets(job.total, job.request.rows_per_sheet)
-    in_file = rows_in_file(part, len(sheets))
-    for found in (job.written, in_file):
-        if found != job.total:
-            raise CountMismatchError(found, job.total)
-
-
-def rows_in_file(part: Path, sheet_count: int) -> int:
-    """Return how many rows below their headers the first sheets of a workbook declare."""
-    with zipfile.ZipFile(part) as book:
-        names = [f"xl/worksheets/sheet{n}.xml" for n in range(1, sheet_count + 1)]
-        return sum(_declared_rows(book, name) for name in names)
-
-
-def _declared_rows(book: zipfile.ZipFile, name: str) -> int:
-    with book.open(name) as sheet:
-        found = _DIMENSION.search(sheet.read(2_000))
-    return int(found[1] or 1) - 1 if found else 0
