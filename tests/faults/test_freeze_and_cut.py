@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -49,6 +50,16 @@ def everything(contract, run_id):
 
 
 @pytest.fixture
+def still_yard(bound):
+    """Processes whose heartbeat does not fall into a test: frozen in the middle of one they
+    hold the run's row until PostgreSQL ends it, which is a proof of its own.
+    """
+    calm = replace(bound, lease_seconds=120.0, heartbeat_seconds=60.0)
+    with fakes.Yard(calm) as made:
+        yield made
+
+
+@pytest.fixture
 def pulled(upstream):
     """An agency, its contract and its source, ready to be pulled."""
     agency = Agency(SEED)
@@ -61,7 +72,8 @@ def pulled(upstream):
 @pytest.mark.parametrize(
     "point", ["claimed", "cleared", "page_committed:2", "fetched", "settled"]
 )
-def test_woken_worker_changes_nothing(yard, pulled, point):
+def test_woken_worker_changes_nothing(still_yard, pulled, point):
+    yard = still_yard
     agency, contract, source = pulled
     run_id = make.request_pull(source)
     frozen = yard.start(
@@ -80,7 +92,8 @@ def test_woken_worker_changes_nothing(yard, pulled, point):
     assert make.run_of(run_id).attempt == 2
 
 
-def test_woken_worker_while_the_other_is_at_work(yard, pulled):
+def test_woken_worker_while_the_other_is_at_work(still_yard, pulled):
+    yard = still_yard
     agency, contract, source = pulled
     run_id = make.request_pull(source)
     first = yard.start(run_id, "page_committed:2:stop")

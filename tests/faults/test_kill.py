@@ -65,3 +65,27 @@ def test_killed_at_every_point(yard, upstream, seed):
         assert sum(upstream.asked.values()) <= len(PAGES) + 2, point
         for page in range(1, int(([*point.split(":"), "1"])[1])):
             assert upstream.asked[page] == 1, point
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [7, 8])
+def test_killed_before_every_statement(yard, upstream, seed):
+    """Not at chosen points but before each thing a pull says to the database."""
+    agency = Agency(seed)
+    contract = make.make_contract(max_vanished_percent=50)
+    source = make.make_source(contract, upstream.url)
+    done, statement, status = [], 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        statement += 1
+        upstream.records = agency.next_answer()
+        run_id = make.request_pull(source)
+        done.append(run_id)
+        pid = yard.start(run_id, KILL_AT_STATEMENT=str(statement))
+        status = yard.wait(pid)
+        report_lost(run_id, perform.worker_name(pid), WorkerLostError())
+        make.make_due(run_id)
+        assert yard.run(run_id) == 0
+        check_effects(agency, contract, done)
+    assert statement > 50
+    print(f"killed before each of {statement - 1} statements")

@@ -3,12 +3,28 @@
 A process of its own, without threads: pytest's has some, and forking those is unsafe.
 """
 
+import itertools
 import json
 import os
+import signal
 import sys
+
+import sqlalchemy as sa
 
 from app.core import faults
 from jobs import perform, runtime, worker
+
+
+def kill_at_statement(number: int) -> None:
+    """Die right before the n-th thing that this process says to the database."""
+    said = itertools.count(1)
+
+    def say(*_: object) -> None:
+        if next(said) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for event in ("before_cursor_execute", "commit", "rollback"):
+        sa.event.listen(sa.Engine, event, say)
 
 
 def main() -> None:
@@ -24,6 +40,8 @@ def main() -> None:
                 os.environ.update(order["env"])
                 os.close(0)
                 faults.arm(order["env"])
+                if "KILL_AT_STATEMENT" in order["env"]:
+                    kill_at_statement(int(order["env"]["KILL_AT_STATEMENT"]))
                 worker.run_in_this_process(order["run"], parent)
             answer = {"pid": pid}
         else:
