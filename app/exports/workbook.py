@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -336,12 +337,18 @@ def _write_data(
 ) -> None:
     before, end, after = _with_references(frame, count, job).partition("</sheetData>")
     is_large = (job.csv_bytes * 2 + job.total * len(job.fields) * 64) > _LARGE_FILE
-    with book.open(name, "w", force_zip64=is_large) as sheet:
-        sheet.write(before.encode())
+    with (
+        book.open(name, "w", force_zip64=is_large) as sheet,
+        ThreadPoolExecutor(1, "packer") as packer,
+    ):
+        # One piece is packed while the next one is read: the database need not wait.
+        packing = packer.submit(sheet.write, before.encode())
         for chunk in _chunks(islice(rows, count)):
             # Counted in the bytes themselves: what is not in the file is not counted.
             job.written += chunk.count(b"</row>")
-            sheet.write(chunk)
+            packing.result()
+            packing = packer.submit(sheet.write, chunk)
+        packing.result()
         sheet.write((end + after).encode())
 
 
