@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ops import translations
 from ops.bootstrap import Refusal, say
 from ops.places import PROJECT
 from ops.servers import throwaway_servers
@@ -50,7 +51,16 @@ def _may_run(path: Path) -> bool:
     return os.access(path, os.X_OK)
 
 
-CHECKS: list[Check] = [sh_scripts_are_executable, migrations_match_models]
+def translations_are_complete() -> list[str]:
+    """Every sentence that a person can meet has its Indonesian one, filled alike."""
+    return [*translations.untranslated(), *translations.misfilled()]
+
+
+CHECKS: list[Check] = [
+    sh_scripts_are_executable,
+    translations_are_complete,
+    migrations_match_models,
+]
 
 
 def main() -> int:
