@@ -70,7 +70,8 @@ def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> s
     options = (
         f"-c statement_timeout={statement_timeout_seconds * 1000} "
         "-c lock_timeout=15000 -c idle_in_transaction_session_timeout=30000 "
-        "-c timezone=UTC"
+        # A client that died in the middle of a statement: noticed within a second, not an hour.
+        "-c client_connection_check_interval=500 -c timezone=UTC"
     )
     return sa.create_engine(
         url,
@@ -83,6 +84,9 @@ def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> s
 
 def bind(settings: Settings, *, app_engine: sa.Engine | None = None) -> None:
     """Point sessions at the databases of ``settings``; call once per process."""
+    for former in (_Engines.app, _Engines.owner):
+        if former is not None:
+            former.dispose()
     _Engines.app = app_engine or make_engine(settings.database_url)
     _Engines.owner = make_engine(settings.migration_database_url, pool_size=1)
 

@@ -44,10 +44,15 @@ def test_a_change_is_kept_with_before_after_actor_reason_and_request():
 
 def test_what_is_rolled_back_leaves_no_trail():
     agency = make.make_agency()
-    with pytest.raises(RuntimeError), make.session() as s:
-        s.get_one(Agency, agency.id).name = "x"
-        s.flush()
-        raise RuntimeError
+
+    def fail_after_writing():
+        with make.session() as s:
+            s.get_one(Agency, agency.id).name = "x"
+            s.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_writing()
 
     assert len(trail_of(agency.id)) == 1
 

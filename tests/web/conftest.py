@@ -10,13 +10,13 @@ from flask.testing import FlaskClient
 
 from app.core import db
 from app.core.policy import acting_as
+from app.datasets.models import Dataset
 from app.exports.models import ExportRun
 from app.exports.services import export as export_file, request_export
 from app.factory import create_app
+from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.identity.principals import principal_of
-from app.identity.models import User
-from app.datasets.models import Dataset
 from app.pulls.models import QuarantinedRecord
 from app.pulls.services import pull, set_schedule
 from app.web.extensions import limiter
@@ -72,15 +72,18 @@ def _estate(settings) -> Estate:
     canary = make.word("kenari")
     agency = make.make_agency(name=f"Dinas {canary}")
     operator = make.make_user(
-        "OPD_OPERATOR", agency=agency, name=f"Operator {canary}", password=hash_of(PASSWORD)
+        "OPD_OPERATOR",
+        agency=agency,
+        name=f"Operator {canary}",
+        password=hash_of(PASSWORD),
     )
     contract = make.make_contract(agency=agency, max_rejected_percent=100)
     # No role of the application may rename a dataset; the schema's owner does it here.
     with acting_as(make.OFFICE), db.owner_unit_of_work() as s:
         s.get(type(contract), contract.id).title = f"Data {canary}"
-        s.scalars(sa.select(Dataset).where(Dataset.contract_id == contract.id)).one().title = (
-            f"Data {canary}"
-        )
+        s.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == contract.id)
+        ).one().title = f"Data {canary}"
     with fakes.Upstream() as upstream:
         upstream.records = [
             {"nip": f"{n:04d}", "nama": f"Orang {canary}"} for n in range(60)
@@ -95,10 +98,16 @@ def _estate(settings) -> Estate:
     assert make.run_of(run).status == "succeeded", make.run_of(run).error_message
     with make.session() as s:
         user = s.get_one(User, operator.id)
-        schedule = set_schedule(s, s.get(type(source), source.id), "0 2 * * *", "Asia/Jakarta", enabled=True)
-        slug = s.scalars(sa.select(Dataset.slug).where(Dataset.contract_id == contract.id)).one()
+        schedule = set_schedule(
+            s, s.get(type(source), source.id), "0 2 * * *", "Asia/Jakarta", enabled=True
+        )
+        slug = s.scalars(
+            sa.select(Dataset.slug).where(Dataset.contract_id == contract.id)
+        ).one()
         version = make.active_of(s, contract.id).id
-        record = s.scalars(sa.select(QuarantinedRecord.id).where(QuarantinedRecord.run_id == run)).one()
+        record = s.scalars(
+            sa.select(QuarantinedRecord.id).where(QuarantinedRecord.run_id == run)
+        ).one()
         principal = principal_of(user)
         s.flush()
         schedule_id = schedule.id
@@ -107,7 +116,9 @@ def _estate(settings) -> Estate:
         export = request_export(s, dataset)
         export_run, export_id = export.run_id, export.id
     with acting_as(make.WORKER_PRINCIPAL):
-        export_file(make.claim(export_run), settings.home, days=7, time_zone="Asia/Jakarta")
+        export_file(
+            make.claim(export_run), settings.home, days=7, time_zone="Asia/Jakarta"
+        )
     with make.session(principal) as s:
         assert s.get_one(ExportRun, export_id).file_key
     return Estate(

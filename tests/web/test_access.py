@@ -23,7 +23,15 @@ def addresses(estate):
     }
 
 
-LISTS = ("/", "/datasets/", "/contracts/", "/sources/", "/runs/", "/quarantine/", "/downloads/")
+LISTS = (
+    "/",
+    "/datasets/",
+    "/contracts/",
+    "/sources/",
+    "/runs/",
+    "/quarantine/",
+    "/downloads/",
+)
 
 
 def test_an_agency_sees_its_own(log_in, estates):
@@ -83,7 +91,9 @@ def test_staff_pages_are_refused_to_agencies(log_in, estates):
         assert client.post(address).status_code == 403, address
 
 
-def test_a_download_is_only_for_its_owner_not_even_for_the_office(log_in, estates, people):
+def test_a_download_is_only_for_its_owner_not_even_for_the_office(
+    log_in, estates, people
+):
     own, _ = estates
 
     assert log_in(people["SEMUA"]).get(f"/downloads/{own.export}").status_code == 404
@@ -93,7 +103,7 @@ def test_a_download_is_only_for_its_owner_not_even_for_the_office(log_in, estate
 
 
 def _sample_address(app, rule):
-    values = {name: "x" for name in rule.arguments}
+    values = dict.fromkeys(rule.arguments, "x")
     return app.url_map.bind("localhost").build(rule.endpoint, values)
 
 
@@ -167,5 +177,16 @@ def test_open_doors_are_these_and_no_others(app):
         if policy_of(app, rule.endpoint) is SignedIn
     }
 
-    assert free == {"static", "bootstrap.static", "security.login", "health.live", "health.ready"}
-    assert personal == {"home.index", "home.language", "security.logout", "security.change_password"}
+    assert free == {
+        "static",
+        "bootstrap.static",
+        "security.login",
+        "health.live",
+        "health.ready",
+    }
+    assert personal == {
+        "home.index",
+        "home.language",
+        "security.logout",
+        "security.change_password",
+    }

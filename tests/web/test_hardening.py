@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app.audit.models import AuditEvent
 from app.identity.models import User
 from app.sources.models import Source
-from app.web.guard import Everyone, Shut, policy_of
+from app.web.guard import Shut, policy_of
 from app.web.headers import CSP
 from tests import make
 from tests.web.conftest import PASSWORD
@@ -30,7 +30,9 @@ def test_no_address_that_anybody_may_type_breaks_a_page(app, log_in, people, est
     for rule in app.url_map.iter_rules():
         if "GET" not in rule.methods or policy_of(app, rule.endpoint) is Shut:
             continue
-        values = {name: own.slug if name == "slug" else str(own.run) for name in rule.arguments}
+        values = {
+            name: own.slug if name == "slug" else str(own.run) for name in rule.arguments
+        }
         address = app.url_map.bind("localhost").build(rule.endpoint, values)
         for query in NASTY:
             status = client.get(f"{address}?{query}").status_code
@@ -47,7 +49,9 @@ def test_no_made_up_number_breaks_a_page(app, log_in, people):
         for ident in IDENTS:
             address = pattern
             for name in rule.arguments:
-                address = address.replace(f"<{name}>", ident).replace(f"<path:{name}>", ident)
+                address = address.replace(f"<{name}>", ident).replace(
+                    f"<path:{name}>", ident
+                )
             method = client.get if "GET" in rule.methods else client.post
             assert method(address).status_code < 500, address
 
@@ -59,7 +63,7 @@ def test_every_form_needs_a_token(app, log_in, people):
         for rule in app.url_map.iter_rules():
             if "POST" not in rule.methods or policy_of(app, rule.endpoint) is Shut:
                 continue
-            values = {name: "x" for name in rule.arguments}
+            values = dict.fromkeys(rule.arguments, "x")
             address = app.url_map.bind("localhost").build(rule.endpoint, values)
             answer = client.post(address, data={"title": "x"})
             assert answer.status_code == 400, address
@@ -83,8 +87,12 @@ def test_every_answer_carries_the_security_headers(app, log_in, people):
 def test_log_in_says_the_same_for_a_wrong_password_and_a_stranger(app, log_in, people):
     client = log_in("")
 
-    wrong = client.post("/login", data={"email": people["SEMUA"], "password": "salah-salah-salah"})
-    stranger = client.post("/login", data={"email": "tidak.ada@contoh.test", "password": "x" * 14})
+    wrong = client.post(
+        "/login", data={"email": people["SEMUA"], "password": "salah-salah-salah"}
+    )
+    stranger = client.post(
+        "/login", data={"email": "tidak.ada@contoh.test", "password": "x" * 14}
+    )
 
     assert wrong.status_code == stranger.status_code
     text = wrong.get_data(as_text=True).replace(people["SEMUA"], "")
@@ -95,7 +103,9 @@ def test_log_in_is_limited(app, log_in):
     client = log_in("")
 
     statuses = [
-        client.post("/login", data={"email": "a@contoh.test", "password": "x"}).status_code
+        client.post(
+            "/login", data={"email": "a@contoh.test", "password": "x"}
+        ).status_code
         for _ in range(12)
     ]
 
@@ -135,7 +145,11 @@ def test_a_secret_is_never_shown_nor_audited(app, log_in, people, estates):
     own, _ = estates
     client = log_in(people["SEMUA"])
 
-    for address in (f"/sources/{own.source}/edit", f"/pulls/source/{own.source}", "/sources/"):
+    for address in (
+        f"/sources/{own.source}/edit",
+        f"/pulls/source/{own.source}",
+        "/sources/",
+    ):
         assert "rahasia-sekali-kenari" not in client.get(address).get_data(as_text=True)
     with make.session() as s:
         stored = s.execute(
@@ -187,5 +201,3 @@ def test_health_tells_live_from_ready(app, log_in):
     assert set(ready.json["checks"]) == {
         "database", "worker", "scheduler", "schedule_lag", "redis",
     }  # fmt: skip
-
-
