@@ -252,3 +252,35 @@ def test_pulse_tells_who_lives(processes):
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0, processes.said()
     assert seen() == []
+
+
+def test_memory_limit_ends_the_run_and_not_the_worker(processes, pulled, upstream):
+    _agency, _contract, pulled_source = pulled
+    record = b'{"nip": "0001", "nama": "' + b"x" * 1000 + b'"}'
+    body = b'{"ok": true, "data": [' + b",".join([record] * 150_000) + b"]}"
+
+    def answer(handler, _page):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        return True
+
+    upstream.answer = answer
+    with make.session() as s:
+        source = s.get_one(type(pulled_source), pulled_source.id)
+        source.settings = source.settings | {
+            "page_bytes": 1 << 29, "page_seconds": 30.0, "read_seconds": 10.0,
+        }  # fmt: skip
+    processes.scheduler()
+    processes.worker(RUN_MEMORY_LIMIT_MB="512")
+    run_id = make.make_run("pull", params={"source_id": str(source.id)}, max_attempts=1)
+    fakes.wait_until(lambda: is_over(run_id), 30, processes.said)
+    run = make.run_of(run_id)
+    assert (run.status, run.error_code) == (RunStatus.DEAD, "memory_limit")
+
+    upstream.answer = lambda _handler, _page: False
+    again = make.make_run("pull", params={"source_id": str(source.id)}, max_attempts=1)
+    fakes.wait_until(lambda: is_over(again), 30, processes.said)
+    assert make.run_of(again).status is RunStatus.SUCCEEDED
