@@ -379,10 +379,22 @@ class Decoder:
             records = self._page.decode(data)
         except _UNREADABLE:
             return None
-        if self._has_key_twice(data, len(records)):
-            return None
         rows = list(map(self._as_tuple, records))
+        is_plain = self._has_each_key_once(data.count(b":"), rows)
+        if not is_plain and self._has_key_twice(data, len(rows)):
+            return None
         return rows if self._all_fit(rows) else None
+
+    def _has_each_key_once(self, colons: int, rows: list[tuple[Any, ...]]) -> bool:
+        """Tell cheaply whether no name can stand twice; False only means: look closer.
+
+        Each name has its colon. Records whose names, less those that may be absent (their
+        values are None), make up all ``colons`` of their JSON have none to spare.
+        """
+        if not self._flat:
+            return False
+        nones = sum(row.count(None) for row in rows)
+        return colons == len(rows) * len(self.columns) - nones
 
     def _has_key_twice(self, data: bytes, count: int) -> bool:
         """Tell whether some record might hold a declared name twice; may err on one side."""
@@ -443,16 +455,25 @@ class Decoder:
 
     def _candidates(self, data: bytes, raws: list[bytes]) -> list[tuple[Any, ...] | None]:
         """Return the row of each record that is surely good, None for the others."""
-        if _has_bad_escape(data) or self._has_key_twice(data, len(raws)):
-            return [
-                rows[0] if (rows := self._read(b"[" + raw + b"]")) else None
-                for raw in raws
-            ]
+        if _has_bad_escape(data):
+            return self._one_by_one(raws)
         found = [self._row(raw) for raw in raws]
-        if self._all_fit([row for row in found if row is not None]):
+        good = [row for row in found if row is not None]
+        colons = data.count(b":") - sum(
+            raw.count(b":") for raw, row in zip(raws, found, strict=True) if row is None
+        )
+        is_plain = self._has_each_key_once(colons, good)
+        if not is_plain and self._has_key_twice(data, len(raws)):
+            return self._one_by_one(raws)
+        if self._all_fit(good):
             return found
         return [
             row if row is not None and self._all_fit([row]) else None for row in found
+        ]
+
+    def _one_by_one(self, raws: list[bytes]) -> list[tuple[Any, ...] | None]:
+        return [
+            rows[0] if (rows := self._read(b"[" + raw + b"]")) else None for raw in raws
         ]
 
     def _row(self, raw: bytes) -> tuple[Any, ...] | None:

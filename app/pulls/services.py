@@ -1,7 +1,10 @@
 """One pull from beginning to end: pages to the stage, duplicates settled, gate, publish."""
 
-from collections.abc import Sequence
-from contextlib import closing
+import gc
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -14,7 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from app.connectors.addresses import ApprovedHosts
-from app.connectors.base import Connector
+from app.connectors.base import Connector, Page
 from app.connectors.registry import connector_for
 from app.contracts.decoder import DecodedPage, Decoder
 from app.contracts.fields import FieldSpec
@@ -254,7 +257,12 @@ def _fetch(
     stage = Stage(plan.names, plan.fields)
     # Closed when left early too: it holds a thread and a connection.
     generator: Any = connector_of(plan, approved_hosts).pages(progress.position)
-    with closing(generator) as pages:
+    with (
+        closing(generator) as pages,
+        ThreadPoolExecutor(1, "simpul-stage") as background,
+        _few_collections(),
+    ):
+        storing: Future[None] | None = None
         for page, position in pages:
             decoded = decoder.decode(page.rows_json, page=page.index)
             progress = replace_progress(
@@ -263,21 +271,51 @@ def _fetch(
                 read=progress.read + decoded.read_count,
                 rejected=progress.rejected + len(decoded.rejected),
             )
-            with db.unit_of_work() as session:
-                # Lost together with its checkpoint in a power cut, and read again: no need
-                # to wait for the disk here. Publish waits.
-                session.execute(sa.text("SET LOCAL synchronous_commit = off"))
-                _save(lease, session, progress, page.declared_total)
-                stage.add(session, page.index, decoded)
-                _set_aside(lease, session, plan, progress, page.index, decoded)
-                faults.point("page_written")
-            faults.point("page_committed")
+            if storing is not None:
+                storing.result()
+            # Stored at once, while the next page is decoded; in order, one at a time.
+            storing = background.submit(
+                copy_context().run, _store, lease, plan, stage, progress, page, decoded
+            )
+        if storing is not None:
+            storing.result()
     progress = replace_progress(progress, fetched=True)
     with db.unit_of_work() as session:
         _save(lease, session, progress, progress.read)
     faults.point("fetched")
     lease.log("All pages are read: %(n)s records.", n=progress.read)
     return progress
+
+
+def _store(
+    lease: Lease,
+    plan: Plan,
+    stage: Stage,
+    progress: Progress,
+    page: Page,
+    decoded: DecodedPage,
+) -> None:
+    """Commit a page's rows together with the checkpoint that counts them."""
+    with db.unit_of_work() as session:
+        # Lost together with its checkpoint in a power cut, and read again: no need
+        # to wait for the disk here. Publish waits.
+        session.execute(sa.text("SET LOCAL synchronous_commit = off"))
+        _save(lease, session, progress, page.declared_total)
+        stage.add(session, page.index, decoded)
+        _set_aside(lease, session, plan, progress, page.index, decoded)
+        faults.point("page_written")
+    faults.point("page_committed")
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector look less often: a page is many tuples and no cycles."""
+    usual = gc.get_threshold()
+    gc.set_threshold(500_000, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def replace_progress(progress: Progress, **changes: Any) -> Progress:
