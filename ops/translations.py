@@ -33,6 +33,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_atom": (2,),
     "_value_atom": (2,),
     "Step": (2,),
+    "Refusal": (1,),
     "Problem": (2,),
     "HeldError": (2,),
     "Kind": (2,),

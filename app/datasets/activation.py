@@ -17,7 +17,7 @@ from app.contracts.services import require_sound
 from app.contracts.states import VersionStatus
 from app.core import db
 from app.core.errors import PermanentError
-from app.datasets.ddl import SQL_TYPES, Names, Plan, Step, plan_first, plan_next
+from app.datasets.ddl import SQL_TYPES, Names, Plan, Refusal, plan_first, plan_next
 from app.datasets.models import Dataset
 from app.runs.kinds import ActivationParams, KindName
 from app.runs.ledger import Lease
@@ -57,7 +57,7 @@ def plan_for(session: Session, version: ContractVersion) -> Plan:
     return Plan((), (*plan.refusals, *clashes)) if clashes else plan
 
 
-def _history_clashes(session: Session, version: ContractVersion) -> list[Step]:
+def _history_clashes(session: Session, version: ContractVersion) -> list[Refusal]:
     """Return fields that once existed with another type: the history still holds them."""
     rows = session.execute(
         sa.text(
@@ -72,8 +72,7 @@ def _history_clashes(session: Session, version: ContractVersion) -> list[Step]:
     }
     former = _active_names(session, version)
     return [
-        Step(
-            "",
+        Refusal(
             "Field %(name)s once existed with the type %(old)s and is kept in the history:"
             " choose another name.",
             {"name": each.name, "old": stored[each.name]},

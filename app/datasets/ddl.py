@@ -66,11 +66,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a change cannot be made, in words (a message id and what fills it)."""
+
+    words: str
+    params: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Steps to run in order, or the reasons why the change is refused."""
 
     steps: tuple[Step, ...]
-    refusals: tuple[Step, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -204,14 +212,13 @@ def _stage(names: Names, fields: Sequence[FieldSpec]) -> list[Step]:
 
 def _key_refusals(
     old_fields: Sequence[FieldSpec], new_fields: Sequence[FieldSpec]
-) -> list[Step]:
+) -> list[Refusal]:
     old_keys = {(each.name, each.type) for each in old_fields if each.is_key}
     new_keys = {(each.name, each.type) for each in new_fields if each.is_key}
     if old_keys == new_keys:
         return []
     return [
-        Step(
-            "",
+        Refusal(
             "The key changes from %(old)s to %(new)s: rows could no longer be matched."
             " Make a new contract instead.",
             {
@@ -224,10 +231,9 @@ def _key_refusals(
 
 def _type_refusals(
     before: dict[str, FieldSpec], after: dict[str, FieldSpec]
-) -> list[Step]:
+) -> list[Refusal]:
     return [
-        Step(
-            "",
+        Refusal(
             "Field %(name)s changes from %(old)s to %(new)s: stored values could be lost."
             " Add a new field with another name instead.",
             {"name": name, "old": before[name].type, "new": after[name].type},
