@@ -69,7 +69,9 @@ def create_app(settings: Settings) -> Flask:
 
 def _bind(app: Flask, settings: Settings) -> None:
     """Give extensions and services one engine, with limits that keep a page from hanging."""
-    engine = db.make_engine(settings.database_url, statement_timeout_seconds=15)
+    engine = db.make_engine(
+        settings.database_url, statement_timeout_seconds=15, pool_size=10, max_overflow=10
+    )
     db.bind(settings, app_engine=engine)
     crypto.bind(settings.field_key)
     flask_db.init_app(app)
