@@ -63,10 +63,10 @@ class LimitsForm(FlaskForm):
     """Limits of a draft's gate, in percent."""
 
     max_rejected_percent = IntegerField(
-        _("Rejected records at most (%%)"), [NumberRange(0, 100)]
+        _("Rejected records at most, in percent"), [NumberRange(0, 100)]
     )
     max_vanished_percent = IntegerField(
-        _("Vanished rows at most (%%)"), [NumberRange(0, 100)]
+        _("Vanished rows at most, in percent"), [NumberRange(0, 100)]
     )
 
 
