@@ -19,7 +19,7 @@ from app.runs.states import ACTIVE, RETRYABLE, RunStatus
 from app.web.extensions import db as flask_db
 from app.web.format import moment
 from app.web.guard import needs, principal_now
-from app.web.i18n import lazy_gettext
+from app.web.i18n import lazy_gettext, say
 from app.web.paging import page_number
 from app.web.views import Page, ScopedView, back_to, flash_rejected
 
@@ -115,6 +115,11 @@ def _parts(session: Any, run: JobRun) -> dict[str, Any]:
     }
 
 
+def _kind_name(kind: str) -> str:
+    """Name a kind of work; one that this version does not know keeps its own word."""
+    return say(KINDS[kind].label) if kind in KINDS else kind
+
+
 class ScheduleView(ScopedView):
     """When work is due. A schedule of a source is made on the source's page."""
 
@@ -148,7 +153,7 @@ class ScheduleView(ScopedView):
     column_formatters: ClassVar = {
         "next_due_at": lambda _v, _c, m, _n: moment(m.next_due_at) if m.enabled else "–",
         "enabled": lambda _v, _c, m, _n: gettext("yes") if m.enabled else gettext("no"),
-        "kind": lambda _v, _c, m, _n: gettext(KINDS[m.kind].label),
+        "kind": lambda _v, _c, m, _n: _kind_name(m.kind),
         "slots": lambda _v, _c, m, _n: ", ".join(
             moment(slot, "EEEE d MMM HH.mm")
             for slot in services.next_slots(

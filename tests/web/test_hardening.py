@@ -201,3 +201,12 @@ def test_health_tells_live_from_ready(app, log_in):
     assert set(ready.json["checks"]) == {
         "database", "worker", "scheduler", "schedule_lag", "redis",
     }  # fmt: skip
+
+
+def test_a_run_of_a_kind_that_this_version_does_not_know_is_shown(app, log_in, people):
+    run_id = make.make_run("dari-masa-depan", status="failed", finished_at=sa.func.now())
+    client = log_in(people["SEMUA"])
+
+    assert "dari-masa-depan" in client.get("/runs/").get_data(as_text=True)
+    assert client.get(f"/runs/{run_id}").status_code == 200
+    assert client.get("/").status_code == 200
