@@ -83,5 +83,10 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
         secondary=user_role, lazy="selectin"
     )
 
+    @property
+    def is_active(self) -> bool:
+        """Whether this person may be logged in: switched on, and so is their agency."""
+        return self.active and (self.agency is None or self.agency.active)
+
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"

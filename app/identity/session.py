@@ -1,10 +1,11 @@
 """Log-in: Flask-Security on Flask-Login, and the principal that a session stands for."""
 
+from http import HTTPStatus
 from typing import Any
 
 import email_validator
 from flask import Flask
-from flask_login import current_user
+from flask_login import current_user, logout_user
 from flask_security import Security, SQLAlchemyUserDatastore, user_authenticated
 
 from app.core.clock import utc_now
@@ -22,7 +23,8 @@ def load_principal() -> Principal:
     if not current_user.is_authenticated:
         return ANONYMOUS
     user: Any = current_user._get_current_object()  # noqa: SLF001 - Flask-Login's proxy
-    if user.agency is not None and not user.agency.active:
+    if not user.is_active:
+        logout_user()  # or the log-in page would take them for logged in, and send them back
         return ANONYMOUS
     return principal_of(user)
 
@@ -55,7 +57,12 @@ def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
     Security(app, datastore)
     user_authenticated.connect(_note_login, app)
     login: Any = app.view_functions["security.login"]
-    limited: Any = limiter.limit(LOGIN_LIMIT, methods=["POST"])(login)
+    # Only what failed counts: a whole office may sit behind one address.
+    limited: Any = limiter.limit(
+        LOGIN_LIMIT,
+        methods=["POST"],
+        deduct_when=lambda response: response.status_code != HTTPStatus.FOUND,
+    )(login)
     app.view_functions["security.login"] = limited
 
 

@@ -6,6 +6,7 @@ route without one answers 404; a law test walks the map and fails on it.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -15,6 +16,7 @@ from flask.typing import ResponseReturnValue
 
 from app.core.policy import (
     ANONYMOUS,
+    DbRole,
     Permission,
     Principal,
     act_as,
@@ -52,6 +54,11 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
         "home.static": Shut,
     }
 )
+
+
+# Where a person changes their own row of the people: only the log-in's role may write it,
+# whatever the person's own may do. Who acts, for the audit, is still the person.
+_AS_LOG_IN = frozenset({"security.change_password"})
 
 
 def needs(permission: Permission) -> Callable[[F], F]:
@@ -126,7 +133,10 @@ def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
             return None
         principal = load_principal()
         db.session.rollback()  # the next transaction takes the person's role
-        act_as(principal)
+        if request.endpoint in _AS_LOG_IN and principal is not ANONYMOUS:
+            act_as(replace(principal, db_role=DbRole.SYSTEM))
+        else:
+            act_as(principal)
         return _refusal(policy, principal)
 
 
