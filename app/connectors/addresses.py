@@ -54,21 +54,27 @@ class Target:
 
 
 def parse_url(url: str) -> Target:
-    """Read an http(s) URL strictly, or raise ``not_approved`` with the reason.
+    """Read an http(s) URL strictly, or raise ``unreadable_address`` with the reason.
 
     Strict because whatever two parsers read differently is a way around the list: one
     spelling for an address, no user, no fragment, no control character, no backslash.
     """
     if len(url) > MAX_URL_LENGTH or _CONTROL_OR_TRICK.search(url):
-        raise errors.not_approved("?", "the address holds forbidden characters")
+        raise errors.unreadable_address(
+            message_id("the address holds forbidden characters")
+        )
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise errors.not_approved("?", "the address cannot be read") from error
+        raise errors.unreadable_address(
+            message_id("the address cannot be read")
+        ) from error
     if parts.scheme not in DEFAULT_PORTS:
-        raise errors.not_approved("?", "only http and https are allowed")
+        raise errors.unreadable_address(message_id("only http and https are allowed"))
     if "@" in parts.netloc or "#" in url:
-        raise errors.not_approved("?", "the address holds a user or a fragment")
+        raise errors.unreadable_address(
+            message_id("the address holds a user or a fragment")
+        )
     host, port, literal = _read_netloc(parts.netloc, DEFAULT_PORTS[parts.scheme])
     path = quote(parts.path or "/", safe=_SAFE_IN_TARGET)
     if parts.query:
@@ -79,10 +85,10 @@ def parse_url(url: str) -> Target:
 def _read_netloc(netloc: str, default_port: int) -> tuple[str, int, Address | None]:
     match = _NETLOC.fullmatch(netloc)
     if match is None:
-        raise errors.not_approved("?", "host and port cannot be read")
+        raise errors.unreadable_address(message_id("host and port cannot be read"))
     port = int(match["port"] or default_port)
     if not 1 <= port <= 65_535:
-        raise errors.not_approved("?", "there is no such port")
+        raise errors.unreadable_address(message_id("there is no such port"))
     host, literal = canonical_host(match["host"])
     return host, port, literal
 
@@ -94,17 +100,19 @@ def canonical_host(raw: str) -> tuple[str, Address | None]:
     host = _a_labels(raw)
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise errors.not_approved("?", "this is no host name")
+        raise errors.unreadable_address(message_id("this is no host name"))
     if not _NUMERIC_LABEL.fullmatch(labels[-1]):
         return host, None
     try:
         literal = ipaddress.IPv4Address(host)
     except ValueError as error:
-        raise errors.not_approved(
-            "?", "an address is written as four decimal numbers"
+        raise errors.unreadable_address(
+            message_id("an address is written as four decimal numbers")
         ) from error
     if not raw.isascii():
-        raise errors.not_approved("?", "an address is written in plain digits")
+        raise errors.unreadable_address(
+            message_id("an address is written in plain digits")
+        )
     return host, literal
 
 
@@ -114,7 +122,7 @@ def _a_labels(raw: str) -> str:
         try:
             host = idna.encode(host, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise errors.not_approved("?", "this is no host name") from error
+            raise errors.unreadable_address(message_id("this is no host name")) from error
     return host.removesuffix(".")
 
 
@@ -122,9 +130,9 @@ def _ipv6_literal(text: str) -> tuple[str, Address]:
     try:
         literal = ipaddress.IPv6Address(text)
     except ValueError as error:
-        raise errors.not_approved("?", "this is no IPv6 address") from error
+        raise errors.unreadable_address(message_id("this is no IPv6 address")) from error
     if _embedded(literal) is not literal:
-        raise errors.not_approved("?", "an IPv4 address is written as such")
+        raise errors.unreadable_address(message_id("an IPv4 address is written as such"))
     return str(literal), literal
 
 

@@ -162,6 +162,13 @@ def not_approved(host: str, why: str) -> SourceRefusedError:
     )
 
 
+def unreadable_address(why: str) -> SourceRefusedError:
+    """An address that cannot be read strictly names no host that could be approved."""
+    return SourceRefusedError(
+        "This address cannot be used: %(why)s", code="not_approved", why=why
+    )
+
+
 # --- the status of the answer ---------------------------------------------------------
 
 _REFUSALS = {

@@ -135,6 +135,8 @@ def set_schedule(
     session: Session, source: Source, cron: str, time_zone: str, *, enabled: bool
 ) -> Schedule:
     """Set when a source is pulled; raises ``BadScheduleError`` for an unreadable line."""
+    # Two who save at the same moment must not both make one.
+    session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
     order = order_for(source)
     schedule = schedule_of(session, source) or Schedule(kind=order.kind)
     schedule.name, schedule.key = source.name, order.key

@@ -50,52 +50,57 @@ class SourcePage(Page):
     @expose("/<ident>/approve", methods=("POST",))
     @needs(Permission.SOURCE_APPROVE)
     def approve(self, ident: str) -> Response:
-        """Let requests go to this source's host and port."""
-        with db.unit_of_work() as session:
-            source = get_visible(session, Source, ident, principal_now())
-            services.approve_host(session, source, request.form.get("reason", "")[:500])
+        """Let requests go to the host and port that the approver has seen."""
+        host = request.form.get("host", "")
+        reason = request.form.get("reason", "").strip()[:500]
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                services.approve_host(session, source, host, reason)
+        except RejectedError as error:
+            flash_rejected(error)
         return back_to("pulls.source", ident=ident)
 
     def _form(self, ident: str | None) -> Response | str:
         form = SourceForm()
         with db.unit_of_work() as session:
             source = (
-                get_visible(session, Source, ident, principal_now())
-                if ident
-                else Source()
+                get_visible(session, Source, ident, principal_now()) if ident else None
             )
-            form.contract.choices = _contracts(session)
+            form.contract.choices = _contracts(session, source)
             if request.method == "GET":
-                if ident:
-                    form.name.data, form.enabled.data = source.name, source.enabled
-                    form.contract.data = str(source.contract_id)
-                    form.show(source.settings)
-                else:
-                    form.contract.data = request.args.get("contract", "")
-            text: str = self.render(
-                "sources/form.html", form=form, source=source if ident else None
-            )
+                _fill(form, source)
         if form.validate_on_submit():
             saved = _save(form, ident)
             if saved is not None:
                 return back_to("pulls.source", ident=saved)
-        if request.method == "POST":
-            with db.unit_of_work() as session:
-                source = (
-                    get_visible(session, Source, ident, principal_now())
-                    if ident
-                    else None
-                )
-                text = self.render("sources/form.html", form=form, source=source)
+        # Only now: a page shows the messages that were there when it was first drawn.
+        text: str = self.render("sources/form.html", form=form, source=source)
         return text
 
 
-def _contracts(session: Any) -> list[SelectChoice]:
-    rows = session.scalars(
-        sa.select(Contract)
-        .where(visible(Contract, principal_now()))
-        .order_by(Contract.title)
-    )
+def _fill(form: SourceForm, source: Source | None) -> None:
+    if source is None:
+        form.contract.data = request.args.get("contract", "")
+        return
+    form.name.data, form.enabled.data = source.name, source.enabled
+    form.contract.data = str(source.contract_id)
+    form.show(source.settings)
+
+
+def _contracts(session: Any, source: Source | None) -> list[SelectChoice]:
+    """Return the contracts to choose from; a source keeps the one it was made for.
+
+    Its schedule and its waiting runs keep apart by contract: they would not know.
+    """
+    if source is not None:
+        rows = [source.contract]
+    else:
+        rows = session.scalars(
+            sa.select(Contract)
+            .where(visible(Contract, principal_now()))
+            .order_by(Contract.title)
+        ).all()
     return [SelectChoice(str(c.id), f"{c.title} ({c.agency.name})") for c in rows]
 
 

@@ -23,3 +23,16 @@ class SnapshotTakenError(RejectedError):
             "This contract loads the whole set each time and has a source already: two would"
             " wipe out each other's rows."
         )
+
+
+class AddressChangedError(RejectedError):
+    """Somebody changed the address between the approver's look and their word."""
+
+    code = "address_changed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            "The address was changed meanwhile and leads to %(host)s now. Look again before"
+            " you approve it.",
+            host=host,
+        )

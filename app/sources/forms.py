@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
     FloatField,
@@ -16,6 +15,7 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
+from app.web.forms import Form
 from app.web.i18n import lazy_gettext as _
 
 AUTH = (
@@ -38,7 +38,7 @@ PLAIN = (
 )  # fmt: skip
 
 
-class SourceForm(FlaskForm):  # type: ignore[misc]
+class SourceForm(Form):
     """All settings of a source; the secret is only ever written, never shown."""
 
     name = StringField(_("Name"), [InputRequired(), Length(max=120)])
@@ -64,7 +64,9 @@ class SourceForm(FlaskForm):  # type: ignore[misc]
     paging = SelectField(_("Paging"), choices=PAGING, render_kw={"data-shows": ""})
     page_param = StringField(_("Parameter of the page number"), default="page")
     size_param = StringField(_("Parameter of the page size"), default="per_page")
-    first_page = IntegerField(_("Number of the first page"), [Optional()], default=1)
+    first_page = IntegerField(
+        _("Number of the first page"), [Optional(), NumberRange(0, 1_000_000)], default=1
+    )
     offset_param = StringField(_("Parameter of the offset"), default="offset")
     limit_param = StringField(_("Parameter of the limit"), default="limit")
     page_size = IntegerField(

@@ -8,17 +8,24 @@ from sqlalchemy.orm import Session
 
 from app.connectors.addresses import ApprovedHosts, parse_url
 from app.connectors.registry import connector_for, params_of
+from app.contracts.models import Contract
 from app.contracts.states import LoadMode
 from app.core import db
 from app.core.errors import SimpulError
-from app.sources.errors import SnapshotTakenError, SourceInvalidError
+from app.runs.errors import ReasonMissingError
+from app.sources.errors import (
+    AddressChangedError,
+    SnapshotTakenError,
+    SourceInvalidError,
+)
 from app.sources.models import Source
 
 
 def host_of(source: Source) -> str:
     """Return the exact host:port that this source's requests go to."""
     target = parse_url(str(source.settings.get("base_url", "")))
-    return f"{target.host}:{target.port}"
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{host}:{target.port}"
 
 
 def is_approved(source: Source, office_list: Sequence[str]) -> bool:
@@ -64,6 +71,12 @@ def _require_sound(source: Source) -> None:
 
 def _require_only(session: Session, source: Source) -> None:
     with session.no_autoflush:
+        # Two sources made at the same moment would not see each other.
+        session.execute(
+            sa.select(Contract.id)
+            .where(Contract.id == source.contract.id)
+            .with_for_update()
+        )
         other = session.scalar(
             sa.select(Source.id).where(
                 Source.contract_id == source.contract.id, Source.id != source.id
@@ -73,10 +86,18 @@ def _require_only(session: Session, source: Source) -> None:
         raise SnapshotTakenError
 
 
-def approve_host(session: Session, source: Source, reason: str) -> None:
-    """Let requests go to the source's address; named in the audit with its reason."""
+def approve_host(session: Session, source: Source, host: str, reason: str) -> None:
+    """Let requests go to ``host``, the host:port that the approver saw on the page.
+
+    Raises ``AddressChangedError`` when the source leads elsewhere by now, and
+    ``ReasonMissingError``; the audit names the approval with its reason.
+    """
+    if not reason:
+        raise ReasonMissingError
+    if host != host_of(source):
+        raise AddressChangedError(host_of(source))
     db.because(session, reason)
-    source.approved_host = host_of(source)
+    source.approved_host = host
     session.add(source)
 
 
