@@ -41,6 +41,8 @@ def create_app(settings: Settings) -> Flask:
         SESSION_COOKIE_SECURE=settings.cookie_secure,
         REMEMBER_COOKIE_DURATION=0,
         MAX_CONTENT_LENGTH=8 * 1024 * 1024,
+        # A draft of 400 fields with their definitions is a long form.
+        MAX_FORM_MEMORY_SIZE=8 * 1024 * 1024,
         MAX_FORM_PARTS=20_000,
         BOOTSTRAP_SERVE_LOCAL=True,
         WTF_CSRF_TIME_LIMIT=None,

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from flask import Response, flash, request
 from flask_admin import expose
 from flask_babel import gettext
-from flask_wtf import FlaskForm
 from wtforms import IntegerField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange
 
@@ -26,14 +25,21 @@ from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import get_visible, visible
+from app.core.words import message_id
 from app.identity.models import Agency
 from app.web.context import state_label
+from app.web.forms import Form
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.views import Page, back_to, flash_rejected
 
+CHANGED_MEANWHILE = message_id(
+    "Not saved: this draft was saved from another window while you worked. What you see"
+    " here is yours; saving once more puts it in place of the other."
+)
 
-class ContractForm(FlaskForm):
+
+class ContractForm(Form):
     """What never changes about a contract, and the limits of its gate."""
 
     title = StringField(_("Title"), [InputRequired(), Length(max=200)])
@@ -59,7 +65,7 @@ class ContractForm(FlaskForm):
     description = TextAreaField(_("Description"), [Length(max=4000)])
 
 
-class LimitsForm(FlaskForm):
+class LimitsForm(Form):
     """Limits of a draft's gate, in percent."""
 
     max_rejected_percent = IntegerField(
@@ -96,8 +102,8 @@ class ContractPage(Page):
         if form.validate_on_submit():
             try:
                 with db.unit_of_work() as session:
-                    contract = _create(session, form)
-                return back_to("contracts.show", ident=contract.id)
+                    draft = _create(session, form)
+                return back_to("contracts.version", ident=draft.id)
             except RejectedError as error:
                 flash_rejected(error)
         text: str = self.render("contracts/new.html", form=form)
@@ -133,6 +139,7 @@ class ContractPage(Page):
             fields, problems = version.specs(), problems_of(version.specs())
             limits = LimitsForm(obj=version)
             if request.method == "POST":
+                editable = editable and services.lock_draft(session, version)
                 if not editable:
                     flash(gettext("This version cannot be changed."), "danger")
                     return back_to("contracts.version", ident=ident)
@@ -143,6 +150,7 @@ class ContractPage(Page):
                 fields=fields,
                 problems=problems,
                 limits=limits,
+                seen=services.digest_of(version),
                 types=list(FieldType),
                 classes=list(Classification),
                 blank=None,
@@ -170,6 +178,8 @@ def _posted(
         return fields, [
             Problem("", "The limits of the gate lie between 0 and 100 percent.")
         ]
+    if request.form.get("seen") != services.digest_of(version):
+        return fields, [Problem("", CHANGED_MEANWHILE)]
     try:
         problems = unreadable + services.save_fields(session, version, fields)
     except ContractError as error:
@@ -179,9 +189,9 @@ def _posted(
     return fields, problems
 
 
-def _create(session: Any, form: ContractForm) -> Contract:
+def _create(session: Any, form: ContractForm) -> ContractVersion:
     agency = get_visible(session, Agency, form.agency.data, principal_now())
-    return services.create_contract(
+    contract = services.create_contract(
         session,
         agency_id=agency.id,
         slug=form.slug.data.strip(),
@@ -190,6 +200,11 @@ def _create(session: Any, form: ContractForm) -> Contract:
         kind=DatasetKind(form.kind.data),
         load_mode=LoadMode(form.load_mode.data),
     )
+    session.flush()  # the draft's id is where we go next
+    draft: ContractVersion = session.scalars(
+        sa.select(ContractVersion).where(ContractVersion.contract_id == contract.id)
+    ).one()
+    return draft
 
 
 def _agencies(session: Any) -> list[SelectChoice]:

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -94,6 +96,27 @@ def _row(agency_id: UUID, position: int, spec: FieldSpec) -> ContractField:
     values = {name: getattr(spec, name) for name in FieldSpec.__struct_fields__}
     values["allowed_values"] = list(spec.allowed_values)
     return ContractField(agency_id=agency_id, position=position, **values)
+
+
+def lock_draft(session: Session, version: ContractVersion) -> bool:
+    """Keep others from saving this draft until the transaction ends; False if it is none.
+
+    What is read from ``version`` after this is what stands in the database now.
+    """
+    session.execute(
+        sa.select(ContractVersion.id)
+        .where(ContractVersion.id == version.id)
+        .with_for_update()
+    )
+    session.refresh(version)
+    return version.status is VersionStatus.DRAFT
+
+
+def digest_of(version: ContractVersion) -> str:
+    """Return a digest of all that the draft's page edits: tells whether it has changed."""
+    limits = (version.max_rejected_percent, version.max_vanished_percent)
+    content = msgspec.json.encode((limits, version.specs()))
+    return sha256(content).hexdigest()
 
 
 def save_fields(

@@ -111,8 +111,6 @@ class ActivationPage(Page):
                     plan=activation.plan_for(session, version),
                 )
         except RejectedError as error:
-            if isinstance(error, NotFoundError):
-                raise
             flash_rejected(error)
             return back_to("contracts.version", ident=ident)
         return text

@@ -6,7 +6,8 @@ from flask import Flask, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from app.core.errors import RejectedError, SimpulError
@@ -39,6 +40,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(RejectedError, _rejected)
     app.register_error_handler(OperationalError, _database)
     app.register_error_handler(DataError, _unstorable)
+    app.register_error_handler(IntegrityError, _clash)
+    app.register_error_handler(StaleDataError, _clash)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -79,6 +82,18 @@ def _unstorable(error: DataError) -> ResponseReturnValue:
     """Answer for what no column can hold, a NUL or a number beyond all bounds."""
     del error
     return _answer(400, str(WORDS[400]))
+
+
+def _clash(error: Exception) -> ResponseReturnValue:
+    """Answer for two requests that changed the same thing at the same moment."""
+    log.warning("request %s clashed: %s", g.get("request_id", ""), type(error).__name__)
+    return _answer(
+        409,
+        gettext(
+            "Somebody else changed the same thing at the same moment. Nothing of yours was"
+            " saved; load the page again and look first."
+        ),
+    )
 
 
 def _database(error: DBAPIError) -> ResponseReturnValue:

@@ -43,7 +43,7 @@ def _select() -> str:
 
 
 def init_app(app: Flask, time_zone: str, home: Path) -> Path:
-    """Bind Flask-Babel and WTForms' catalogue; return the folder of the catalogues."""
+    """Bind Flask-Babel and the words of all forms; return the folder of the catalogues."""
     folder = compiled(home)
     babel.init_app(
         app,
@@ -54,7 +54,9 @@ def init_app(app: Flask, time_zone: str, home: Path) -> Path:
     )
     import flask_admin.babel
 
-    flask_admin.babel.wtforms_domain = Domain(str(folder), domain="wtforms")
+    words = Domain(str(folder), domain="wtforms")
+    flask_admin.babel.wtforms_domain = words
+    app.extensions["simpul_form_words"] = words
     return folder
 
 

@@ -199,7 +199,9 @@ def back_to(endpoint: str, **values: Any) -> Response:
 
 
 def flash_rejected(error: RejectedError) -> None:
-    """Show why something was refused."""
+    """Show why something was refused; what is not there (or not theirs) stays a 404."""
+    if isinstance(error, NotFoundError):
+        raise error
     flash(say(error.message, error.params), "danger")
 
 

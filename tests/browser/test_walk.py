@@ -188,7 +188,6 @@ def _add_contract(page: Page) -> None:
     page.select_option("#agency", label="Biro Tata Pemerintahan Setda Provinsi Riau")
     page.select_option("#kind", "reference")
     page.get_by_role("button", name="Lanjut ke kolom").click()
-    page.get_by_role("link", name="Versi 1").click()
     page.fill("[name='f-0-name']", "kode")
     page.fill("[name='f-0-label']", "Kode wilayah")
     page.check("[name='f-0-is_key']")

@@ -1,0 +1,28 @@
+"""The base of our own forms: what WTForms says about a field, in the reader's language."""
+
+from typing import Any
+
+from flask import current_app
+from flask_wtf import FlaskForm
+
+
+class _Words:
+    """WTForms' sentences out of our catalogue; its own has no Indonesian."""
+
+    def gettext(self, text: str) -> str:
+        said: str = current_app.extensions["simpul_form_words"].gettext(text)
+        return said
+
+    def ngettext(self, singular: str, plural: str, n: int) -> str:
+        words = current_app.extensions["simpul_form_words"]
+        said: str = words.ngettext(singular, plural, n)
+        return said
+
+
+class Form(FlaskForm):  # type: ignore[misc]
+    """A form with a token, whose refusals are in the reader's language."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def get_translations(self, form: Any) -> _Words:
+            del form
+            return _Words()
