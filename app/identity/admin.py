@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from flask_babel import gettext
-from wtforms import PasswordField
+from wtforms import PasswordField, StringField
 from wtforms.validators import Email, InputRequired, Length, Optional
 
 from app.core.policy import Permission
@@ -45,6 +45,10 @@ class AgencyView(ScopedView):
         "active",
     )
     form_columns = ("code", "name", "short_name", "email", "phone", "address", "active")
+    # One line each: Flask-Admin would make a text area of a column without a length.
+    form_overrides: ClassVar = dict.fromkeys(
+        ("code", "name", "short_name", "email", "phone"), StringField
+    )
     column_labels: ClassVar = {
         "code": lazy_gettext("Code"),
         "name": lazy_gettext("Name"),
@@ -57,7 +61,10 @@ class AgencyView(ScopedView):
     form_args: ClassVar = {
         "code": {"validators": [InputRequired(), Length(max=40)]},
         "name": {"validators": [InputRequired(), Length(max=200)]},
-        "email": {"validators": [Optional(), Email()]},
+        "short_name": {"validators": [Length(max=60)]},
+        "email": {"validators": [Optional(), Email(), Length(max=254)]},
+        "phone": {"validators": [Length(max=60)]},
+        "address": {"validators": [Length(max=500)]},
         "active": {
             "description": lazy_gettext("People of an inactive agency cannot log in.")
         },
@@ -80,6 +87,7 @@ class UserView(ScopedView):
     form_columns = (
         "name", "email", "job_title", "agency", "roles", "active", "new_password",
     )  # fmt: skip
+    form_overrides: ClassVar = dict.fromkeys(("name", "email", "job_title"), StringField)
     column_labels: ClassVar = {
         "name": lazy_gettext("Name"),
         "email": lazy_gettext("E-mail"),
@@ -104,6 +112,7 @@ class UserView(ScopedView):
     form_args: ClassVar = {
         "name": {"validators": [InputRequired(), Length(max=200)]},
         "email": {"validators": [InputRequired(), Email(), Length(max=254)]},
+        "job_title": {"validators": [Length(max=200)]},
         "agency": {
             "description": lazy_gettext("Empty: the person works for the office itself."),
             "query_factory": lambda: db.session.query(Agency).order_by(Agency.name),

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from flask import Response, make_response, render_template, request
 from flask_admin import expose
 from flask_babel import gettext
+from wtforms import StringField
 from wtforms.validators import InputRequired, Length
 
 from app.core import db
@@ -162,6 +163,7 @@ class ScheduleView(ScopedView):
         ),
     }
     form_columns = ("name", "cron", "enabled")
+    form_overrides: ClassVar = dict.fromkeys(("name", "cron"), StringField)
     form_args: ClassVar = {
         "name": {"validators": [InputRequired(), Length(max=120)]},
         "cron": {

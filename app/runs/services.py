@@ -4,6 +4,7 @@ A request is rows and nothing else: the run is written in the caller's transacti
 dispatcher hears of it when that commits. Redis is never touched here.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 from app.audit import recorder
 from app.core import db
 from app.core.policy import acting_principal, request_id
+from app.core.words import message_id
 from app.runs.errors import (
     AlreadyActiveError,
     BadScheduleError,
@@ -31,6 +33,9 @@ from app.runs.models import JobRun, Schedule
 from app.runs.states import ACTIVE, RETRYABLE, RunStatus
 
 BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
+_UNREADABLE = message_id("The schedule cannot be read: %(cron)s. Example: 0 2 * * *")
+# croniter's R and H stand for times drawn by lot: no two readings of them agree.
+_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +145,13 @@ def next_slot(cron: str, time_zone: str, after: datetime) -> datetime:
         raise BadScheduleError(
             "A schedule has five parts: minute, hour, day, month, weekday. Example: 0 2 * * *"
         )
+    if _RANDOM.search(cron):
+        raise BadScheduleError(_UNREADABLE, cron=cron)
     try:
         local = after.astimezone(ZoneInfo(time_zone))
         slot: datetime = croniter(cron, local).get_next(datetime)
     except (CroniterError, KeyError, ValueError, OSError):
-        raise BadScheduleError(
-            "The schedule cannot be read: %(cron)s. Example: 0 2 * * *", cron=cron
-        ) from None
+        raise BadScheduleError(_UNREADABLE, cron=cron) from None
     return slot
 
 
