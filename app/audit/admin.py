@@ -6,7 +6,7 @@ from flask_babel import gettext
 from markupsafe import Markup, escape
 
 from app.core.policy import Permission
-from app.web.context import state_name
+from app.web.context import object_name, state_name
 from app.web.format import moment
 from app.web.i18n import lazy_gettext
 from app.web.views import ReadOnlyView
@@ -45,9 +45,12 @@ class AuditView(ReadOnlyView):
     column_list = ("at", "actor", "action", "object_type", "object_label", "reason")
     column_default_sort = ("id", True)
     narrow_columns = ("at", "action")
+    wide_details = ("changes",)
     column_searchable_list = ("actor", "object_label", "object_id", "request_id")
     column_sortable_list = ("at",)
-    named_filters: ClassVar = {"action": ("create", "update", "delete", "retry")}
+    named_filters: ClassVar = {
+        "action": ("create", "update", "delete", "retry", "export")
+    }
     column_details_list = (
         "at", "actor", "action", "object_type", "object_label", "object_id", "reason",
         "request_id", "changes",
@@ -66,5 +69,6 @@ class AuditView(ReadOnlyView):
     column_formatters: ClassVar = {
         "at": lambda _v, _c, m, _n: moment(m.at),
         "action": lambda _v, _c, m, _n: state_name(m.action),
+        "object_type": lambda _v, _c, m, _n: object_name(m.object_type),
         "changes": lambda _v, _c, m, _n: _changes(m),
     }

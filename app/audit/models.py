@@ -35,3 +35,6 @@ class AuditEvent(Base):
     after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     reason: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
+
+    def __str__(self) -> str:
+        return self.object_label or f"{self.object_type} {self.object_id}"

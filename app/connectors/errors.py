@@ -5,6 +5,7 @@ the source's settings. Never a query value, a header value or a piece of an answ
 """
 
 from app.core.errors import PermanentError, RejectedError, TransientError
+from app.core.words import message_id
 
 
 class SourceSettingsError(RejectedError):
@@ -172,9 +173,9 @@ def unreadable_address(why: str) -> SourceRefusedError:
 # --- the status of the answer ---------------------------------------------------------
 
 _REFUSALS = {
-    401: "%(host)s does not accept our key (HTTP 401)",
-    403: "%(host)s does not let our key read this address (HTTP 403)",
-    404: "%(host)s has nothing at this address (HTTP 404)",
+    401: message_id("%(host)s does not accept our key (HTTP 401)"),
+    403: message_id("%(host)s does not let our key read this address (HTTP 403)"),
+    404: message_id("%(host)s has nothing at this address (HTTP 404)"),
 }
 _TRY_LATER = frozenset({408, 425})
 
@@ -198,11 +199,14 @@ def for_status(
         code = f"http_{status}"
         return SourceRefusedError(_REFUSALS[status], code=code, host=host, status=status)
     if status == 429:
-        message, code = "%(host)s asks us to send fewer requests (HTTP 429)", "http_429"
+        code = "http_429"
+        message = message_id("%(host)s asks us to send fewer requests (HTTP 429)")
     elif status >= 500:
-        message, code = "%(host)s has an error of its own (HTTP %(status)s)", "http_5xx"
+        code = "http_5xx"
+        message = message_id("%(host)s has an error of its own (HTTP %(status)s)")
     else:
-        message, code = "%(host)s refuses the request (HTTP %(status)s)", "http_4xx"
+        code = "http_4xx"
+        message = message_id("%(host)s refuses the request (HTTP %(status)s)")
         if status not in _TRY_LATER:
             return SourceRefusedError(message, code=code, host=host, status=status)
     return SourceUnavailableError(

@@ -9,6 +9,7 @@ from wtforms.validators import Email, InputRequired, Length, Optional
 from app.core.policy import Permission
 from app.identity import services
 from app.identity.models import Agency, User
+from app.web.context import permission_name
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.i18n import lazy_gettext
@@ -77,7 +78,7 @@ class UserView(ScopedView):
     read = Permission.USER_READ
     write = Permission.USER_WRITE
     column_list = ("name", "email", "agency", "roles", "active", "last_login_at")
-    narrow_columns = ("name", "last_login_at")
+    narrow_columns = ("last_login_at",)
     column_default_sort = "name"
     column_sortable_list = ("name", "email", "active", "last_login_at")
     column_searchable_list = ("name", "email", "job_title")
@@ -117,6 +118,7 @@ class UserView(ScopedView):
             "description": lazy_gettext("Empty: the person works for the office itself."),
             "query_factory": lambda: db.session.query(Agency).order_by(Agency.name),
             "allow_blank": True,
+            "blank_text": lazy_gettext("– the office itself –"),
         },
         "roles": {"description": lazy_gettext("A person may hold several roles.")},
     }
@@ -147,6 +149,7 @@ class RoleView(ReadOnlyView):
     lead = lazy_gettext("What each role may do. A person may hold several.")
     column_list = ("label", "for_agency", "permissions")
     column_default_sort = "label"
+    wide_details = ("permissions",)
     column_sortable_list = ("label",)
     column_details_list = ("label", "name", "description", "for_agency", "permissions")
     column_labels: ClassVar = {
@@ -158,5 +161,7 @@ class RoleView(ReadOnlyView):
     }
     column_formatters: ClassVar = {
         "for_agency": _yes,
-        "permissions": lambda _v, _c, m, _n: ", ".join(sorted(m.permissions)),
+        "permissions": lambda _v, _c, m, _n: ", ".join(
+            permission_name(each) for each in sorted(m.permissions)
+        ),
     }

@@ -1,10 +1,12 @@
 """Pages of pulls: sources at work, and the records that broke their contract."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Response, current_app, flash, request
 from flask_admin import expose
 from flask_babel import gettext
+from wtforms import SelectChoice
 
 from app.core import db
 from app.core.errors import RejectedError
@@ -13,6 +15,7 @@ from app.core.scope import get_visible
 from app.pulls import queries, services
 from app.pulls.models import QuarantinedRecord
 from app.runs.services import next_slots
+from app.sources.forms import AUTH, PAGING
 from app.sources.models import Source
 from app.sources.services import host_of, is_approved
 from app.web.guard import needs, principal_now
@@ -73,6 +76,11 @@ def _uuid(name: str) -> UUID | None:
         return UUID(int=0)
 
 
+def _named(choices: Sequence[SelectChoice], value: str) -> str:
+    """Return what the source's form calls a setting's value."""
+    return str(next((each.label for each in choices if each.value == value), value))
+
+
 class PullPage(Page):
     """One source at work: run it now, schedule it, see what its pulls brought."""
 
@@ -98,6 +106,8 @@ class PullPage(Page):
                 pulls=queries.last_pulls(session, principal_now(), source.id),
                 approved=is_approved(source, settings.approved_hosts),
                 host=host_of(source),
+                auth=_named(AUTH, source.settings.get("auth", "none")),
+                paging=_named(PAGING, source.settings.get("paging", "none")),
             )
         return text
 

@@ -14,6 +14,7 @@ from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import get_visible
 from app.runs import queries, services
+from app.runs.advice import ADVICE
 from app.runs.kinds import KINDS
 from app.runs.models import JobRun, Schedule
 from app.runs.states import ACTIVE, RETRYABLE, RunStatus
@@ -113,6 +114,7 @@ def _parts(session: Any, run: JobRun) -> dict[str, Any]:
         "retryable": run.status in RETRYABLE,
         "held": run.status is RunStatus.HELD,
         "kind": KINDS.get(run.kind),
+        "advice": ADVICE.get(run.error_code, "") if run.status in RETRYABLE else "",
     }
 
 

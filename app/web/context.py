@@ -39,8 +39,43 @@ STATES = {
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
     "retry": lazy_gettext("tried again"),
+    "export": lazy_gettext("asked for"),
     "True": lazy_gettext("yes"),
     "False": lazy_gettext("no"),
+}
+OBJECTS = {
+    "agency": lazy_gettext("agency"),
+    "user": lazy_gettext("person"),
+    "role": lazy_gettext("role"),
+    "contract": lazy_gettext("contract"),
+    "contract_version": lazy_gettext("contract version"),
+    "contract_field": lazy_gettext("contract field"),
+    "source": lazy_gettext("source"),
+    "schedule": lazy_gettext("schedule"),
+    "dataset": lazy_gettext("dataset"),
+    "job_run": lazy_gettext("run"),
+}
+PERMISSIONS = {
+    Permission.AGENCY_READ: lazy_gettext("see agencies"),
+    Permission.AGENCY_WRITE: lazy_gettext("change agencies"),
+    Permission.USER_READ: lazy_gettext("see people"),
+    Permission.USER_WRITE: lazy_gettext("change people"),
+    Permission.CONTRACT_READ: lazy_gettext("see contracts"),
+    Permission.CONTRACT_WRITE: lazy_gettext("write contracts"),
+    Permission.CONTRACT_ACTIVATE: lazy_gettext("activate contracts"),
+    Permission.SOURCE_READ: lazy_gettext("see sources"),
+    Permission.SOURCE_WRITE: lazy_gettext("change sources"),
+    Permission.SOURCE_APPROVE: lazy_gettext("approve addresses of sources"),
+    Permission.SOURCE_RUN: lazy_gettext("pull now"),
+    Permission.SCHEDULE_READ: lazy_gettext("see schedules"),
+    Permission.SCHEDULE_WRITE: lazy_gettext("change schedules"),
+    Permission.RUN_READ: lazy_gettext("see runs"),
+    Permission.RUN_RETRY: lazy_gettext("try runs again"),
+    Permission.QUARANTINE_READ: lazy_gettext("see records set aside"),
+    Permission.QUARANTINE_RELEASE: lazy_gettext("let held pulls pass"),
+    Permission.DATASET_READ: lazy_gettext("see datasets"),
+    Permission.DATASET_EXPORT: lazy_gettext("download Excel"),
+    Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (
     (lazy_gettext("Data"), ("datasets", "downloads")),
@@ -61,6 +96,16 @@ def state_name(value: object) -> str:
     """Name a state, kind, type or class in the reader's language."""
     text = str(value)
     return str(STATES.get(text, text))
+
+
+def object_name(table: str) -> str:
+    """Name a kind of object in the reader's language."""
+    return str(OBJECTS.get(table, table))
+
+
+def permission_name(code: str) -> str:
+    """Name what a role may do; a code that is no permission any more stays as it is."""
+    return str(PERMISSIONS[Permission(code)]) if code in set(Permission) else code
 
 
 def init_app(app: Flask, office_name: str) -> None:

@@ -34,10 +34,10 @@ def ago(value: datetime | None) -> str:
         return "–"
     seconds = int((utc_now() - value).total_seconds())
     if seconds < 0:
-        return f"{duration(-seconds)} {gettext('from now')}"
+        return str(gettext("in %(time)s", time=duration(-seconds)))
     if seconds < 5:
         return str(gettext("just now"))
-    return f"{duration(seconds)} {gettext('ago')}"
+    return str(gettext("%(time)s ago", time=duration(seconds)))
 
 
 def duration(seconds: float | None) -> str:
@@ -80,7 +80,7 @@ def cell(value: Any) -> str | Markup:
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, date):
-        return value.isoformat()
+        return str(format_date(value, "d MMM y"))
     return escape(str(value))
 
 

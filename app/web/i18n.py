@@ -12,7 +12,7 @@ from typing import Any
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import Flask, request, session
-from flask_babel import Domain, gettext, lazy_gettext
+from flask_babel import Domain, format_decimal, gettext, lazy_gettext
 
 from app.web.extensions import babel
 
@@ -60,6 +60,27 @@ def init_app(app: Flask, time_zone: str, home: Path) -> Path:
     return folder
 
 
+# Parameters that count something; a port, a status or a page is no quantity.
+_QUANTITIES = frozenset(
+    {"n", "total", "rows", "bytes", "limit", "length", "inserted", "changed", "unchanged",
+     "vanished", "written", "counted"}
+)  # fmt: skip
+
+
+# What people or services wrote: a field that is called "source" is not to be translated.
+_AS_WRITTEN = frozenset(
+    {"name", "host", "pair", "path", "p", "line", "cron", "role", "table", "what"}
+)
+
+
+def _filler(name: str, value: Any) -> Any:
+    if isinstance(value, str) and value and name not in _AS_WRITTEN:
+        return gettext(value)
+    if name in _QUANTITIES and isinstance(value, int):
+        return format_decimal(value)
+    return value
+
+
 def say(message: str, params: Mapping[str, Any] | None = None) -> str:
     """Translate a stored message id and fill it; one that does not fit is shown bare.
 
@@ -69,9 +90,6 @@ def say(message: str, params: Mapping[str, Any] | None = None) -> str:
     if not params:
         return text.replace("%%", "%")
     try:
-        return text % {
-            name: gettext(value) if isinstance(value, str) and value else value
-            for name, value in params.items()
-        }
+        return text % {name: _filler(name, value) for name, value in params.items()}
     except (KeyError, TypeError, ValueError):
         return text

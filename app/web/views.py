@@ -59,6 +59,7 @@ class ScopedView(ModelView):
     form_columns: Sequence[str] = ()
     named_filters: ClassVar[Mapping[str, Any]] = {}
     narrow_columns: Sequence[str] = ()  # never broken over lines
+    wide_details: Sequence[str] = ()  # on a line of their own
     title: ClassVar[str] = ""
     lead: ClassVar[str] = ""
 
