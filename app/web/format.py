@@ -1,13 +1,16 @@
 """How numbers, times and sizes are written for people; templates use these as filters."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
+from babel.numbers import format_decimal as format_exactly
 from flask import Flask
 from flask_babel import (
     format_date,
     format_datetime,
     format_decimal,
+    get_locale,
     gettext,
     to_user_timezone,
 )
@@ -81,6 +84,11 @@ def cell(value: Any) -> str | Markup:
         return moment(value)
     if isinstance(value, date):
         return str(format_date(value, "d MMM y"))
+    if isinstance(value, Decimal):
+        exact: str = format_exactly(
+            value, locale=get_locale(), decimal_quantization=False
+        )
+        return exact
     return escape(str(value))
 
 
