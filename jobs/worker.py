@@ -19,6 +19,7 @@ from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import sqlalchemy as sa
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.job import Job
@@ -97,6 +98,11 @@ class RunWorker(Worker):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._process_id = os.getpid()
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        """Ask Redis nothing: its answer names our socket, and a path with a space breaks it."""
+        del connection
+        self.ip_address = "unknown"
 
     @property
     def should_run_maintenance_tasks(self) -> bool:

@@ -174,14 +174,23 @@ def _agency(session: Session, code: str) -> Agency | None:
 def _new_password(*, generate: bool) -> str:
     if generate:
         return "-".join(secrets.token_hex(3) for _ in range(3))
-    password = getpass.getpass("Kata sandi baru / new password: ")
+    password = _asked("Kata sandi baru / new password: ")
     if len(password) < MIN_PASSWORD_LENGTH:
         raise UsageError(
             f"Minimal {MIN_PASSWORD_LENGTH} karakter. / At least {MIN_PASSWORD_LENGTH} characters."
         )
-    if getpass.getpass("Sekali lagi / once more: ") != password:
+    if _asked("Sekali lagi / once more: ") != password:
         raise UsageError("Keduanya tidak sama. / The two are not the same.")
     return password
+
+
+def _asked(question: str) -> str:
+    try:
+        return getpass.getpass(question)
+    except EOFError:
+        raise UsageError(
+            "Tidak ada yang mengetik; pakai --generate. / Nobody types here; use --generate."
+        ) from None
 
 
 def _tell(options: argparse.Namespace, password: str) -> None:

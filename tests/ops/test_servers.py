@@ -7,6 +7,9 @@ import psycopg
 import pytest
 import redis
 
+from app.runs.states import QueueName
+from jobs.bell import RunQueue, SignedSerializer
+from jobs.worker import RunWorker
 from ops.keys import Keys
 from ops.local_postgres import processes_in
 from ops.places import server_user
@@ -27,6 +30,22 @@ def test_path_too_long_for_a_socket_gets_a_loopback_port(short_folder):
         guess = server.url.replace(server.password, "guess")
         with redis.from_url(guess) as client, pytest.raises(redis.AuthenticationError):
             client.ping()
+
+
+def test_a_worker_gets_on_with_a_socket_whose_path_has_a_space(short_folder):
+    base = short_folder / "dua kata"
+    base.mkdir(mode=0o755)
+    folder = ServerFolder(base, server_user(), Keys.made(), throwaway=True)
+    with Supervisor(base / "log", quiet=True) as supervisor:
+        server, child = folder.redis().launch(supervisor)
+        server.await_ready(supervisor, child)
+        with redis.from_url(server.url) as client:
+            queue = RunQueue(
+                QueueName.PULLS, connection=client, serializer=SignedSerializer("k" * 32)
+            )
+            worker = RunWorker([queue], connection=client, queue_class=RunQueue)
+            worker.register_birth()
+            assert client.scard("rq:workers") == 1
 
 
 def test_postgres_answers_on_loopback_with_passwords_only():
