@@ -7,7 +7,7 @@ from flask import Response, flash, request
 from flask_admin import expose
 from flask_babel import gettext
 from wtforms import IntegerField, SelectChoice, SelectField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length, NumberRange
+from wtforms.validators import DataRequired, Length, NumberRange
 
 from app.contracts import services
 from app.contracts.errors import ContractError
@@ -42,15 +42,15 @@ CHANGED_MEANWHILE = message_id(
 class ContractForm(Form):
     """What never changes about a contract, and the limits of its gate."""
 
-    title = StringField(_("Title"), [InputRequired(), Length(max=200)])
+    title = StringField(_("Title"), [DataRequired(), Length(max=200)])
     slug = StringField(
         _("Short name"),
-        [InputRequired(), Length(max=services.MAX_SLUG_LENGTH)],
+        [DataRequired(), Length(max=services.MAX_SLUG_LENGTH)],
         description=_(
             "Names the central table and its address for ever: small letters, digits and _."
         ),
     )
-    agency = SelectField(_("Agency that provides the data"), [InputRequired()])
+    agency = SelectField(_("Agency that provides the data"), [DataRequired()])
     kind = SelectField(
         _("Kind of data"),
         choices=[SelectChoice(kind.value, state_label(kind)) for kind in DatasetKind],

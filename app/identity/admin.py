@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from flask_babel import gettext
 from wtforms import PasswordField, StringField
-from wtforms.validators import Email, InputRequired, Length, Optional
+from wtforms.validators import DataRequired, Email, Length, Optional
 
 from app.core.policy import Permission
 from app.identity import services
@@ -60,8 +60,8 @@ class AgencyView(ScopedView):
         "active": lazy_gettext("Active"),
     }
     form_args: ClassVar = {
-        "code": {"validators": [InputRequired(), Length(max=40)]},
-        "name": {"validators": [InputRequired(), Length(max=200)]},
+        "code": {"validators": [DataRequired(), Length(max=40)]},
+        "name": {"validators": [DataRequired(), Length(max=200)]},
         "short_name": {"validators": [Length(max=60)]},
         "email": {"validators": [Optional(), Email(), Length(max=254)]},
         "phone": {"validators": [Length(max=60)]},
@@ -111,8 +111,8 @@ class UserView(ScopedView):
         "created_at": lambda _v, _c, m, _n: moment(m.created_at),
     }
     form_args: ClassVar = {
-        "name": {"validators": [InputRequired(), Length(max=200)]},
-        "email": {"validators": [InputRequired(), Email(), Length(max=254)]},
+        "name": {"validators": [DataRequired(), Length(max=200)]},
+        "email": {"validators": [DataRequired(), Email(), Length(max=254)]},
         "job_title": {"validators": [Length(max=200)]},
         "agency": {
             "description": lazy_gettext("Empty: the person works for the office itself."),

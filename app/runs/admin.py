@@ -7,7 +7,7 @@ from flask import Response, make_response, render_template, request
 from flask_admin import expose
 from flask_babel import gettext
 from wtforms import StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import DataRequired, Length
 
 from app.core import db
 from app.core.errors import RejectedError
@@ -112,7 +112,7 @@ def _parts(session: Any, run: JobRun) -> dict[str, Any]:
         "pace": queries.pace_of(run, db.now(session)),
         "active": run.status in ACTIVE,
         "retryable": run.status in RETRYABLE,
-        "held": run.status is RunStatus.HELD,
+        "held": run.status is RunStatus.HELD and not queries.is_superseded(session, run),
         "kind": KINDS.get(run.kind),
         "advice": ADVICE.get(run.error_code, "") if run.status in RETRYABLE else "",
     }
@@ -167,9 +167,9 @@ class ScheduleView(ScopedView):
     form_columns = ("name", "cron", "enabled")
     form_overrides: ClassVar = dict.fromkeys(("name", "cron"), StringField)
     form_args: ClassVar = {
-        "name": {"validators": [InputRequired(), Length(max=120)]},
+        "name": {"validators": [DataRequired(), Length(max=120)]},
         "cron": {
-            "validators": [InputRequired(), Length(max=60)],
+            "validators": [DataRequired(), Length(max=60)],
             "description": lazy_gettext(
                 "Minute, hour, day, month, weekday. 0 2 * * * is every night at two."
             ),

@@ -30,6 +30,15 @@ class NotRetryableError(RejectedError):
         super().__init__("Only a run that failed or is held can be tried again.")
 
 
+class SupersededError(RejectedError):
+    """What a person lets pass is the answer they looked at, and no later one."""
+
+    code = "superseded"
+
+    def __init__(self) -> None:
+        super().__init__("This was asked for again since: decide on the newest run.")
+
+
 class ReasonMissingError(RejectedError):
     code = "reason_missing"
 

@@ -16,6 +16,17 @@ from app.runs.states import RunStatus
 PAGE_SIZE = 25
 
 
+def is_superseded(session: Session, run: JobRun) -> bool:
+    """Tell whether the same work has been asked for again since this run."""
+    newer = sa.exists().where(
+        JobRun.kind == run.kind,
+        JobRun.key == run.key,
+        JobRun.created_at > run.created_at,
+        JobRun.status != RunStatus.SKIPPED,
+    )
+    return bool(session.scalar(sa.select(newer)))
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
     """What a list of runs is narrowed to; empty means all."""

@@ -27,9 +27,11 @@ from app.runs.errors import (
     BadScheduleError,
     NotRetryableError,
     ReasonMissingError,
+    SupersededError,
 )
 from app.runs.kinds import KINDS
 from app.runs.models import JobRun, Schedule
+from app.runs.queries import is_superseded
 from app.runs.states import ACTIVE, RETRYABLE, RunStatus
 
 BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
@@ -126,10 +128,13 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
 def accept_held(session: Session, run: JobRun, reason: str) -> UUID:
     """Run a held pull again and let the fault that held it pass, for that run alone.
 
-    Raises ``ReasonMissingError`` without a reason, ``NotRetryableError`` if not held.
+    Raises ``ReasonMissingError`` without a reason, ``NotRetryableError`` if not held, and
+    ``SupersededError`` for any but the newest run of the same work.
     """
     if run.status is not RunStatus.HELD:
         raise NotRetryableError
+    if is_superseded(session, run):
+        raise SupersededError
     if not reason:
         raise ReasonMissingError
     db.because(session, reason)

@@ -13,6 +13,19 @@ class SourceInvalidError(RejectedError):
         self.params = reason.params
 
 
+class PlainSecretError(RejectedError):
+    """A key outside the one field that is encrypted and never shown."""
+
+    code = "plain_secret"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            "%(name)s looks like a key or a password. Put it into the field for the key:"
+            " only there it is encrypted and never shown.",
+            name=name[:60],
+        )
+
+
 class SnapshotTakenError(RejectedError):
     """A second source would make the first one's rows vanish, and the other way round."""
 

@@ -13,7 +13,7 @@ from wtforms import (
     TextAreaField,
     ValidationError,
 )
-from wtforms.validators import InputRequired, Length, NumberRange, Optional
+from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from app.web.forms import Form
 from app.web.i18n import lazy_gettext as _
@@ -41,12 +41,12 @@ PLAIN = (
 class SourceForm(Form):
     """All settings of a source; the secret is only ever written, never shown."""
 
-    name = StringField(_("Name"), [InputRequired(), Length(max=120)])
-    contract = SelectField(_("Contract"), [InputRequired()])
+    name = StringField(_("Name"), [DataRequired(), Length(max=120)])
+    contract = SelectField(_("Contract"), [DataRequired()])
     enabled = BooleanField(_("Switched on"), default=True)
     base_url = StringField(
         _("Address of the service"),
-        [InputRequired(), Length(max=2000)],
+        [DataRequired(), Length(max=2000)],
         description=_("For example https://simpeg.riau.go.id/api/pegawai"),
     )
     headers = TextAreaField(_("Fixed headers"), description=_("One a line: Name: value"))

@@ -1,7 +1,9 @@
 """Everything that changes sources."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,10 +17,18 @@ from app.core.errors import SimpulError
 from app.runs.errors import ReasonMissingError
 from app.sources.errors import (
     AddressChangedError,
+    PlainSecretError,
     SnapshotTakenError,
     SourceInvalidError,
 )
 from app.sources.models import Source
+
+_SECRET_NAME = re.compile(
+    r"^cookie$|authori[sz]ation|(^|[-_.])(auth|pwd|sandi)$"
+    r"|(api|access|private|secret|subscription)[-_.]?key|^(key|kunci)$"
+    r"|token|secret|password|passwd|signature",
+    re.IGNORECASE,
+)
 
 
 def host_of(source: Source) -> str:
@@ -43,12 +53,13 @@ def save_source(
 ) -> None:
     """Check a new or changed source and write it. An empty secret keeps the one there is.
 
-    A changed address loses its approval. Raises ``SourceInvalidError`` with the reason, or
-    ``SnapshotTakenError``.
+    A changed address loses its approval. Raises ``SourceInvalidError`` with the reason,
+    ``PlainSecretError``, or ``SnapshotTakenError``.
     """
     plain = {name: value for name, value in settings.items() if value not in ("", None)}
     if secret:
         source.secret = secret
+    _refuse_plain_secrets(plain)
     source.settings = plain
     _require_sound(source)
     if source.approved_host and source.approved_host != host_of(source):
@@ -57,6 +68,19 @@ def save_source(
         _require_only(session, source)
     source.agency_id = source.contract.agency_id
     session.add(source)
+
+
+def _refuse_plain_secrets(settings: Mapping[str, Any]) -> None:
+    """Keep keys out of settings: those stand on pages and in the audit trail."""
+    address = urlsplit(str(settings.get("base_url", "")))
+    names = [
+        *settings.get("headers", {}),
+        *settings.get("query", {}),
+        *(name for name, _ in parse_qsl(address.query, keep_blank_values=True)),
+    ]
+    for name in names:
+        if _SECRET_NAME.search(name):
+            raise PlainSecretError(name)
 
 
 def _require_sound(source: Source) -> None:

@@ -17,6 +17,7 @@ from app.runs.errors import (
     LeaseLostError,
     NotRetryableError,
     ReasonMissingError,
+    SupersededError,
 )
 from app.runs.kinds import HousekeepingParams
 from app.runs.ledger import StopRequestedError
@@ -242,6 +243,19 @@ def test_a_held_run_goes_on_when_a_person_accepts_it():
     again = make.run_of(new_id)
     assert again.params["accepted"] == [GateCode.VANISHED]
     assert again.retry_of_id == run_id
+
+
+def test_a_held_run_is_accepted_once_and_only_while_it_is_the_newest():
+    """Or a word given about yesterday's answer would open the gate for tomorrow's."""
+    run_id = held_run()
+    with make.session() as s:
+        new_id = services.accept_held(s, s.get_one(JobRun, run_id), "Sudah dicek")
+    lease = make.claim(new_id)
+    with worker_session() as s:
+        lease.succeed(s, {})
+
+    with make.session() as s, pytest.raises(SupersededError):
+        services.accept_held(s, s.get_one(JobRun, run_id), "Sekali lagi")
 
 
 def test_only_what_failed_or_is_held_is_retried():

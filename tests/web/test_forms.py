@@ -108,6 +108,14 @@ def test_a_refused_source_says_why_on_the_same_page(app, log_in, people):
     assert "alamat memuat nama pengguna" in post(base_url="http://a:b@x.go.id/")
     assert "Isian ini wajib diisi" in post(name="")
     assert "This field" not in post(name="")
+    assert "Isian ini wajib diisi" in post(name="   ")
+    for secret in (
+        {"headers": "Authorization: Bearer rahasia"},
+        {"headers": "X-API-Key: rahasia"},
+        {"query": "access_token=rahasia"},
+        {"base_url": "http://x.go.id/?api_key=rahasia"},
+    ):
+        assert "terenkripsi" in post(**secret), secret
 
 
 def test_an_approval_is_for_the_address_that_was_seen(app, log_in, people, estates):
