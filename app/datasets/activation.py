@@ -17,7 +17,15 @@ from app.contracts.services import require_sound
 from app.contracts.states import VersionStatus
 from app.core import db
 from app.core.errors import PermanentError
-from app.datasets.ddl import SQL_TYPES, Names, Plan, Refusal, plan_first, plan_next
+from app.datasets.ddl import (
+    SQL_TYPES,
+    TYPE_WORDS,
+    Names,
+    Plan,
+    Refusal,
+    plan_first,
+    plan_next,
+)
 from app.datasets.models import Dataset
 from app.runs.kinds import ActivationParams, KindName
 from app.runs.ledger import Lease
@@ -75,13 +83,19 @@ def _history_clashes(session: Session, version: ContractVersion) -> list[Refusal
         Refusal(
             "Field %(name)s once existed with the type %(old)s and is kept in the history:"
             " choose another name.",
-            {"name": each.name, "old": stored[each.name]},
+            {"name": each.name, "old": _word_of(stored[each.name])},
         )
         for each in version.fields
         if each.name in stored
         and each.name not in former
         and stored[each.name] != SQL_TYPES[each.type]
     ]
+
+
+def _word_of(sql_type: str) -> str:
+    """Name a column's type as the contract's pages do."""
+    words = {SQL_TYPES[kind]: word for kind, word in TYPE_WORDS.items()}
+    return words.get(sql_type, sql_type)
 
 
 def _active_names(session: Session, version: ContractVersion) -> set[str]:

@@ -13,6 +13,7 @@ from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
 from app.core.policy import DbRole
 from app.core.sql import literal, quote, quote_all
+from app.core.words import message_id
 
 SQL_TYPES = {
     FieldType.TEXT: "text",
@@ -21,6 +22,14 @@ SQL_TYPES = {
     FieldType.BOOLEAN: "boolean",
     FieldType.DATE: "date",
     FieldType.TIMESTAMP: "timestamptz",
+}
+TYPE_WORDS = {
+    FieldType.TEXT: message_id("text"),
+    FieldType.INTEGER: message_id("whole number"),
+    FieldType.NUMBER: message_id("number"),
+    FieldType.BOOLEAN: message_id("yes or no"),
+    FieldType.DATE: message_id("date"),
+    FieldType.TIMESTAMP: message_id("point in time"),
 }
 # Changes of type that keep every value; all others are refused.
 _WIDENS = {
@@ -229,6 +238,16 @@ def _key_refusals(
     ]
 
 
+def _type_words(
+    name: str, before: dict[str, FieldSpec], after: dict[str, FieldSpec]
+) -> dict[str, str]:
+    return {
+        "name": name,
+        "old": TYPE_WORDS[before[name].type],
+        "new": TYPE_WORDS[after[name].type],
+    }
+
+
 def _type_refusals(
     before: dict[str, FieldSpec], after: dict[str, FieldSpec]
 ) -> list[Refusal]:
@@ -236,7 +255,7 @@ def _type_refusals(
         Refusal(
             "Field %(name)s changes from %(old)s to %(new)s: stored values could be lost."
             " Add a new field with another name instead.",
-            {"name": name, "old": before[name].type, "new": after[name].type},
+            _type_words(name, before, after),
         )
         for name in before.keys() & after.keys()
         if before[name].type is not after[name].type
@@ -300,7 +319,7 @@ def _widened(
                     for table in (names.table, names.history)
                 ),
                 "Widen field %(name)s from %(old)s to %(new)s; every value is kept.",
-                {"name": name, "old": before[name].type, "new": after[name].type},
+                _type_words(name, before, after),
             )
         )
     return sorted(steps, key=lambda step: step.params["name"])
