@@ -99,13 +99,15 @@ def ring(session: Session) -> None:
 def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
     """Request the same work again; the old run stays as it was.
 
-    ``accepted`` names a gate code that the person lets pass, for a held pull.
+    ``accepted`` names a gate code that the person lets pass, for a held pull. What somebody
+    let pass before is carried along only then: a plain retry lets nothing pass.
     """
     if run.status not in RETRYABLE:
         raise NotRetryableError
     params = dict(run.params)
+    before = params.pop("accepted", [])
     if accepted:
-        params["accepted"] = sorted({*params.get("accepted", []), accepted})
+        params["accepted"] = sorted({*before, accepted})
     new_id = request_run(
         session,
         Order(

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -298,3 +299,18 @@ def test_leases_run_on_the_databases_clock():
     assert timedelta(seconds=28) < left <= timedelta(seconds=30)
     assert sweep(sweeps.reconcile) >= 0
     assert make.run_of(lease.run_id).status is RunStatus.RUNNING
+
+
+def test_a_plain_retry_lets_nothing_pass_that_somebody_let_pass_before(office):
+    source_id = str(uuid4())
+    run_id = make.make_run(
+        "pull",
+        status="failed",
+        finished_at=sa.func.now(),
+        params={"source_id": source_id, "accepted": ["too_many_vanished"]},
+    )
+
+    with make.session() as s:
+        again = services.retry(s, s.get_one(JobRun, run_id))
+
+    assert make.run_of(again).params == {"source_id": source_id, "accepted": []}
