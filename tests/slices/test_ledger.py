@@ -168,7 +168,8 @@ def test_a_lost_worker_uses_up_attempts_too():
     for _ in range(2):
         make.claim(run_id)
         make.expire_lease(run_id)
-        assert sweep(sweeps.reconcile) == 1
+        sweep(sweeps.reconcile)  # other tests' lost runs may be among those it counts
+        assert make.run_of(run_id).status is not RunStatus.RUNNING
         make.make_due(run_id)
     run = make.run_of(run_id)
     assert (run.status, run.error_code) == (RunStatus.DEAD, "worker_lost")
@@ -205,7 +206,7 @@ def test_a_run_of_an_unknown_kind_does_not_stop_the_reconciler():
     with make.session() as s:
         s.execute(sa.update(JobRun).where(JobRun.id == run_id).values(kind="baru"))
     make.expire_lease(run_id)
-    assert sweep(sweeps.reconcile) == 1
+    sweep(sweeps.reconcile)
     assert make.run_of(run_id).status is RunStatus.QUEUED
 
 
