@@ -22,7 +22,7 @@ from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import SourcePage
-from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004
+from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.i18n import lazy_gettext as _
 from config import Mode, Settings

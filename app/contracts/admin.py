@@ -153,7 +153,6 @@ class ContractPage(Page):
                 seen=services.digest_of(version),
                 types=list(FieldType),
                 classes=list(Classification),
-                blank=None,
             )
         return text
 

@@ -43,10 +43,10 @@ class EncryptedText(sa.types.TypeDecorator[str]):
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         return None if value is None else _fernet().encrypt(value.encode()).decode()
 
-    def process_result_value(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         if value is None:
             return None
         try:

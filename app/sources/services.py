@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.connectors.addresses import ApprovedHosts, parse_url
-from app.connectors.registry import connector_for, params_of
+from app.connectors.registry import connector_for
 from app.contracts.models import Contract
 from app.contracts.states import LoadMode
 from app.core import db
@@ -123,8 +123,3 @@ def approve_host(session: Session, source: Source, host: str, reason: str) -> No
     db.because(session, reason)
     source.approved_host = host
     session.add(source)
-
-
-def setting_names(kind: str) -> tuple[str, ...]:
-    """Return the names of a kind's settings that are no secrets."""
-    return tuple(param.name for param in params_of(kind) if not param.secret)

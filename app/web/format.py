@@ -92,12 +92,8 @@ def cell(value: Any) -> str | Markup:
     return escape(str(value))
 
 
-def day(value: date | None) -> str:
-    return "–" if value is None else str(format_date(value, "d MMMM y"))
-
-
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         moment=moment, ago=ago, duration=duration, number=number, size=size, cell=cell,
-        day=day, say=say,
+        say=say,
     )  # fmt: skip

@@ -298,7 +298,7 @@ def test_leases_run_on_the_databases_clock():
     with make.session() as s:
         left = s.get_one(JobRun, lease.run_id).lease_until - db.now(s)
     assert timedelta(seconds=28) < left <= timedelta(seconds=30)
-    assert sweep(sweeps.reconcile) >= 0
+    sweep(sweeps.reconcile)
     assert make.run_of(lease.run_id).status is RunStatus.RUNNING
 
 
