@@ -27,6 +27,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "worker_heartbeat": "a pulse, not a decision",
         "pull_run": "counters of a run, written by the run alone",
         "quarantined_record": "written by runs alone; the run and the raw record are kept",
+        "answer_page": "digests that runs recognise records by; nobody else reads them",
         "export_run": "written by runs alone; the request for it is an explicit event",
         "exchange_log": "is a log itself",
     }

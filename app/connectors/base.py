@@ -1,6 +1,6 @@
 """The form of a connector: a kind, its parameters, and pages that can be resumed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Protocol
 
@@ -25,17 +25,21 @@ class Param:
 class Page:
     """One page of records, not decoded.
 
-    ``rows_json`` is a JSON array of ``row_count`` records, each byte for byte as received;
-    its syntax has been checked, its text encoding has not: decoding a record may raise
-    ``UnicodeDecodeError``. (The escape of a lone surrogate comes as its three bytes, see
-    ``envelope``.) ``fingerprint`` (32 bytes) is the SHA-256 of it.
+    ``records`` are the records one by one, each byte for byte as received, ``rows_json`` is
+    the JSON array of them; the syntax has been checked, the text encoding has not: decoding
+    a record may raise ``UnicodeDecodeError``. (The escape of a lone surrogate comes as its
+    three bytes, see ``envelope``.) ``fingerprint`` (32 bytes) is the SHA-256 of the array.
     """
 
     index: int  # from 0, counted over the whole pull, also after a resume
+    records: Sequence[msgspec.Raw]
     rows_json: bytes
-    row_count: int
     declared_total: int | None
     fingerprint: bytes
+
+    @property
+    def row_count(self) -> int:
+        return len(self.records)
 
 
 @dataclass(frozen=True, slots=True)

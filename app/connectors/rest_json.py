@@ -220,15 +220,14 @@ class RestJsonConnector:
             host=self._host,
             content_type=answer.headers.get("content-type", ""),
         )
-        count = len(opened.records)
-        if not count:
+        if not opened.records:
             self._check_end(position, opened.total)
             return None
         rows = opened.rows_json()
         fingerprint = hashlib.sha256(rows).digest()
         if fingerprint.hex() == position.fingerprint:
             raise errors.repeated_page(self._host, position.page + 1)
-        page = Page(position.page, rows, count, opened.total, fingerprint)
+        page = Page(position.page, opened.records, rows, opened.total, fingerprint)
         return page, self._next(position, page)
 
     def _check_end(self, position: Position, total: int | None) -> None:

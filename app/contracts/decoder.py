@@ -26,6 +26,9 @@ from app.contracts.states import FieldType
 from app.core.errors import PermanentError
 from app.core.words import message_id
 
+# Raise it when the same record would be judged or read in another way than before: what
+# earlier pulls remember of records they accepted is then worth nothing.
+RULES_REVISION = 1
 # PostgreSQL's bigint.
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 # A number may have 38 digits, up to 37 behind the point: no value is rounded silently.
@@ -318,6 +321,17 @@ class FieldRule:
         return None if not self._is_null(raw) else self._normal(self._value.decode(raw))
 
 
+def _without_rules(spec: FieldSpec) -> FieldSpec:
+    return FieldSpec(
+        name=spec.name,
+        source_path=spec.source_path,
+        label=spec.label,
+        type=spec.type,
+        required=True,
+        is_key=True,
+    )
+
+
 def _inexact(value: Decimal) -> bool:
     try:
         _EXACT.plus(value)
@@ -346,6 +360,7 @@ class Decoder:
         self._raws = msgspec.json.Decoder(list[msgspec.Raw])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._key_at = [i for i, field in enumerate(self.fields) if field.is_key]
+        self._keys_as_tuple, self._key_page = self._key_reader(zone)
         self._checked = [
             (i, rule.bulk) for i, rule in enumerate(self._rules) if rule.bulk
         ]
@@ -371,6 +386,24 @@ class Decoder:
         if rows is not None:
             return DecodedPage(self._finish(rows), None, [])
         return self._slow(data, page)
+
+    def _key_reader(
+        self, zone: ZoneInfo
+    ) -> tuple[Callable[[Any], tuple[Any, ...]], msgspec.json.Decoder[Any]]:
+        """Return what reads the key fields alone, without their rules."""
+        bare = [FieldRule(_without_rules(self.fields[i]), zone) for i in self._key_at]
+        record, as_tuple = _compile(bare, [self._paths[i] for i in self._key_at])
+        page: Any = list[record]
+        return as_tuple, msgspec.json.Decoder(page)
+
+    def keys_of(self, body: bytes) -> list[tuple[Any, ...]]:
+        """Return the business keys of records that were accepted before, in field order."""
+        keys = list(map(self._keys_as_tuple, self._key_page.decode(body)))
+        for at, index in enumerate(self._key_at):
+            if index in self._zoned:
+                instant = self._rules[index].instant
+                keys = [(*key[:at], instant(key[at]), *key[at + 1 :]) for key in keys]
+        return keys
 
     def _read(self, data: bytes) -> list[tuple[Any, ...]] | None:
         """Return the rows of an array in one go, or None when it needs a closer look."""

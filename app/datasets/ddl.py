@@ -198,7 +198,10 @@ def _rights(names: Names, agency_id: UUID) -> list[Step]:
 
 
 def _stage(names: Names, fields: Sequence[FieldSpec]) -> list[Step]:
-    """Plan the stage: filled page by page, emptied by publish; nobody else reads it."""
+    """Plan the stage: filled page by page, emptied by publish; nobody else reads it.
+
+    Unlogged: after a crash of the server it is empty, which a pull that goes on notices.
+    """
     columns = ", ".join(
         f"{quote(each.name)} {SQL_TYPES[each.type]}"
         + (' COLLATE "C"' if each.is_key and each.type is FieldType.TEXT else "")
@@ -206,8 +209,9 @@ def _stage(names: Names, fields: Sequence[FieldSpec]) -> list[Step]:
     )
     return [
         Step(
-            f"CREATE TABLE {names.stage} ({columns}, _place bigint NOT NULL,"
-            " _rejected boolean NOT NULL DEFAULT false)",
+            f"CREATE UNLOGGED TABLE {names.stage} ({columns}, _place bigint NOT NULL,"
+            " _rejected boolean NOT NULL DEFAULT false,"
+            " _known boolean NOT NULL DEFAULT false)",
             "Create the stage of version %(n)s.",
             {"n": str(names.version)},
         ),

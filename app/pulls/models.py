@@ -70,3 +70,17 @@ class QuarantinedRecord(HasId, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
     source: Mapped[Source] = relationship(lazy="joined")
+
+
+class AnswerPage(Base):
+    """What one page of a run's answer held: a digest for each record, see ``answers``."""
+
+    __tablename__ = "answer_page"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    run_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("job_run.id", ondelete="CASCADE"), primary_key=True
+    )
+    page: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(sa.ForeignKey("source.id"), index=True)
+    digests: Mapped[bytes]

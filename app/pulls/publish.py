@@ -4,6 +4,7 @@ Only rows that differ are written. A changed row's former values go to the histo
 the span in which they held; a vanished row stays as a tombstone with ``_deleted_at``.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +16,16 @@ from sqlalchemy.orm import Session
 from app.contracts.decoder import FieldError, Rejected
 from app.contracts.fields import FieldSpec
 from app.contracts.states import LoadMode
+from app.core import db
 from app.core.sql import quote, quote_all
 from app.datasets.ddl import Names, keys_of
 from app.pulls.gate import Counts
-from app.pulls.stage import PAGE_SHIFT, quarantine
+from app.pulls.stage import page_and_position
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """SQL of one contract version's merge. ``statement`` runs it and returns its counts."""
+    """SQL of one contract version's merge."""
 
     names: Names
     fields: tuple[FieldSpec, ...]
@@ -51,14 +53,32 @@ class Merge:
             f" GROUP BY {keys} HAVING count(*) > 1"
         )
 
+    def fill_known(self) -> str:
+        """Return SQL that gives known records with a key twice the values of their rows.
+
+        Of a known record the stage has the key alone; what it is compared with has more.
+        """
+        rest = [column for column in self._columns if column not in self._keys]
+        values = "".join(f"{quote(c)} = c.{quote(c)}, " for c in rest)
+        return (
+            f"WITH twice AS ({self.duplicates()})"
+            f" UPDATE {self.names.stage} s SET {values} _known = false"
+            f" FROM twice t JOIN {self.names.table} c ON {self._same_key('c', 't')}"
+            f" WHERE s._known AND {self._same_key('s', 't')}"
+        )
+
     def drop_repeated(self) -> str:
-        """Return SQL that leaves the first of exactly equal rows of a key, and counts them."""
+        """Return SQL that leaves the first of exactly equal rows of a key.
+
+        It returns the places of those it drops.
+        """
         return (
             f"WITH twice AS ({self.duplicates()}), ranked AS (SELECT s.ctid AS at,"
             f" row_number() OVER (PARTITION BY {self._list('s')} ORDER BY s._place) AS n"
             f" FROM {self.names.stage} s JOIN twice t ON {self._same_key('s', 't')}"
             " WHERE NOT s._rejected)"
-            f" DELETE FROM {self.names.stage} s USING ranked r WHERE s.ctid = r.at AND r.n > 1"
+            f" DELETE FROM {self.names.stage} s USING ranked r"
+            " WHERE s.ctid = r.at AND r.n > 1 RETURNING s._place"
         )
 
     def reject_conflicting(self) -> str:
@@ -74,9 +94,33 @@ class Merge:
     def _json_pairs(self) -> str:
         return ", ".join(f"'{each.name}', s.{quote(each.name)}" for each in self.fields)
 
-    def statement(self) -> str:
-        """Return the merge: history, updates, inserts and tombstones in one statement."""
-        table, history, stage = self.names.table, self.names.history, self.names.stage
+    def fill(self) -> str:
+        """Return SQL that puts the stage into a central table without any row."""
+        return (
+            f"INSERT INTO {self.names.table} ({quote_all(self._columns)}, _run_id,"
+            f" _first_seen_at, _changed_at) SELECT {self._list('s')}, :run_id, :now, :now"
+            f" FROM {self.names.stage} s WHERE NOT s._rejected"
+        )
+
+    def bury(self) -> str:
+        """Return SQL that makes tombstones of living rows that the answer no longer has."""
+        table, stage = self.names.table, self.names.stage
+        return f"""
+WITH gone AS MATERIALIZED (
+  SELECT c.ctid AS _at FROM {table} c WHERE c._deleted_at IS NULL AND NOT EXISTS
+    (SELECT FROM {stage} s WHERE {self._same_key("s", "c")})
+), kept AS (
+  {self._keep("'vanished'", "gone")}
+), buried AS (
+  UPDATE {table} c SET _run_id = :run_id, _changed_at = :now, _deleted_at = :now,
+    _seq = DEFAULT
+  FROM gone g WHERE c.ctid = g._at
+)
+SELECT count(*) AS vanished FROM gone"""
+
+    def merge(self) -> str:
+        """Return SQL that writes new and changed rows, and the history of the latter."""
+        table, stage = self.names.table, self.names.stage
         rest = [column for column in self._columns if column not in self._keys]
         differs = (
             f"({self._list('c', rest)}) IS DISTINCT FROM ({self._list('s', rest)})"
@@ -85,61 +129,70 @@ class Merge:
         )
         return f"""
 WITH diff AS MATERIALIZED (
-  SELECT {self._list("s")}, c._seq IS NOT NULL AS _known, c._deleted_at AS _was_deleted
+  SELECT {self._list("s")}, c.ctid AS _at, c._deleted_at AS _was_deleted
   FROM {stage} s LEFT JOIN {table} c ON {self._same_key("c", "s")}
-  WHERE NOT s._rejected
+  WHERE NOT s._rejected AND NOT s._known
     AND (c._seq IS NULL OR c._deleted_at IS NOT NULL OR {differs})
-), gone AS MATERIALIZED (
-  {self._vanished()}
 ), kept AS (
-  INSERT INTO {history} ({quote_all(self._columns)}, _run_id, _valid_from, _valid_to,
-    _ended_by, _ended_as)
-  SELECT {self._list("c")}, c._run_id, c._changed_at, :now, :run_id,
-    CASE WHEN c._deleted_at IS NULL THEN 'changed' ELSE 'returned' END
-  FROM {table} c JOIN diff d ON {self._same_key("c", "d")} WHERE d._known
-  UNION ALL
-  SELECT {self._list("c")}, c._run_id, c._changed_at, :now, :run_id, 'vanished'
-  FROM {table} c JOIN gone g ON {self._same_key("c", "g")}
+  {self._keep("CASE WHEN c._deleted_at IS NULL THEN 'changed' ELSE 'returned' END", "diff")}
 ), updated AS (
   UPDATE {table} c SET {self._assignments(rest)} _run_id = :run_id, _changed_at = :now,
     _deleted_at = NULL, _seq = DEFAULT
-  FROM diff d WHERE d._known AND {self._same_key("c", "d")}
-), buried AS (
-  UPDATE {table} c SET _run_id = :run_id, _changed_at = :now, _deleted_at = :now,
-    _seq = DEFAULT
-  FROM gone g WHERE {self._same_key("c", "g")}
+  FROM diff d WHERE c.ctid = d._at
 ), added AS (
   INSERT INTO {table} ({quote_all(self._columns)}, _run_id, _first_seen_at, _changed_at)
-  SELECT {self._list("d")}, :run_id, :now, :now FROM diff d WHERE NOT d._known
+  SELECT {self._list("d")}, :run_id, :now, :now FROM diff d WHERE d._at IS NULL
 )
-SELECT count(*) FILTER (WHERE NOT _known OR _was_deleted IS NOT NULL) AS inserted,
-  count(*) FILTER (WHERE _known AND _was_deleted IS NULL) AS changed,
-  (SELECT count(*) FROM gone) AS vanished
+SELECT count(*) FILTER (WHERE _at IS NULL OR _was_deleted IS NOT NULL) AS inserted,
+  count(*) FILTER (WHERE _at IS NOT NULL AND _was_deleted IS NULL) AS changed
 FROM diff"""
 
-    def _vanished(self) -> str:
-        """Return SQL for living rows that the answer no longer has; none for an upsert."""
-        keys = self._list("c", self._keys)
-        if self.load_mode is LoadMode.UPSERT:
-            return f"SELECT {keys} FROM {self.names.table} c WHERE false"
+    def _keep(self, ended_as: str, ending: str) -> str:
+        """Return SQL that writes rows as they were into the history, found by ``ending``.
+
+        By their place in the table: the dataset's row is locked, so nothing moves meanwhile.
+        """
         return (
-            f"SELECT {keys} FROM {self.names.table} c WHERE c._deleted_at IS NULL AND NOT"
-            f" EXISTS (SELECT FROM {self.names.stage} s WHERE {self._same_key('s', 'c')})"
+            f"INSERT INTO {self.names.history} ({quote_all(self._columns)}, _run_id,"
+            " _valid_from, _valid_to, _ended_by, _ended_as)"
+            f" SELECT {self._list('c')}, c._run_id, c._changed_at, :now, :run_id, {ended_as}"
+            f" FROM {self.names.table} c JOIN {ending} e ON c.ctid = e._at"
         )
 
     def _assignments(self, columns: Sequence[str]) -> str:
         return "".join(f"{quote(c)} = d.{quote(c)}, " for c in columns)
 
 
-def settle_duplicates(session: Session, merge: Merge) -> tuple[int, list[Rejected]]:
-    """Deal with keys that the answer holds more than once.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of keys that came twice; places as in the stage.
 
-    Returns how many exact repetitions were dropped, and the records of each key that came
-    with different values: which of them is right nobody can know, so none is published.
+    ``dropped`` are the places of exact repetitions. ``conflicting`` are the records of each
+    key that came with different values, with the index of their page: which of them is
+    right nobody can know, so none is published.
     """
+
+    dropped: Sequence[int] = ()
+    conflicting: Sequence[tuple[int, Rejected]] = ()
+
+    @property
+    def unpublished(self) -> dict[int, list[int]]:
+        """Positions by page of all records that will not be published."""
+        found = defaultdict(list)
+        for place in self.dropped:
+            page, position = page_and_position(place)
+            found[page].append(position)
+        for page, bad in self.conflicting:
+            found[page].append(bad.position)
+        return found
+
+
+def settle_duplicates(session: Session, merge: Merge) -> Settled:
+    """Deal with keys that the answer holds more than once."""
     if session.execute(sa.text(merge.duplicates() + " LIMIT 1")).first() is None:
-        return 0, []
-    dropped: Any = session.execute(sa.text(merge.drop_repeated()))
+        return Settled()
+    session.execute(sa.text(merge.fill_known()))
+    dropped = session.scalars(sa.text(merge.drop_repeated())).all()
     conflicting = session.execute(sa.text(merge.reject_conflicting())).all()
     error = FieldError(
         ", ".join(keys_of(merge.fields)),
@@ -147,24 +200,12 @@ def settle_duplicates(session: Session, merge: Merge) -> tuple[int, list[Rejecte
         "Another record of the same answer has this key and other values.",
         {},
     )
-    rejected = [
-        Rejected(row[0], row.raw.encode(), (error,), tuple(row[1:-1]))
-        for row in conflicting
-    ]
-    return int(dropped.rowcount), rejected
-
-
-def quarantine_conflicts(
-    session: Session, run_id: UUID, rejected: Sequence[Rejected], **owner: UUID
-) -> None:
-    """Set conflicting records aside under the page and place at which they stood."""
-    for bad in rejected:
-        page, position = (
-            bad.position >> PAGE_SHIFT,
-            bad.position & ((1 << PAGE_SHIFT) - 1),
-        )
-        placed = Rejected(position, bad.raw, bad.errors, bad.key)
-        quarantine(session, run_id, page, [placed], **owner)
+    rejected = []
+    for row in conflicting:
+        page, position = page_and_position(row[0])
+        key = tuple(row[1:-1])
+        rejected.append((page, Rejected(position, row.raw.encode(), (error,), key)))
+    return Settled(dropped, rejected)
 
 
 def merge_stage(session: Session, merge: Merge, run_id: UUID) -> Counts:
@@ -172,8 +213,13 @@ def merge_stage(session: Session, merge: Merge, run_id: UUID) -> Counts:
     # A fresh stage has no statistics; without them the planner may loop over it row by row.
     session.execute(sa.text("SET LOCAL enable_nestloop = off"))
     session.execute(sa.text("SET LOCAL work_mem = '64MB'"))
-    now = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-    row = session.execute(
-        sa.text(merge.statement()), {"run_id": run_id, "now": now}
-    ).one()
-    return Counts(inserted=row.inserted, changed=row.changed, vanished=row.vanished)
+    marks = {"run_id": run_id, "now": db.now(session)}
+    any_row = sa.text(f"SELECT EXISTS (SELECT FROM {merge.names.table})")
+    if not session.execute(any_row).scalar_one():
+        filled: Any = session.execute(sa.text(merge.fill()), marks)
+        return Counts(inserted=filled.rowcount)
+    vanished = 0
+    if merge.load_mode is not LoadMode.UPSERT:
+        vanished = session.execute(sa.text(merge.bury()), marks).scalar_one()
+    row = session.execute(sa.text(merge.merge()), marks).one()
+    return Counts(inserted=row.inserted, changed=row.changed, vanished=vanished)

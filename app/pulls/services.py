@@ -17,9 +17,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from app.connectors.addresses import ApprovedHosts
-from app.connectors.base import Connector, Page
+from app.connectors.base import Connector
 from app.connectors.registry import connector_for
-from app.contracts.decoder import DecodedPage, Decoder
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
@@ -29,9 +28,11 @@ from app.core.words import message_id
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
 from app.pulls import gate
+from app.pulls.answers import forget_others, forget_records, remember_page
+from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
-from app.pulls.publish import Merge, merge_stage, quarantine_conflicts, settle_duplicates
-from app.pulls.stage import Stage, quarantine
+from app.pulls.publish import Merge, merge_stage, settle_duplicates
+from app.pulls.stage import ReadPage, Stage, quarantine
 from app.runs.errors import HeldError
 from app.runs.kinds import KindName, PullParams
 from app.runs.ledger import Lease
@@ -59,6 +60,15 @@ class VersionChangedError(TransientError):
         super().__init__("The contract changed during the pull; it begins anew.")
 
 
+class PublishedMeanwhileError(TransientError):
+    """The table no longer stands at the answer that records were recognised by."""
+
+    code = "published_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__("The dataset was changed during the pull; it begins anew.")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What one pull works with, read once at its start."""
@@ -76,6 +86,7 @@ class Plan:
     load_mode: LoadMode
     version_id: UUID
     version_number: int
+    published_run_id: UUID | None
     fields: tuple[FieldSpec, ...]
     max_rejected_percent: int
     max_vanished_percent: int
@@ -94,11 +105,18 @@ class Plan:
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Where a pull has come to: the run's checkpoint, committed with the rows it counts."""
+    """Where a pull has come to: the run's checkpoint, committed with the rows it counts.
+
+    ``former_run_id`` is the published run that records are recognised by, ``staged`` how
+    many rows the stage must hold; with another truth than these the pull begins anew.
+    """
 
     version_id: UUID
+    former_run_id: UUID | None = None
     position: dict[str, Any] | None = None
     read: int = 0
+    known: int = 0
+    staged: int = 0
     rejected: int = 0
     repeated: int = 0
     fetched: bool = False
@@ -199,6 +217,7 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         load_mode=source.contract.load_mode,
         version_id=version.id,
         version_number=version.number,
+        published_run_id=dataset.published_run_id,
         fields=version.specs(),
         max_rejected_percent=version.max_rejected_percent,
         max_vanished_percent=version.max_vanished_percent,
@@ -215,24 +234,42 @@ def connector_of(plan: Plan, approved_hosts: Sequence[str]) -> Connector:
 
 def _begin(lease: Lease, plan: Plan) -> Progress:
     """Return the progress of an earlier attempt, or clear the stage for a first one."""
-    stored = lease.checkpoint
-    if stored is not None:
-        progress = msgspec.convert(stored, Progress, strict=False)
-        if progress.version_id == plan.version_id:
-            lease.log(
-                "Goes on after %(n)s records of an earlier attempt.", n=progress.read
+    stage = Stage(plan.names, plan.fields)
+    with db.unit_of_work() as session:
+        lease.save(session)
+        progress = _progress_of(lease, plan, session, stage)
+        if progress is not None:
+            lease.log_in(
+                session,
+                "Goes on after %(n)s records of an earlier attempt.",
+                n=progress.read,
             )
             return progress
-    progress = Progress(version_id=plan.version_id)
-    with db.unit_of_work() as session:
+        progress = Progress(plan.version_id, plan.published_run_id)
         _save(lease, session, progress)
-        Stage(plan.names, plan.fields).clear(session)
+        stage.clear(session)
         session.execute(
             sa.text("DELETE FROM quarantined_record WHERE run_id = :run"),
             {"run": lease.run_id},
         )
+        former = plan.published_run_id
+        forget_others(session, plan.source_id, [former] if former else [])
     faults.point("cleared")
     return progress
+
+
+def _progress_of(
+    lease: Lease, plan: Plan, session: Session, stage: Stage
+) -> Progress | None:
+    """Return how far an earlier attempt came; None when nothing can be made of it."""
+    if lease.checkpoint is None:
+        return None
+    progress = msgspec.convert(lease.checkpoint, Progress, strict=False)
+    truth = (plan.version_id, plan.published_run_id)
+    if (progress.version_id, progress.former_run_id) != truth:
+        return None
+    # A crash of the server empties the stage.
+    return progress if stage.row_count(session) == progress.staged else None
 
 
 def _save(
@@ -255,8 +292,7 @@ def _fetch(
     time_zone: str,
 ) -> Progress:
     """Bring page after page into the stage, each committed with its checkpoint."""
-    decoder = Decoder(plan.fields, time_zone)
-    stage = Stage(plan.names, plan.fields)
+    reader = PageReader(plan.fields, plan.version_id, time_zone, progress.former_run_id)
     # Closed when left early too: it holds a thread and a connection.
     generator: Any = connector_of(plan, approved_hosts).pages(progress.position)
     with (
@@ -266,45 +302,46 @@ def _fetch(
     ):
         storing: Future[None] | None = None
         for page, position in pages:
-            decoded = decoder.decode(page.rows_json, page=page.index)
+            read = reader.read(page)
             progress = replace_progress(
                 progress,
                 position=position,
-                read=progress.read + decoded.read_count,
-                rejected=progress.rejected + len(decoded.rejected),
+                read=progress.read + page.row_count,
+                known=progress.known + len(read.known),
+                staged=progress.staged + read.staged_count,
+                rejected=progress.rejected + len(read.rejected),
             )
             if storing is not None:
                 storing.result()
             # Stored at once, while the next page is decoded; in order, one at a time.
-            storing = background.submit(
-                copy_context().run, _store, lease, plan, stage, progress, page, decoded
-            )
+            work = (copy_context().run, _store, lease, plan, progress, read)
+            storing = background.submit(*work, page.declared_total)
         if storing is not None:
             storing.result()
     progress = replace_progress(progress, fetched=True)
     with db.unit_of_work() as session:
         _save(lease, session, progress, progress.read)
     faults.point("fetched")
-    lease.log("All pages are read: %(n)s records.", n=progress.read)
+    lease.log(
+        "All pages are read: %(n)s records, %(known)s of them as they were published last.",
+        n=progress.read,
+        known=progress.known,
+    )
     return progress
 
 
 def _store(
-    lease: Lease,
-    plan: Plan,
-    stage: Stage,
-    progress: Progress,
-    page: Page,
-    decoded: DecodedPage,
+    lease: Lease, plan: Plan, progress: Progress, read: ReadPage, total: int | None
 ) -> None:
     """Commit a page's rows together with the checkpoint that counts them."""
     with db.unit_of_work() as session:
         # Lost together with its checkpoint in a power cut, and read again: no need
         # to wait for the disk here. Publish waits.
         session.execute(sa.text("SET LOCAL synchronous_commit = off"))
-        _save(lease, session, progress, page.declared_total)
-        stage.add(session, page.index, decoded)
-        _set_aside(lease, session, plan, progress, page.index, decoded)
+        _save(lease, session, progress, total)
+        Stage(plan.names, plan.fields).add(session, read)
+        remember_page(session, lease.run_id, plan.source_id, read.index, read.digests)
+        _set_aside(lease, session, plan, progress, read)
         faults.point("page_written")
     faults.point("page_committed")
 
@@ -325,16 +362,12 @@ def replace_progress(progress: Progress, **changes: Any) -> Progress:
 
 
 def _set_aside(
-    lease: Lease,
-    session: Session,
-    plan: Plan,
-    progress: Progress,
-    page: int,
-    decoded: DecodedPage,
+    lease: Lease, session: Session, plan: Plan, progress: Progress, read: ReadPage
 ) -> None:
-    before = progress.rejected - len(decoded.rejected)
+    before = progress.rejected - len(read.rejected)
     room = max(MAX_QUARANTINED - before, 0)
-    quarantine(session, lease.run_id, page, decoded.rejected[:room], **plan.owner)
+    kept = [(read.index, bad) for bad in read.rejected[:room]]
+    quarantine(session, lease.run_id, kept, **plan.owner)
     if before < MAX_QUARANTINED <= progress.rejected:
         lease.log_in(
             session,
@@ -351,13 +384,15 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
     merge = Merge(plan.names, plan.fields, plan.load_mode)
     with db.unit_of_work() as session:
         lease.save(session)
-        repeated, conflicting = settle_duplicates(session, merge)
+        found = settle_duplicates(session, merge)
         room = max(MAX_QUARANTINED - progress.rejected, 0)
-        quarantine_conflicts(session, lease.run_id, conflicting[:room], **plan.owner)
+        quarantine(session, lease.run_id, found.conflicting[:room], **plan.owner)
+        forget_records(session, lease.run_id, found.unpublished)
         progress = replace_progress(
             progress,
-            repeated=repeated,
-            rejected=progress.rejected + len(conflicting),
+            repeated=len(found.dropped),
+            rejected=progress.rejected + len(found.conflicting),
+            staged=progress.staged - len(found.dropped),
             settled=True,
         )
         _save(lease, session, progress, progress.read)
@@ -379,12 +414,14 @@ def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
         # the numbers of the change feed appear in the order in which they are committed.
         lease.save(session)
         dataset = session.execute(
-            sa.select(Dataset.version_id, Dataset.row_count)
+            sa.select(Dataset.version_id, Dataset.row_count, Dataset.published_run_id)
             .where(Dataset.id == plan.dataset_id)
             .with_for_update()
         ).one()
         if dataset.version_id != plan.version_id:
             raise VersionChangedError
+        if dataset.published_run_id != progress.former_run_id:
+            raise PublishedMeanwhileError
         faults.point("publish_begun")
         try:
             # What a gate holds back is undone, and the hold written, in one transaction:
@@ -465,4 +502,5 @@ def _close(session: Session, lease: Lease, plan: Plan, counts: gate.Counts) -> N
         vanished=counts.vanished,
     )
     Stage(plan.names, plan.fields).clear(session)
+    forget_others(session, plan.source_id, [lease.run_id])
     lease.succeed(session, numbers)

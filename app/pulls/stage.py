@@ -1,23 +1,54 @@
 """Filling the stage: binary COPY of a page's rows, in the transaction of its checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from operator import add
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.audit.recorder import as_json
-from app.contracts.decoder import DecodedPage, Rejected
+from app.contracts.decoder import FieldError, Rejected
 from app.contracts.fields import FieldSpec
 from app.core.sql import quote_all
 from app.datasets.ddl import SQL_TYPES, Names, keys_of
-from app.pulls.models import QuarantinedRecord
 
 # A page may hold up to 2**32 records; a place is page * 2**32 + position.
 PAGE_SHIFT = 32
+
+
+def page_and_position(place: int) -> tuple[int, int]:
+    return place >> PAGE_SHIFT, place & ((1 << PAGE_SHIFT) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """A page as the stage takes it. Positions count from 0 within the page.
+
+    ``rows`` are accepted rows in field order, ``known`` the keys of records that stand as
+    they did in the last published answer, ``digests`` one for each record of the page.
+    """
+
+    index: int
+    rows: Sequence[tuple[Any, ...]]
+    positions: Sequence[int]
+    rejected: Sequence[Rejected]
+    known: Sequence[tuple[Any, ...]]
+    known_positions: Sequence[int]
+    digests: Sequence[bytes]
+
+    @property
+    def marks(self) -> list[Rejected]:
+        """The rejected records whose key could be read: their rows must not vanish."""
+        return [bad for bad in self.rejected if bad.key is not None]
+
+    @property
+    def staged_count(self) -> int:
+        return len(self.rows) + len(self.known) + len(self.marks)
 
 
 class Stage:
@@ -31,36 +62,34 @@ class Stage:
         self._rows_sql = f"COPY {names.stage} ({quote_all(columns)}, _place) FROM STDIN (FORMAT BINARY)"
         self._row_types = [*types, "int8"]
         self._keys_sql = (
-            f"COPY {names.stage} ({quote_all(self._keys)}, _place, _rejected)"
+            f"COPY {names.stage} ({quote_all(self._keys)}, _place, _rejected, _known)"
             " FROM STDIN (FORMAT BINARY)"
         )
         by_name = dict(zip(columns, types, strict=True))
-        self._key_types = [*(by_name[key] for key in self._keys), "int8", "bool"]
+        self._key_types = [*(by_name[key] for key in self._keys), "int8", "bool", "bool"]
 
     def clear(self, session: Session) -> None:
         session.execute(sa.text(f"TRUNCATE {self._names.stage}"))
 
-    def add(self, session: Session, page: int, decoded: DecodedPage) -> None:
-        """Copy a page: its good rows, and the keys of its bad ones so they do not vanish."""
-        base = page << PAGE_SHIFT
-        places: Sequence[int] = (
-            range(base, base + len(decoded.rows))
-            if decoded.positions is None
-            else [base + position for position in decoded.positions]
-        )
-        _copy(
-            session,
-            self._rows_sql,
-            self._row_types,
-            [(*row, place) for row, place in zip(decoded.rows, places, strict=True)],
-        )
-        marks = [
-            (*bad.key, base + bad.position, True)
-            for bad in decoded.rejected
-            if bad.key is not None
+    def row_count(self, session: Session) -> int:
+        count: int = session.execute(
+            sa.text(f"SELECT count(*) FROM {self._names.stage}")
+        ).scalar_one()
+        return count
+
+    def add(self, session: Session, page: ReadPage) -> None:
+        """Copy a page: its good rows; of known and of bad records the keys alone."""
+        base = page.index << PAGE_SHIFT
+        if page.rows:
+            places = zip(map(base.__add__, page.positions))
+            _copy(session, self._rows_sql, self._row_types, map(add, page.rows, places))
+        keys = [
+            (*bad.key, base + bad.position, True, False) for bad in page.marks if bad.key
         ]
-        if marks:
-            _copy(session, self._keys_sql, self._key_types, marks)
+        ends = zip(map(base.__add__, page.known_positions), repeat(False), repeat(True))
+        keys.extend(map(add, page.known, ends))
+        if keys:
+            _copy(session, self._keys_sql, self._key_types, keys)
 
 
 def _copy_type(each: FieldSpec) -> str:
@@ -69,7 +98,7 @@ def _copy_type(each: FieldSpec) -> str:
 
 
 def _copy(
-    session: Session, sql: str, types: list[str], rows: list[tuple[Any, ...]]
+    session: Session, sql: str, types: list[str], rows: Iterable[tuple[Any, ...]]
 ) -> None:
     connection = session.connection().connection.driver_connection
     if not isinstance(connection, psycopg.Connection):
@@ -81,35 +110,52 @@ def _copy(
             write(row)
 
 
+# One statement for a page: the table's own wall (row-level security) forbids COPY.
+_QUARANTINE = sa.text(
+    "INSERT INTO quarantined_record (id, run_id, source_id, version_id, agency_id, page,"
+    " position, record_key, errors, raw)"
+    " SELECT gen_random_uuid(), :run_id, :source_id, :version_id, :agency_id, bad.page,"
+    " bad.position, bad.record_key, bad.errors::jsonb, bad.raw"
+    " FROM unnest(CAST(:pages AS int[]), CAST(:positions AS int[]), CAST(:keys AS text[]),"
+    " CAST(:errors AS text[]), CAST(:raws AS bytea[]))"
+    " AS bad (page, position, record_key, errors, raw)"
+)
+
+
 def quarantine(
     session: Session,
     run_id: UUID,
-    page: int,
-    rejected: Sequence[Rejected],
+    rejected: Sequence[tuple[int, Rejected]],
     **owner: UUID,
 ) -> None:
-    """Set records aside with all their errors. ``owner``: source, version and agency ids."""
+    """Set records aside with all their errors, each given with the index of its page.
+
+    ``owner``: source, version and agency ids.
+    """
     if not rejected:
         return
+    records = [bad for _, bad in rejected]
     session.execute(
-        sa.insert(QuarantinedRecord),
-        [
-            {
-                "id": uuid4(),
-                "run_id": run_id,
-                "page": page,
-                "position": bad.position,
-                "record_key": _key_text(bad.key),
-                "errors": [as_json(error._asdict()) for error in bad.errors],
-                "raw": bad.raw,
-                **owner,
-            }
-            for bad in rejected
-        ],
+        _QUARANTINE,
+        {
+            "run_id": run_id,
+            "pages": [page for page, _ in rejected],
+            "positions": [bad.position for bad in records],
+            "keys": [_key_text(bad.key) for bad in records],
+            "errors": [_errors_json(bad.errors) for bad in records],
+            "raws": [bytes(bad.raw) for bad in records],
+            **owner,
+        },
     )
 
 
+def _errors_json(errors: Sequence[FieldError]) -> str:
+    listed = [error._asdict() for error in errors]
+    return msgspec.json.encode(listed, enc_hook=str).decode()
+
+
 def _key_text(key: tuple[Any, ...] | None) -> str:
+    """Return a key as a person reads it."""
     return (
         "" if key is None else " / ".join(str(part) for part in msgspec.to_builtins(key))
     )

@@ -1,7 +1,6 @@
 """Simpul as it is measured: the worker's own code, one fork a run as in production."""
 
 import gc
-import itertools
 import os
 import time
 import traceback
@@ -27,7 +26,7 @@ from app.exports.services import request_export
 from app.identity.models import Agency, Role, User
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
 from app.pulls.services import request_pull
-from app.pulls.stage import Stage
+from app.pulls.stage import ReadPage, Stage
 from app.runs.models import JobRun, RunLog
 from app.sources.models import Source
 from bench.lab import records
@@ -144,19 +143,17 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
     """
     names, stage = Names(slug, 1), Stage(Names(slug, 1), SPECS)
     decoder = Decoder(SPECS)
-    decoded = [
-        decoder.decode(body)
-        for body in map(
-            _rows_json, range(-(-rows // records.PAGE_SIZE)), itertools.repeat(rows)
-        )
-    ]
+    pages = []
+    for number in range(-(-rows // records.PAGE_SIZE)):
+        found = decoder.decode(_rows_json(number, rows)).rows
+        pages.append(ReadPage(number, found, range(len(found)), (), (), (), ()))
     merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT)
     with acting_as(WORKER), db.unit_of_work() as session:
         stage.clear(session)
     begun = time.perf_counter()
     with acting_as(WORKER), db.unit_of_work() as session:
-        for number, page in enumerate(decoded):
-            stage.add(session, number, page)
+        for page in pages:
+            stage.add(session, page)
     with acting_as(WORKER), db.unit_of_work() as session:
         settle_duplicates(session, merge)
     with acting_as(WORKER), db.unit_of_work() as session:
