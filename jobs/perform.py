@@ -23,6 +23,7 @@ from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
 from app.runs.ledger import Lease, StopRequestedError
+from jobs.reader import Reader
 from jobs.runtime import current_settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class _Process:
     """The run this process is at, and since when it is asked to stop."""
 
     lease: Lease | None = None
+    reader: Reader | None = None
     stop_asked_at: float | None = None
 
 
@@ -108,10 +110,34 @@ def perform(run_id: str) -> None:
         # The signal may have come while the claim was on its way.
         lease.stopping = _Process.stop_asked_at is not None
         try:
-            with _heartbeat(lease, settings):
+            with _reader(lease), _heartbeat(lease, settings):
                 _do(lease)
         finally:
             _Process.lease = None
+
+
+def current_reader() -> Reader:
+    """Return the process that reads for the run at hand."""
+    if _Process.reader is None:
+        raise RuntimeError("this kind of run reads nothing")
+    return _Process.reader
+
+
+@contextmanager
+def _reader(lease: Lease) -> "Iterator[None]":
+    """Have a reading process while the block runs, if the kind wants one.
+
+    Before the heartbeat: a process with a second thread must not fork.
+    """
+    if not KINDS[lease.kind].reads:
+        yield
+        return
+    _Process.reader = Reader()
+    try:
+        yield
+    finally:
+        _Process.reader.close()
+        _Process.reader = None
 
 
 @contextmanager

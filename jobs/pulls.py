@@ -2,10 +2,13 @@
 
 from app.pulls import services
 from app.runs.ledger import Lease
+from jobs.perform import current_reader
 from jobs.runtime import current_settings
 
 
 def pull(lease: Lease) -> None:
     """Pull the source of ``lease.params`` into its dataset."""
     settings = current_settings()
-    services.pull(lease, settings.approved_hosts, settings.time_zone)
+    services.pull(
+        lease, current_reader().pages, settings.approved_hosts, settings.time_zone
+    )

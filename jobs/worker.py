@@ -7,7 +7,6 @@ are given back on a stop, and the ledger hears at once when a run's process is l
 """
 
 import argparse
-import ctypes
 import gc
 import logging
 import os
@@ -38,9 +37,9 @@ from app.runs.sweeps import WorkerLostError
 from config import ConfigError
 from jobs import perform, runtime
 from jobs.bell import RunMessage, RunQueue, connect
+from jobs.leash import die_with_parent
 
 log = logging.getLogger("simpul.worker")
-PR_SET_PDEATHSIG = 1
 RESTART_SECONDS = 2.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # RQ waits for the bell 15 seconds less than this and then looks after itself.
@@ -50,14 +49,6 @@ MONITOR_SECONDS = 5
 
 class TimeLimitError(TransientError):
     code = "time_limit"
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when the process ``parent`` ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we could ask
-        os._exit(1)
 
 
 def limit_process(seconds: float, memory_mb: int) -> None:

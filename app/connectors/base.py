@@ -1,12 +1,16 @@
 """The form of a connector: a kind, its parameters, and pages that can be resumed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 import msgspec
 
 from app.connectors import errors
+
+DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +29,31 @@ class Param:
 class Page:
     """One page of records, not decoded.
 
-    ``records`` are the records one by one, each byte for byte as received, ``rows_json`` is
-    the JSON array of them; the syntax has been checked, the text encoding has not: decoding
-    a record may raise ``UnicodeDecodeError``. (The escape of a lone surrogate comes as its
-    three bytes, see ``envelope``.) ``fingerprint`` (32 bytes) is the SHA-256 of the array.
+    ``rows_json`` is a JSON array of ``row_count`` records, each byte for byte as received;
+    its syntax has been checked, its text encoding has not: decoding a record may raise
+    ``UnicodeDecodeError``. (The escape of a lone surrogate comes as its three bytes, see
+    ``envelope``.) ``digests`` has ``DIGEST_BYTES`` for each record, in their order.
     """
 
     index: int  # from 0, counted over the whole pull, also after a resume
-    records: Sequence[msgspec.Raw]
     rows_json: bytes
+    row_count: int
     declared_total: int | None
-    fingerprint: bytes
+    digests: bytes
 
     @property
-    def row_count(self) -> int:
-        return len(self.records)
+    def fingerprint(self) -> str:
+        """Equal for pages with the same records in the same order; 64 hexadecimal digits."""
+        return hashlib.sha256(self.digests).hexdigest()
+
+
+def digests_of(records: Iterable[msgspec.Raw], salt: bytes) -> bytes:
+    """Return the 128-bit BLAKE2b digest of each record's bytes, one after the other.
+
+    ``salt`` (16 bytes at most) keeps digests of different purposes apart.
+    """
+    blake = partial(hashlib.blake2b, digest_size=DIGEST_BYTES, salt=salt)
+    return b"".join([blake(record).digest() for record in records])
 
 
 @dataclass(frozen=True, slots=True)

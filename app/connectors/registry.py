@@ -1,6 +1,7 @@
 """The kinds of service we can read, by name; a new kind is one line here."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ def connector_for(
     approved: ApprovedHosts,
     *,
     resolver: Resolver = resolve,
+    digest_salt: bytes = b"",
 ) -> Connector:
     """A connector ready to read, or ``SourceSettingsError`` / ``not_approved``.
 
@@ -43,6 +45,31 @@ def connector_for(
         approved=approved,
         auth_secret=secrets.get("auth_secret", ""),
         resolver=resolver,
+        digest_salt=digest_salt,
+    )
+
+
+class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is needed to read a service, as plain data: it goes to another process.
+
+    ``position`` is where to go on, ``digest_salt`` see ``base.digests_of``.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    secrets: dict[str, str]
+    approved_hosts: list[str]
+    digest_salt: bytes = b""
+    position: dict[str, Any] | None = None
+
+
+def connector_for_order(order: ReadOrder) -> Connector:
+    return connector_for(
+        order.kind,
+        order.settings,
+        order.secrets,
+        ApprovedHosts(order.approved_hosts),
+        digest_salt=order.digest_salt,
     )
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import msgspec
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
-from app.connectors.base import Page, Param, Position
+from app.connectors.base import Page, Param, Position, digests_of
 from app.connectors.envelope import Envelope
 from app.connectors.guard import (
     Budgets,
@@ -149,11 +148,13 @@ class RestJsonConnector:
         approved: ApprovedHosts,
         auth_secret: str = "",
         resolver: Resolver = resolve,
+        digest_salt: bytes = b"",
     ) -> None:
         """Check everything that needs no network; raise settings errors or not_approved."""
         self._settings = settings
         self._approved = approved
         self._resolver = resolver
+        self._digest_salt = digest_salt
         self._host = approved.target(settings.base_url).host
         self._envelope = settings.envelope()
         try:
@@ -223,11 +224,15 @@ class RestJsonConnector:
         if not opened.records:
             self._check_end(position, opened.total)
             return None
-        rows = opened.rows_json()
-        fingerprint = hashlib.sha256(rows).digest()
-        if fingerprint.hex() == position.fingerprint:
+        page = Page(
+            index=position.page,
+            rows_json=opened.rows_json(),
+            row_count=len(opened.records),
+            declared_total=opened.total,
+            digests=digests_of(opened.records, self._digest_salt),
+        )
+        if page.fingerprint == position.fingerprint:
             raise errors.repeated_page(self._host, position.page + 1)
-        page = Page(position.page, opened.records, rows, opened.total, fingerprint)
         return page, self._next(position, page)
 
     def _check_end(self, position: Position, total: int | None) -> None:
@@ -243,7 +248,7 @@ class RestJsonConnector:
         return Position(
             page=position.page + 1,
             rows=rows,
-            fingerprint=page.fingerprint.hex(),
+            fingerprint=page.fingerprint,
             total=page.declared_total,
             page_size=self._settings.page_size,
             done=done,

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Underflow
-from operator import attrgetter, itemgetter, methodcaller
+from itertools import compress
+from operator import attrgetter, itemgetter, methodcaller, not_
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -276,8 +277,10 @@ class FieldRule:
             "too_large", "Must be at most %(n)s.", high.isoformat(), lambda v: v > high
         )
 
+        zoned = self.spec.type is FieldType.TIMESTAMP
+
         def fits(values: Iterable[Any]) -> bool:
-            instants = [self._normal(value) for value in values]
+            instants = [*map(self.instant, values)] if zoned else [*values]
             return not instants or (min(instants) >= low and max(instants) <= high)
 
         return fits
@@ -351,16 +354,17 @@ class Decoder:
         self.columns = tuple(field.name for field in self.fields)
         self._rules = [FieldRule(field, zone) for field in self.fields]
         self._paths = [tuple(field.source_path.split(".")) for field in self.fields]
-        compiled = _compile(self._rules, self._paths)
-        record: Any = compiled[0]
-        self._as_tuple = compiled[1]
-        page: Any = list[record]
-        self._page = msgspec.json.Decoder(page)
-        self._record = msgspec.json.Decoder(record)
+        self._complete = _Shape(self._rules, self._paths, complete=True)
+        self._lenient = _Shape(self._rules, self._paths)
+        self._expects_complete = True
         self._raws = msgspec.json.Decoder(list[msgspec.Raw])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._key_at = [i for i, field in enumerate(self.fields) if field.is_key]
-        self._keys_as_tuple, self._key_page = self._key_reader(zone)
+        self._keys = _Shape(
+            [FieldRule(_without_rules(self.fields[i]), zone) for i in self._key_at],
+            [self._paths[i] for i in self._key_at],
+            complete=True,
+        )
         self._checked = [
             (i, rule.bulk) for i, rule in enumerate(self._rules) if rule.bulk
         ]
@@ -387,18 +391,9 @@ class Decoder:
             return DecodedPage(self._finish(rows), None, [])
         return self._slow(data, page)
 
-    def _key_reader(
-        self, zone: ZoneInfo
-    ) -> tuple[Callable[[Any], tuple[Any, ...]], msgspec.json.Decoder[Any]]:
-        """Return what reads the key fields alone, without their rules."""
-        bare = [FieldRule(_without_rules(self.fields[i]), zone) for i in self._key_at]
-        record, as_tuple = _compile(bare, [self._paths[i] for i in self._key_at])
-        page: Any = list[record]
-        return as_tuple, msgspec.json.Decoder(page)
-
     def keys_of(self, body: bytes) -> list[tuple[Any, ...]]:
         """Return the business keys of records that were accepted before, in field order."""
-        keys = list(map(self._keys_as_tuple, self._key_page.decode(body)))
+        keys = self._keys.read_page(body)
         for at, index in enumerate(self._key_at):
             if index in self._zoned:
                 instant = self._rules[index].instant
@@ -409,26 +404,34 @@ class Decoder:
         """Return the rows of an array in one go, or None when it needs a closer look."""
         if _has_bad_escape(data):
             return None
-        try:
-            records = self._page.decode(data)
-        except _UNREADABLE:
-            return None
-        rows = list(map(self._as_tuple, records))
-        is_plain = self._has_each_key_once(data.count(b":"), rows)
+        rows = self._read_complete(data) if self._expects_complete else None
+        nones = 0
+        if rows is None:
+            try:
+                rows = self._lenient.read_page(data)
+            except _UNREADABLE:
+                return None
+            nones = sum(map(_count_none, rows))
+            self._expects_complete = not nones
+        is_plain = self._has_each_key_once(data.count(b":"), len(rows), nones)
         if not is_plain and self._has_key_twice(data, len(rows)):
             return None
         return rows if self._all_fit(rows) else None
 
-    def _has_each_key_once(self, colons: int, rows: list[tuple[Any, ...]]) -> bool:
+    def _read_complete(self, data: bytes) -> list[tuple[Any, ...]] | None:
+        """Return the rows when no field is absent or null: there is no None to count then."""
+        try:
+            return self._complete.read_page(data)
+        except _UNREADABLE:
+            return None
+
+    def _has_each_key_once(self, colons: int, rows: int, nones: int) -> bool:
         """Tell cheaply whether no name can stand twice; False only means: look closer.
 
         Each name has its colon. Records whose names, less those that may be absent (their
-        values are None), make up all ``colons`` of their JSON have none to spare.
+        values are ``nones``), make up all ``colons`` of their JSON have none to spare.
         """
-        if not self._flat:
-            return False
-        nones: int = sum(map(_count_none, rows))
-        return colons == len(rows) * len(self.columns) - nones
+        return self._flat and colons == rows * len(self.columns) - nones
 
     def _has_key_twice(self, data: bytes, count: int) -> bool:
         """Tell whether some record might hold a declared name twice; may err on one side."""
@@ -467,15 +470,16 @@ class Decoder:
         if raws is None:
             raise NotJsonError(page)
         candidates = self._candidates(data, raws)
-        rows: list[tuple[Any, ...]] = []
-        positions: list[int] = []
+        good = [row is not None for row in candidates]
+        rows = [row for row in candidates if row is not None]
+        positions = [*compress(range(len(raws)), good)]
         rejected: list[Rejected] = []
-        for position, (raw, candidate) in enumerate(zip(raws, candidates, strict=True)):
-            row: tuple[Any, ...] | Rejected = candidate or self._judge(raw, position)
-            if isinstance(row, Rejected):
-                rejected.append(row)
+        for position in compress(range(len(raws)), map(not_, good)):
+            judged = self._judge(raws[position], position)
+            if isinstance(judged, Rejected):
+                rejected.append(judged)
             else:
-                rows.append(row)
+                rows.append(judged)
                 positions.append(position)
         return DecodedPage(self._finish(rows), positions, rejected)
 
@@ -491,12 +495,21 @@ class Decoder:
         """Return the row of each record that is surely good, None for the others."""
         if _has_bad_escape(data):
             return self._one_by_one(raws)
-        found = [self._row(raw) for raw in raws]
+        complete = self._complete.read_each(raws)
+        found = [
+            self._row(raw) if row is None else row
+            for raw, row in zip(raws, complete, strict=True)
+        ]
         good = [row for row in found if row is not None]
+        nones = sum(
+            _count_none(row)
+            for row, whole in zip(found, complete, strict=True)
+            if row is not None and whole is None
+        )
         colons = data.count(b":") - sum(
             raw.count(b":") for raw, row in zip(raws, found, strict=True) if row is None
         )
-        is_plain = self._has_each_key_once(colons, good)
+        is_plain = self._has_each_key_once(colons, len(good), nones)
         if not is_plain and self._has_key_twice(data, len(raws)):
             return self._one_by_one(raws)
         if self._all_fit(good):
@@ -511,10 +524,7 @@ class Decoder:
         ]
 
     def _row(self, raw: bytes) -> tuple[Any, ...] | None:
-        try:
-            return self._as_tuple(self._record.decode(raw))
-        except _UNREADABLE:
-            return None
+        return self._lenient.read_each([raw])[0]
 
     def _judge(self, raw: bytes, position: int) -> tuple[Any, ...] | Rejected:
         """Return the record's row after all, or everything that is wrong with it."""
@@ -668,7 +678,7 @@ def _value_at(parsed: Any, path: tuple[str, ...]) -> Any:
 
 def _text_errors(name: str, raw: bytes) -> list[FieldError]:
     """Return what a text may never hold, whatever its rules say."""
-    if raw.startswith(b'"') and "\0" in json.loads(raw):
+    if raw.startswith(b'"') and b"\\u0000" in raw and "\0" in json.loads(raw):
         return [FieldError(name, "nul", "Holds a NUL, which no text may.", {})]
     return []
 
@@ -700,20 +710,21 @@ class _Level:
             level.required for level in self._below.values()
         )
 
-    def struct(self) -> Any:
+    def struct(self, *, complete: bool) -> Any:
+        """Return the type; ``complete``: every field must be there and not null."""
         renames = {f"f_{rule.spec.name}": part for rule, part in self._leaves}
         members: list[Any] = [
             (f"f_{rule.spec.name}", rule.type)
-            if rule.spec.required
+            if complete or rule.spec.required
             else (f"f_{rule.spec.name}", rule.type | None, None)
             for rule, _ in self._leaves
         ]
         for number, (part, level) in enumerate(self._below.items()):
-            inner = level.struct()
+            inner = level.struct(complete=complete)
             renames[f"n{number}"] = part
             members.append(
                 (f"n{number}", inner)
-                if level.required
+                if complete or level.required
                 else (f"n{number}", inner, msgspec.field(default_factory=inner))
             )
         return msgspec.defstruct(
@@ -721,16 +732,47 @@ class _Level:
         )
 
 
-def _compile(
-    rules: list[FieldRule], paths: list[tuple[str, ...]]
-) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """Return the msgspec type of a record, and the function that makes a tuple of one."""
-    top = _Level("Record")
-    attributes = [top.add(rule, path) for rule, path in zip(rules, paths, strict=True)]
-    record = top.struct()
+class _Shape:
+    """A msgspec type of records, and what makes tuples of its values in field order."""
+
+    def __init__(
+        self,
+        rules: Sequence[FieldRule],
+        paths: Sequence[tuple[str, ...]],
+        *,
+        complete: bool = False,
+    ) -> None:
+        top = _Level("Record")
+        attributes = [
+            top.add(rule, path) for rule, path in zip(rules, paths, strict=True)
+        ]
+        record: Any = top.struct(complete=complete)
+        page: Any = list[record]
+        self._record = msgspec.json.Decoder(record)
+        self._page = msgspec.json.Decoder(page)
+        self._as_tuple = _tuple_maker(attributes)
+
+    def read_page(self, body: bytes) -> list[tuple[Any, ...]]:
+        """Return the rows of a JSON array; raises one of ``_UNREADABLE``."""
+        return list(map(self._as_tuple, self._page.decode(body)))
+
+    def read_each(self, raws: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
+        """Return the row of each record, None for those that do not fit."""
+        decode, as_tuple = self._record.decode, self._as_tuple
+        rows: list[tuple[Any, ...] | None] = []
+        for raw in raws:
+            try:
+                rows.append(as_tuple(decode(raw)))
+            except _UNREADABLE:
+                rows.append(None)
+        return rows
+
+
+def _tuple_maker(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return the function that makes a tuple of the values under dotted ``attributes``."""
     if all("." not in attribute for attribute in attributes):
-        return record, msgspec.structs.astuple
+        return msgspec.structs.astuple
     if len(attributes) == 1:
         only = attrgetter(attributes[0])
-        return record, lambda each: (only(each),)
-    return record, attrgetter(*attributes)
+        return lambda each: (only(each),)
+    return attrgetter(*attributes)

@@ -8,41 +8,43 @@ were judged by, so another version or other rules recognise nothing.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.connectors.base import DIGEST_BYTES
 from app.contracts.decoder import RULES_REVISION
 from app.pulls.models import AnswerPage
 
-DIGEST_BYTES = 16
 # The place of a record that was not published: it is always judged anew.
 BLANK = bytes(DIGEST_BYTES)
 # Former pages are read in pieces of about this size.
 _PIECE_BYTES = 512 * 1024
 
-Digester = Callable[[Iterable[bytes]], list[bytes]]
 
-
-def digester(version_id: UUID, time_zone: str) -> Digester:
-    """Return the function that makes digests of records judged by this version."""
+def digest_salt(version_id: UUID, time_zone: str) -> bytes:
+    """Return the salt of digests of records that are judged by this version."""
     judged_by = f"{RULES_REVISION} {version_id} {time_zone}".encode()
-    salt = hashlib.sha256(judged_by).digest()[: hashlib.blake2b.SALT_SIZE]
-    blake = partial(hashlib.blake2b, digest_size=DIGEST_BYTES, salt=salt)
-    return lambda records: [blake(record).digest() for record in records]
+    return hashlib.sha256(judged_by).digest()[: hashlib.blake2b.SALT_SIZE]
 
 
 class FormerAnswer:
-    """The digests of one published run, page by page; no run, no digests."""
+    """The digests of one published run, page by page; no run, no digests.
 
-    def __init__(self, run_id: UUID | None) -> None:
+    Each is recognised once: of a record that comes twice the second is judged like any
+    other, so recognised records have different keys. ``run_id`` is the pull at hand, whose
+    own pages say what an earlier attempt has recognised already.
+    """
+
+    def __init__(self, former_run_id: UUID | None, run_id: UUID) -> None:
+        self._former_run_id = former_run_id
         self._run_id = run_id
-        self._pages: dict[int, frozenset[bytes]] = {}
+        self._pages: dict[int, bytes] = {}
+        self._sets: dict[int, set[bytes]] = {}
         self._read_up_to = 0  # pages before this one have been read
-        self._is_over = run_id is None
+        self._is_over = former_run_id is None
 
     def needs(self, page: int) -> bool:
         """Tell whether ``read`` must come before ``known`` can judge this page."""
@@ -53,66 +55,103 @@ class FormerAnswer:
         first = max(self._read_up_to, page - 1)
         size = session.scalar(
             sa.select(sa.func.length(AnswerPage.digests)).where(
-                AnswerPage.run_id == self._run_id, AnswerPage.page == first
+                AnswerPage.run_id == self._former_run_id, AnswerPage.page == first
             )
         )
         if size is None:
             self._is_over = True
             return
         last = page + 1 + _PIECE_BYTES // max(size, 1)
-        rows = session.execute(
-            sa.select(AnswerPage.page, AnswerPage.digests).where(
-                AnswerPage.run_id == self._run_id, AnswerPage.page.between(first, last)
-            )
-        )
-        for number, digests in rows:
-            self._pages[number] = frozenset(unpacked(digests)) - {BLANK}
+        self._pages.update(_pages_of(session, self._former_run_id, first, last))
+        if page and not self._read_up_to:
+            self._forget_recognised(session, page)
         self._read_up_to = last + 1
 
-    def known(self, page: int, digests: Sequence[bytes]) -> list[bool]:
+    def _forget_recognised(self, session: Session, page: int) -> None:
+        """Take away what the pages before this one, of an earlier attempt, recognised."""
+        own = _pages_of(session, self._run_id, page - 2, page - 1)
+        for near in (page - 1, page):
+            self._set(near).difference_update(*map(unpacked, own.values()))
+
+    def known(self, page: int, digests: bytes) -> list[bool]:
         """Tell of each record whether the former answer had it on this page or beside it.
 
         Beside it: what was added or removed before a record moves it, rarely by a page.
         """
-        before, here, after = (
-            self._pages.get(number, frozenset()) for number in (page - 1, page, page + 1)
-        )
+        count = len(digests) // DIGEST_BYTES
+        if self._is_over and not self._pages:
+            return [False] * count
         self._pages.pop(page - 2, None)
-        return [each in here or each in before or each in after for each in digests]
+        self._sets.pop(page - 2, None)
+        is_whole = page not in self._sets  # nothing of it was recognised yet
+        if is_whole and self._pages.get(page) == digests and BLANK not in digests:
+            self._pages[page] = b""
+            return [True] * count
+        near = [self._set(number) for number in (page, page - 1, page + 1)]
+        return [_taken(each, near) for each in unpacked(digests)]
+
+    def _set(self, page: int) -> set[bytes]:
+        if page not in self._sets:
+            digests = unpacked(self._pages.get(page, b""))
+            self._sets[page] = set(digests) - {BLANK}
+        return self._sets[page]
+
+
+def _taken(digest: bytes, near: Iterable[set[bytes]]) -> bool:
+    """Take a digest out of the first set that has it."""
+    for digests in near:
+        if digest in digests:
+            digests.remove(digest)
+            return True
+    return False
+
+
+def _pages_of(
+    session: Session, run_id: UUID | None, first: int, last: int
+) -> dict[int, bytes]:
+    rows = session.execute(
+        sa.select(AnswerPage.page, AnswerPage.digests).where(
+            AnswerPage.run_id == run_id, AnswerPage.page.between(first, last)
+        )
+    )
+    return {row.page: row.digests for row in rows}
 
 
 def unpacked(digests: bytes) -> tuple[bytes, ...]:
     return struct.unpack(f"{DIGEST_BYTES}s" * (len(digests) // DIGEST_BYTES), digests)
 
 
+def without(digests: bytes, positions: Iterable[int]) -> bytes:
+    """Return a page's digests with those of some records blanked."""
+    changed = bytearray(digests)
+    for position in positions:
+        at = position * DIGEST_BYTES
+        changed[at : at + DIGEST_BYTES] = BLANK
+    return bytes(changed)
+
+
 def remember_page(
-    session: Session, run_id: UUID, source_id: UUID, page: int, digests: Sequence[bytes]
+    session: Session, run_id: UUID, source_id: UUID, page: int, digests: bytes
 ) -> None:
-    """Keep a page's digests, those of records that were not accepted as ``BLANK``."""
+    """Keep a page's digests, those of records that were not accepted blanked."""
     session.execute(
-        sa.insert(AnswerPage),
-        {
-            "run_id": run_id,
-            "source_id": source_id,
-            "page": page,
-            "digests": b"".join(digests),
-        },
+        sa.text(
+            "INSERT INTO answer_page (run_id, source_id, page, digests)"
+            " VALUES (:run_id, :source_id, :page, :digests)"
+        ),
+        {"run_id": run_id, "source_id": source_id, "page": page, "digests": digests},
     )
 
 
-def forget_records(session: Session, run_id: UUID, places: dict[int, list[int]]) -> None:
-    """Blank records, given as positions by page, that turned out not to be published."""
-    for page, positions in places.items():
+def forget_records(
+    session: Session, run_id: UUID, positions: Mapping[int, Sequence[int]]
+) -> None:
+    """Blank records, given by page, that turned out not to be published."""
+    for page, places in positions.items():
         where = (AnswerPage.run_id == run_id, AnswerPage.page == page)
-        digests = bytearray(
-            session.scalars(sa.select(AnswerPage.digests).where(*where)).one()
-        )
-        for position in positions:
-            at = position * DIGEST_BYTES
-            digests[at : at + DIGEST_BYTES] = BLANK
-        session.execute(
-            sa.update(AnswerPage).where(*where).values(digests=bytes(digests))
-        )
+        digests = session.scalars(sa.select(AnswerPage.digests).where(*where)).one()
+        changed = without(digests, places)
+        session.execute(sa.update(AnswerPage).where(*where).values(digests=changed))
 
 
 def forget_others(session: Session, source_id: UUID, kept: Iterable[UUID]) -> None:

@@ -4,55 +4,60 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from operator import not_
-from uuid import UUID
+
+import msgspec
 
 from app.connectors.base import Page
 from app.contracts.decoder import Decoder
 from app.contracts.fields import FieldSpec
 from app.core import db
-from app.pulls.answers import BLANK, FormerAnswer, digester
+from app.pulls.answers import FormerAnswer, without
 from app.pulls.stage import ReadPage
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class PageReader:
     """Reads the pages of one pull, in order.
 
-    ``former_run_id`` is the run whose answer the central table stands at; with None no
-    record is recognised and all are decoded.
+    ``former`` is the answer the central table stands at: what it has is not decoded.
     """
 
     def __init__(
-        self,
-        fields: Sequence[FieldSpec],
-        version_id: UUID,
-        time_zone: str,
-        former_run_id: UUID | None,
+        self, fields: Sequence[FieldSpec], time_zone: str, former: FormerAnswer
     ) -> None:
         self._decoder = Decoder(fields, time_zone)
-        self._digests_of = digester(version_id, time_zone)
-        self._former = FormerAnswer(former_run_id)
+        self._former = former
 
     def read(self, page: Page) -> ReadPage:
         """Return the page as the stage takes it; raises ``NotJsonError``."""
         if self._former.needs(page.index):
             with db.unit_of_work() as session:
                 self._former.read(session, page.index)
-        digests = self._digests_of(page.records)
-        known = self._former.known(page.index, digests)
-        places = range(page.row_count)
+        known = self._former.known(page.index, page.digests)
         if True not in known:
-            return self._decoded(page.index, page.rows_json, places, digests)
-        fresh = [*map(not_, known)]
-        rows_json = b"[%b]" % b",".join(compress(page.records, fresh))
-        read = self._decoded(page.index, rows_json, [*compress(places, fresh)], digests)
-        keys = self._decoder.keys_of(b"[%b]" % b",".join(compress(page.records, known)))
-        return replace(read, known=keys, known_positions=[*compress(places, known)])
+            return self._decoded(page, page.rows_json, range(page.row_count))
+        if False not in known:
+            keys = self._decoder.keys_of(page.rows_json)
+            places = range(page.row_count)
+            return ReadPage(page.index, (), (), (), keys, places, page.digests)
+        return self._sorted_out(page, known)
 
-    def _decoded(
-        self, index: int, rows_json: bytes, places: Sequence[int], digests: list[bytes]
-    ) -> ReadPage:
+    def _sorted_out(self, page: Page, known: list[bool]) -> ReadPage:
+        """Read a page of which some records are known."""
+        records = _split(page.rows_json)
+        fresh = [*map(not_, known)]
+        rows_json = b"[%b]" % b",".join(compress(records, fresh))
+        read = self._decoded(page, rows_json, [*compress(range(len(fresh)), fresh)])
+        return replace(
+            read,
+            known=self._decoder.keys_of(b"[%b]" % b",".join(compress(records, known))),
+            known_positions=[*compress(range(len(known)), known)],
+        )
+
+    def _decoded(self, page: Page, rows_json: bytes, places: Sequence[int]) -> ReadPage:
         """Decode records that stood at ``places``; blank the digests of broken ones."""
-        decoded = self._decoder.decode(rows_json, page=index)
+        decoded = self._decoder.decode(rows_json, page=page.index)
         positions = (
             places
             if decoded.positions is None
@@ -61,6 +66,7 @@ class PageReader:
         rejected = [
             replace(bad, position=places[bad.position]) for bad in decoded.rejected
         ]
-        for bad in rejected:
-            digests[bad.position] = BLANK
-        return ReadPage(index, decoded.rows, positions, rejected, (), (), digests)
+        digests = page.digests
+        if rejected:
+            digests = without(digests, [bad.position for bad in rejected])
+        return ReadPage(page.index, decoded.rows, positions, rejected, (), (), digests)

@@ -25,11 +25,17 @@ from app.pulls.stage import page_and_position
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """SQL of one contract version's merge."""
+    """SQL of one pull's merge.
+
+    ``known`` records have living rows of their own, each another; ``fresh`` ones may have
+    any. Only a fresh record can have the key of another record.
+    """
 
     names: Names
     fields: tuple[FieldSpec, ...]
     load_mode: LoadMode
+    known: int
+    fresh: int
 
     @property
     def _columns(self) -> list[str]:
@@ -47,9 +53,15 @@ class Merge:
 
     def duplicates(self) -> str:
         """Return SQL for the keys that stand in the stage more than once."""
-        keys = quote_all(self._keys)
+        keys, stage = quote_all(self._keys), self.names.stage
+        suspects = (
+            f" AND ({keys}) IN (SELECT {keys} FROM {stage}"
+            " WHERE NOT _rejected AND NOT _known)"
+            if self.known
+            else ""
+        )
         return (
-            f"SELECT {keys} FROM {self.names.stage} WHERE NOT _rejected"
+            f"SELECT {keys} FROM {stage} WHERE NOT _rejected{suspects}"
             f" GROUP BY {keys} HAVING count(*) > 1"
         )
 
@@ -100,6 +112,14 @@ class Merge:
             f"INSERT INTO {self.names.table} ({quote_all(self._columns)}, _run_id,"
             f" _first_seen_at, _changed_at) SELECT {self._list('s')}, :run_id, :now, :now"
             f" FROM {self.names.stage} s WHERE NOT s._rejected"
+        )
+
+    def still_there(self) -> str:
+        """Return SQL that counts the living rows of fresh records."""
+        return (
+            f"SELECT count(*) FROM {self.names.stage} s JOIN {self.names.table} c"
+            f" ON {self._same_key('c', 's')} WHERE NOT s._rejected AND NOT s._known"
+            " AND c._deleted_at IS NULL"
         )
 
     def bury(self) -> str:
@@ -167,11 +187,12 @@ FROM diff"""
 class Settled:
     """What became of keys that came twice; places as in the stage.
 
-    ``dropped`` are the places of exact repetitions. ``conflicting`` are the records of each
+    ``filled`` known records are known no more: others have their keys. ``dropped`` are the places of exact repetitions. ``conflicting`` are the records of each
     key that came with different values, with the index of their page: which of them is
     right nobody can know, so none is published.
     """
 
+    filled: int = 0
     dropped: Sequence[int] = ()
     conflicting: Sequence[tuple[int, Rejected]] = ()
 
@@ -189,9 +210,12 @@ class Settled:
 
 def settle_duplicates(session: Session, merge: Merge) -> Settled:
     """Deal with keys that the answer holds more than once."""
+    if not merge.fresh:
+        return Settled()
+    _plan_for_stage(session)
     if session.execute(sa.text(merge.duplicates() + " LIMIT 1")).first() is None:
         return Settled()
-    session.execute(sa.text(merge.fill_known()))
+    filled: Any = session.execute(sa.text(merge.fill_known()))
     dropped = session.scalars(sa.text(merge.drop_repeated())).all()
     conflicting = session.execute(sa.text(merge.reject_conflicting())).all()
     error = FieldError(
@@ -205,21 +229,43 @@ def settle_duplicates(session: Session, merge: Merge) -> Settled:
         page, position = page_and_position(row[0])
         key = tuple(row[1:-1])
         rejected.append((page, Rejected(position, row.raw.encode(), (error,), key)))
-    return Settled(dropped, rejected)
+    return Settled(filled.rowcount, dropped, rejected)
 
 
-def merge_stage(session: Session, merge: Merge, run_id: UUID) -> Counts:
-    """Run the merge; return inserted, changed and vanished."""
-    # A fresh stage has no statistics; without them the planner may loop over it row by row.
-    session.execute(sa.text("SET LOCAL enable_nestloop = off"))
-    session.execute(sa.text("SET LOCAL work_mem = '64MB'"))
+def _plan_for_stage(session: Session) -> None:
+    """A fresh stage has no statistics; without them the planner may loop over its rows."""
+    session.execute(
+        sa.text(
+            "SELECT set_config('enable_nestloop', 'off', true),"
+            " set_config('work_mem', '64MB', true)"
+        )
+    )
+
+
+def merge_stage(session: Session, merge: Merge, run_id: UUID, alive: int) -> Counts:
+    """Run the merge; return inserted, changed and vanished. ``alive`` rows were there."""
+    _plan_for_stage(session)
     marks = {"run_id": run_id, "now": db.now(session)}
     any_row = sa.text(f"SELECT EXISTS (SELECT FROM {merge.names.table})")
     if not session.execute(any_row).scalar_one():
         filled: Any = session.execute(sa.text(merge.fill()), marks)
         return Counts(inserted=filled.rowcount)
     vanished = 0
-    if merge.load_mode is not LoadMode.UPSERT:
+    if _may_vanish(session, merge, alive):
         vanished = session.execute(sa.text(merge.bury()), marks).scalar_one()
+    if not merge.fresh:
+        return Counts(vanished=vanished)
     row = session.execute(sa.text(merge.merge()), marks).one()
     return Counts(inserted=row.inserted, changed=row.changed, vanished=vanished)
+
+
+def _may_vanish(session: Session, merge: Merge, alive: int) -> bool:
+    """Tell whether some living row may have no record; counting is cheaper than looking."""
+    if merge.load_mode is LoadMode.UPSERT:
+        return False
+    if not merge.known or merge.known + merge.fresh < alive:
+        return True
+    still = (
+        session.execute(sa.text(merge.still_there())).scalar_one() if merge.fresh else 0
+    )
+    return bool(merge.known + still != alive)

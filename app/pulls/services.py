@@ -1,9 +1,9 @@
 """One pull from beginning to end: pages to the stage, duplicates settled, gate, publish."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from app.connectors.addresses import ApprovedHosts
-from app.connectors.base import Connector
-from app.connectors.registry import connector_for
+from app.connectors.base import Page
+from app.connectors.registry import ReadOrder
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
@@ -28,7 +27,13 @@ from app.core.words import message_id
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
 from app.pulls import gate
-from app.pulls.answers import forget_others, forget_records, remember_page
+from app.pulls.answers import (
+    FormerAnswer,
+    digest_salt,
+    forget_others,
+    forget_records,
+    remember_page,
+)
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
@@ -122,6 +127,11 @@ class Progress(msgspec.Struct, frozen=True):
     fetched: bool = False
     settled: bool = False
 
+    @property
+    def fresh(self) -> int:
+        """Accepted records that the former answer did not have."""
+        return self.read - self.known - self.rejected - self.repeated
+
 
 def order_for(source: Source) -> Order:
     """Return the order of a pull. Its key keeps two pulls into one dataset apart."""
@@ -165,14 +175,28 @@ def set_schedule(
     return schedule
 
 
-def pull(lease: Lease, approved_hosts: Sequence[str], time_zone: str) -> None:
-    """Do one pull under ``lease``; every step goes on where an earlier attempt came to."""
+Pages = Iterator[tuple[Page, dict[str, Any]]]
+
+
+def pull(
+    lease: Lease,
+    read: Callable[[ReadOrder], Pages],
+    approved_hosts: Sequence[str],
+    time_zone: str,
+) -> None:
+    """Do one pull under ``lease``; every step goes on where an earlier attempt came to.
+
+    ``read`` yields the pages of an order as ``Connector.pages`` does.
+    """
     with db.unit_of_work() as session:
         plan = read_plan(session, lease.params.source_id)
     try:
         progress = _begin(lease, plan)
         if not progress.fetched:
-            progress = _fetch(lease, plan, progress, approved_hosts, time_zone)
+            order = _order(plan, progress, approved_hosts, time_zone)
+            former = FormerAnswer(progress.former_run_id, lease.run_id)
+            reader = PageReader(plan.fields, time_zone, former)
+            progress = _fetch(lease, plan, progress, read(order), reader)
         if not progress.settled:
             progress = _settle(lease, plan, progress)
         _publish(lease, plan, progress)
@@ -224,11 +248,18 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
     )
 
 
-def connector_of(plan: Plan, approved_hosts: Sequence[str]) -> Connector:
-    """Return the connector, allowed to reach this source's host and the office's list."""
-    hosts = [*approved_hosts, *([plan.approved_host] if plan.approved_host else [])]
-    return connector_for(
-        plan.kind, plan.settings, {"auth_secret": plan.secret}, ApprovedHosts(hosts)
+def _order(
+    plan: Plan, progress: Progress, approved_hosts: Sequence[str], time_zone: str
+) -> ReadOrder:
+    """Return what to read, allowed to reach this source's host and the office's list."""
+    own = [plan.approved_host] if plan.approved_host else []
+    return ReadOrder(
+        kind=plan.kind,
+        settings=plan.settings,
+        secrets={"auth_secret": plan.secret},
+        approved_hosts=[*approved_hosts, *own],
+        digest_salt=digest_salt(plan.version_id, time_zone),
+        position=progress.position,
     )
 
 
@@ -285,21 +316,10 @@ def _save(
 
 
 def _fetch(
-    lease: Lease,
-    plan: Plan,
-    progress: Progress,
-    approved_hosts: Sequence[str],
-    time_zone: str,
+    lease: Lease, plan: Plan, progress: Progress, pages: Pages, reader: PageReader
 ) -> Progress:
     """Bring page after page into the stage, each committed with its checkpoint."""
-    reader = PageReader(plan.fields, plan.version_id, time_zone, progress.former_run_id)
-    # Closed when left early too: it holds a thread and a connection.
-    generator: Any = connector_of(plan, approved_hosts).pages(progress.position)
-    with (
-        closing(generator) as pages,
-        ThreadPoolExecutor(1, "simpul-stage") as background,
-        _few_collections(),
-    ):
+    with ThreadPoolExecutor(1, "simpul-stage") as background, _few_collections():
         storing: Future[None] | None = None
         for page, position in pages:
             read = reader.read(page)
@@ -314,8 +334,10 @@ def _fetch(
             if storing is not None:
                 storing.result()
             # Stored at once, while the next page is decoded; in order, one at a time.
-            work = (copy_context().run, _store, lease, plan, progress, read)
-            storing = background.submit(*work, page.declared_total)
+            total = page.declared_total
+            storing = background.submit(
+                copy_context().run, _store, lease, plan, progress, read, total
+            )
         if storing is not None:
             storing.result()
     progress = replace_progress(progress, fetched=True)
@@ -377,19 +399,23 @@ def _set_aside(
         )
 
 
+def _merge_of(plan: Plan, progress: Progress) -> Merge:
+    return Merge(plan.names, plan.fields, plan.load_mode, progress.known, progress.fresh)
+
+
 def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
     """Deal with keys that came twice, in a transaction of its own: what a gate holds
     back later can still be looked at.
     """
-    merge = Merge(plan.names, plan.fields, plan.load_mode)
     with db.unit_of_work() as session:
         lease.save(session)
-        found = settle_duplicates(session, merge)
+        found = settle_duplicates(session, _merge_of(plan, progress))
         room = max(MAX_QUARANTINED - progress.rejected, 0)
         quarantine(session, lease.run_id, found.conflicting[:room], **plan.owner)
         forget_records(session, lease.run_id, found.unpublished)
         progress = replace_progress(
             progress,
+            known=progress.known - found.filled,
             repeated=len(found.dropped),
             rejected=progress.rejected + len(found.conflicting),
             staged=progress.staged - len(found.dropped),
@@ -441,9 +467,7 @@ def _merge(
     session: Session, lease: Lease, plan: Plan, progress: Progress, alive: int
 ) -> gate.Counts:
     """Merge the stage and count; raises ``HeldError`` when the gate stops the pull."""
-    merged = merge_stage(
-        session, Merge(plan.names, plan.fields, plan.load_mode), lease.run_id
-    )
+    merged = merge_stage(session, _merge_of(plan, progress), lease.run_id, alive)
     good = progress.read - progress.rejected - progress.repeated
     counts = replace(
         merged,

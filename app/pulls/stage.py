@@ -30,7 +30,7 @@ class ReadPage:
     """A page as the stage takes it. Positions count from 0 within the page.
 
     ``rows`` are accepted rows in field order, ``known`` the keys of records that stand as
-    they did in the last published answer, ``digests`` one for each record of the page.
+    they did in the last published answer, ``digests`` those of the page.
     """
 
     index: int
@@ -39,7 +39,7 @@ class ReadPage:
     rejected: Sequence[Rejected]
     known: Sequence[tuple[Any, ...]]
     known_positions: Sequence[int]
-    digests: Sequence[bytes]
+    digests: bytes
 
     @property
     def marks(self) -> list[Rejected]:

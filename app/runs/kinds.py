@@ -46,7 +46,10 @@ class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``stall_seconds``: without a sign of progress for so long, the lease is let go."""
+    """``stall_seconds``: without a sign of progress for so long, the lease is let go.
+
+    ``reads``: it reads a web service, which a process of its own does for it.
+    """
 
     name: KindName
     label: str  # message id
@@ -56,13 +59,21 @@ class Kind:
     max_attempts: int = 3
     backoff_seconds: float = 5.0
     stall_seconds: float = 900.0
+    reads: bool = False
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind(KindName.PULL, "Pull", "jobs.pulls.pull", QueueName.PULLS, PullParams),
+            Kind(
+                KindName.PULL,
+                "Pull",
+                "jobs.pulls.pull",
+                QueueName.PULLS,
+                PullParams,
+                reads=True,
+            ),
             Kind(
                 KindName.ACTIVATION,
                 "Contract activation",

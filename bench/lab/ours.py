@@ -146,8 +146,8 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
     pages = []
     for number in range(-(-rows // records.PAGE_SIZE)):
         found = decoder.decode(_rows_json(number, rows)).rows
-        pages.append(ReadPage(number, found, range(len(found)), (), (), (), ()))
-    merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT)
+        pages.append(ReadPage(number, found, range(len(found)), (), (), (), b""))
+    merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT, known=0, fresh=rows)
     with acting_as(WORKER), db.unit_of_work() as session:
         stage.clear(session)
     begun = time.perf_counter()
@@ -157,7 +157,7 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
     with acting_as(WORKER), db.unit_of_work() as session:
         settle_duplicates(session, merge)
     with acting_as(WORKER), db.unit_of_work() as session:
-        merge_stage(session, merge, uuid4())
+        merge_stage(session, merge, uuid4(), alive=0)
     seconds = time.perf_counter() - begun
     db.engine().dispose()
     return {"seconds": seconds}

@@ -1,0 +1,213 @@
+"""The process beside a pull that reads the service: its own core, its own memory limit.
+
+What a service sends is received, unpacked and taken apart here, while the pull's process
+decodes and stores the page before. The two speak over a socket pair: an order, then one
+answer for each page that is asked for. Neither the database's connections nor another
+thread are in this process; it ends with the one it serves.
+"""
+
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any, NoReturn
+
+import msgspec
+
+from app.connectors import errors
+from app.connectors.base import Page
+from app.connectors.registry import ReadOrder, connector_for_order
+from app.core.errors import SimpulError, TransientError
+from jobs.leash import die_with_parent
+
+log = logging.getLogger("simpul.reader")
+_LENGTH_BYTES = 4
+_ASK = b"?"
+
+
+class ReaderLostError(TransientError):
+    """The reading process ended without a word: killed, or out of memory."""
+
+    code = "reader_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The process that reads the service ended unexpectedly.")
+
+
+class _Head(msgspec.Struct, omit_defaults=True):
+    """What goes before the bytes of a page; ``error`` set: instead of one; neither: the end."""
+
+    position: dict[str, Any] | None = None
+    index: int = 0
+    row_count: int = 0
+    declared_total: int | None = None
+    rows_bytes: int = 0
+    error: str = ""
+    message: str = ""
+    code: str = ""
+    params: dict[str, Any] = {}
+    retry_after_seconds: float | None = None
+
+
+_ERRORS = {
+    each.__name__: each
+    for each in (
+        errors.SourceSettingsError,
+        errors.SourceUnavailableError,
+        errors.SourceRefusedError,
+        errors.SourceAnswerError,
+    )
+}
+
+
+class Reader:
+    """The pull's end. Start it before this process has a second thread; close it."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if not self._pid:
+            _be_reader(theirs, parent)
+        theirs.close()
+
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        self._channel.close()
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+
+    def pages(self, order: ReadOrder) -> Iterator[tuple[Page, dict[str, Any]]]:
+        """Yield what ``Connector.pages`` yields, and raise what it raises. Call it once.
+
+        Raises ``ReaderLostError`` when the process ends before its work.
+        """
+        try:
+            _send(self._channel, msgspec.msgpack.encode(order))
+            while (got := self._next()) is not None:
+                yield got
+        except (EOFError, ConnectionError):
+            raise ReaderLostError from None
+
+    def _next(self) -> tuple[Page, dict[str, Any]] | None:
+        self._channel.sendall(_ASK)
+        head = msgspec.msgpack.decode(_received(self._channel), type=_Head)
+        if head.error:
+            raise _error_of(head)
+        if head.position is None:
+            return None
+        page = Page(
+            index=head.index,
+            row_count=head.row_count,
+            rows_json=_exactly(self._channel, head.rows_bytes),
+            digests=_received(self._channel),
+            declared_total=head.declared_total,
+        )
+        return page, head.position
+
+
+def _error_of(head: _Head) -> BaseException:
+    """Return the error that ended the reading, as it was raised there."""
+    if head.error == MemoryError.__name__:
+        return MemoryError()
+    kind = _ERRORS.get(head.error)
+    if kind is None:
+        return RuntimeError(f"the reader failed by {head.error}; its log lines are above")
+    error = kind(head.message, code=head.code, **head.params)
+    if isinstance(error, TransientError):
+        error.retry_after_seconds = head.retry_after_seconds
+    return error
+
+
+def _be_reader(channel: socket.socket, parent: int) -> NoReturn:
+    """Be the other end: serve one order and end."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pull's process decides
+        die_with_parent(parent)
+        _close_all_but(channel.fileno())
+        _serve(channel)
+    except (EOFError, ConnectionError):
+        log.debug("nobody listens any more")
+    except BaseException:
+        log.exception("the reader failed")
+    finally:
+        os._exit(os.EX_OK)
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what was open before the fork; the three standard streams stay."""
+    limit = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 20)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, limit)
+
+
+def _serve(channel: socket.socket) -> None:
+    order = msgspec.msgpack.decode(_received(channel), type=ReadOrder)
+    try:
+        with closing(_pages_of(order)) as pages:
+            while channel.recv(1) == _ASK:
+                got = next(pages, None)
+                if got is None:
+                    _send(channel, msgspec.msgpack.encode(_Head()))
+                    return
+                _send_page(channel, *got)
+    except (EOFError, ConnectionError):
+        raise
+    except SimpulError as error:
+        _send_error(channel, error)
+    except BaseException as error:
+        _send(channel, msgspec.msgpack.encode(_Head(error=type(error).__name__)))
+        raise
+
+
+def _pages_of(order: ReadOrder) -> Any:
+    return connector_for_order(order).pages(order.position)
+
+
+def _send_page(channel: socket.socket, page: Page, position: dict[str, Any]) -> None:
+    head = _Head(
+        position=position,
+        index=page.index,
+        row_count=page.row_count,
+        declared_total=page.declared_total,
+        rows_bytes=len(page.rows_json),
+    )
+    _send(channel, msgspec.msgpack.encode(head))
+    channel.sendall(page.rows_json)
+    _send(channel, page.digests)
+
+
+def _send_error(channel: socket.socket, error: SimpulError) -> None:
+    head = _Head(
+        error=type(error).__name__,
+        message=error.message,
+        code=error.code,
+        params=dict(error.params),
+        retry_after_seconds=getattr(error, "retry_after_seconds", None),
+    )
+    _send(channel, msgspec.msgpack.encode(head))
+
+
+def _send(channel: socket.socket, data: bytes) -> None:
+    channel.sendall(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+
+
+def _received(channel: socket.socket) -> bytes:
+    return _exactly(channel, int.from_bytes(_exactly(channel, _LENGTH_BYTES), "big"))
+
+
+def _exactly(channel: socket.socket, count: int) -> bytes:
+    """Receive so many bytes; raises ``EOFError`` when the other end has gone."""
+    data = channel.recv(count, socket.MSG_WAITALL) if count else b""
+    parts = [data]
+    left = count - len(data)
+    while left and parts[-1]:
+        parts.append(channel.recv(left, socket.MSG_WAITALL))
+        left -= len(parts[-1])
+    if left:
+        raise EOFError
+    return data if len(parts) == 1 else b"".join(parts)
