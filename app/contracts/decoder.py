@@ -9,8 +9,7 @@ the value breaks.
 
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Underflow
@@ -45,6 +44,14 @@ _LONE = re.compile(
 )
 
 
+# The commonest pattern of all, of NIK, NIP and codes: a column at once is far faster than
+# a search in each value.
+_ONLY_DIGITS = re.compile(r"(?:\\d|\[0-9\])\{([1-9]\d?)\}", re.ASCII)
+_NUMBER = rb"-?[0-9]+(?:\.[0-9]+)?"
+_PLAIN_NUMBERS = re.compile(
+    rb"(?:%b|\"%b\")(?:,(?:%b|\"%b\"))*" % (_NUMBER, _NUMBER, _NUMBER, _NUMBER)
+)
+_decimals = msgspec.json.Decoder(list[Decimal])
 _count_none = methodcaller("count", None)
 _BLANK = frozenset(" \t\r\n")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -86,7 +93,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class DecodedPage:
-    """``rows`` are tuples in field order; ``positions`` their places; None means 0, 1, 2 and so on."""
+    """``rows`` are tuples in field order; ``positions`` their places; None means 0, 1, 2 and so on.
+
+    A number is the bytes it was written in, perhaps in quotation marks: exact, and nobody
+    but the database computes with it.
+    """
 
     rows: list[tuple[Any, ...]]
     positions: list[int] | None
@@ -155,11 +166,18 @@ class FieldRule:
         self._plain_breaks = _decodes(plain)
         self._is_null = _decodes(None)
         self.atoms: list[_Atom] = []
-        self.type: Any = self._text_type() if spec.type is FieldType.TEXT else plain
-        if spec.type is FieldType.INTEGER:
-            self.type = self._integer_type()
+        self._wants_digits = False
         self._value = msgspec.json.Decoder(plain)
+        self.type: Any = self._fast_type(plain)
         self.bulk = self._bulk_check()
+
+    def _fast_type(self, plain: Any) -> Any:
+        """Return the type of the fast path. Numbers stay as written: see ``DecodedPage``."""
+        if self.spec.type is FieldType.TEXT:
+            return self._text_type()
+        if self.spec.type is FieldType.INTEGER:
+            return self._integer_type()
+        return msgspec.Raw if self.spec.type is FieldType.NUMBER else plain
 
     def _text_type(self) -> Any:
         spec = self.spec
@@ -174,9 +192,17 @@ class FieldRule:
             self._atom("too_long", "Must have at most %(n)s characters.", spec.max_length,
                        Annotated[str, Meta(max_length=spec.max_length)])  # fmt: skip
         if spec.pattern:
-            metas["pattern"] = full_match(spec.pattern)
+            form = full_match(spec.pattern)
             self._atom("pattern", "Must have the form %(n)s.", spec.pattern,
-                       Annotated[str, Meta(pattern=metas["pattern"])])  # fmt: skip
+                       Annotated[str, Meta(pattern=form)])  # fmt: skip
+            digits = _ONLY_DIGITS.fullmatch(spec.pattern)
+            if digits:
+                self._wants_digits = True
+                count = int(digits[1])
+                metas["min_length"] = max(count, shortest)
+                metas["max_length"] = min(count, metas.get("max_length", count))
+            else:
+                metas["pattern"] = form
         whole: Any = Annotated[str, Meta(**metas)] if metas else str
         if spec.allowed_values:
             allowed: Any = Literal[spec.allowed_values]
@@ -232,15 +258,17 @@ class FieldRule:
         except OverflowError:
             return datetime.min.replace(tzinfo=UTC)
 
-    def _bulk_check(self) -> Callable[[Iterable[Any]], bool] | None:
+    def _bulk_check(self) -> Callable[[Sequence[Any]], bool] | None:
         """Return a test for a whole column (without Nones): True when every value fits."""
+        if self._wants_digits:
+            return _are_digits
         if self.spec.type is FieldType.NUMBER:
             return self._number_check()
         if self.spec.type in {FieldType.DATE, FieldType.TIMESTAMP}:
             return self._time_check()
         return None
 
-    def _number_check(self) -> Callable[[Iterable[Any]], bool]:
+    def _number_check(self) -> Callable[[Sequence[Any]], bool]:
         low = Decimal(self.spec.minimum) if self.spec.minimum else None
         high = Decimal(self.spec.maximum) if self.spec.maximum else None
         self._value_atom(
@@ -255,20 +283,26 @@ class FieldRule:
                 "too_large", "Must be at most %(n)s.", str(high), lambda v: v > high
             )
 
-        def fits(values: Iterable[Any]) -> bool:
-            numbers = list(values)
-            try:
-                deque(map(_EXACT.plus, numbers), maxlen=0)
-            except DecimalException:
+        def fits(written: Sequence[Any]) -> bool:
+            joined = b",".join(written)
+            if not written:
+                return True
+            # Short enough has few enough digits; what is longer is judged one by one.
+            if (
+                _PLAIN_NUMBERS.fullmatch(joined) is None
+                or max(map(len, written)) > DIGITS
+            ):
                 return False
-            return not numbers or (
-                (low is None or min(numbers) >= low)
-                and (high is None or max(numbers) <= high)
+            if low is None and high is None:
+                return True
+            numbers = _decimals.decode(b"[" + joined + b"]")
+            return (low is None or min(numbers) >= low) and (
+                high is None or max(numbers) <= high
             )
 
         return fits
 
-    def _time_check(self) -> Callable[[Iterable[Any]], bool]:
+    def _time_check(self) -> Callable[[Sequence[Any]], bool]:
         low, high = self._time_bounds()
         self._value_atom(
             "too_small", "Must be at least %(n)s.", low.isoformat(), lambda v: v < low
@@ -279,8 +313,8 @@ class FieldRule:
 
         zoned = self.spec.type is FieldType.TIMESTAMP
 
-        def fits(values: Iterable[Any]) -> bool:
-            instants = [*map(self.instant, values)] if zoned else [*values]
+        def fits(values: Sequence[Any]) -> bool:
+            instants = [*map(self.instant, values)] if zoned else values
             return not instants or (min(instants) >= low and max(instants) <= high)
 
         return fits
@@ -303,13 +337,20 @@ class FieldRule:
         spec = self.spec
         if not self._is_null(raw):
             return [self.missing("null")] if spec.required else []
-        if self._plain_breaks(raw):
+        if self._plain_breaks(raw) or not self._is_finite(raw):
             return [FieldError(spec.name, "wrong_type", _WRONG_TYPE[spec.type], {})]
         return [
             FieldError(spec.name, atom.code, atom.message, atom.params)
             for atom in self.atoms
             if atom.breaks(raw)
         ]
+
+    def _is_finite(self, raw: Any) -> bool:
+        """Tell whether a number is one: "NaN" and "Infinity" in quotation marks are none."""
+        if self.spec.type is not FieldType.NUMBER:
+            return True
+        finite: bool = self._value.decode(raw).is_finite()
+        return finite
 
     def missing(self, code: str) -> FieldError:
         text = (
@@ -320,8 +361,11 @@ class FieldRule:
         return FieldError(self.spec.name, code, text, {})
 
     def value(self, raw: Any) -> Any:
-        """Return the stored value of a raw JSON value that ``explain`` found nothing in."""
-        return None if not self._is_null(raw) else self._normal(self._value.decode(raw))
+        """Return the row's value of a raw JSON value that ``explain`` found nothing in."""
+        if not self._is_null(raw):
+            return None
+        value = self._normal(self._value.decode(raw))
+        return str(value).encode() if self.spec.type is FieldType.NUMBER else value
 
 
 def _without_rules(spec: FieldSpec) -> FieldSpec:
@@ -333,6 +377,11 @@ def _without_rules(spec: FieldSpec) -> FieldSpec:
         required=True,
         is_key=True,
     )
+
+
+def _are_digits(values: Sequence[str]) -> bool:
+    text = "".join(values)
+    return not text or (text.isascii() and text.isdecimal())
 
 
 def _inexact(value: Decimal) -> bool:
@@ -368,6 +417,7 @@ class Decoder:
         self._checked = [
             (i, rule.bulk) for i, rule in enumerate(self._rules) if rule.bulk
         ]
+        self._numbers = any(field.type is FieldType.NUMBER for field in self.fields)
         self._zoned = [
             i for i, field in enumerate(self.fields) if field.type is FieldType.TIMESTAMP
         ]
@@ -404,26 +454,26 @@ class Decoder:
         """Return the rows of an array in one go, or None when it needs a closer look."""
         if _has_bad_escape(data):
             return None
-        rows = self._read_complete(data) if self._expects_complete else None
-        nones = 0
-        if rows is None:
-            try:
-                rows = self._lenient.read_page(data)
-            except _UNREADABLE:
-                return None
-            nones = sum(map(_count_none, rows))
-            self._expects_complete = not nones
+        if self._expects_complete:
+            rows = self._fitting(data, self._complete)
+            if rows is not None:
+                return rows
+        rows = self._fitting(data, self._lenient)
+        if rows is not None:
+            self._expects_complete = False
+        return rows
+
+    def _fitting(self, data: bytes, shape: "_Shape") -> list[tuple[Any, ...]] | None:
+        """Return the rows that ``shape`` reads, or None when something is wrong with one."""
+        try:
+            rows = shape.read_page(data)
+        except _UNREADABLE:
+            return None
+        nones = 0 if shape.complete else sum(map(_count_none, rows))
         is_plain = self._has_each_key_once(data.count(b":"), len(rows), nones)
         if not is_plain and self._has_key_twice(data, len(rows)):
             return None
         return rows if self._all_fit(rows) else None
-
-    def _read_complete(self, data: bytes) -> list[tuple[Any, ...]] | None:
-        """Return the rows when no field is absent or null: there is no None to count then."""
-        try:
-            return self._complete.read_page(data)
-        except _UNREADABLE:
-            return None
 
     def _has_each_key_once(self, colons: int, rows: int, nones: int) -> bool:
         """Tell cheaply whether no name can stand twice; False only means: look closer.
@@ -448,8 +498,10 @@ class Decoder:
 
     def _all_fit(self, rows: list[tuple[Any, ...]]) -> bool:
         for index, fits in self._checked:
-            column = map(itemgetter(index), rows)
-            if not fits(value for value in column if value is not None):
+            column = [*map(itemgetter(index), rows)]
+            if None in column:
+                column = [value for value in column if value is not None]
+            if not fits(column):
                 return False
         return True
 
@@ -495,7 +547,11 @@ class Decoder:
         """Return the row of each record that is surely good, None for the others."""
         if _has_bad_escape(data):
             return self._one_by_one(raws)
-        complete = self._complete.read_each(raws)
+        complete = (
+            [None] * len(raws)
+            if self._numbers and b"null" in data
+            else self._complete.read_each(raws)
+        )
         found = [
             self._row(raw) if row is None else row
             for raw, row in zip(raws, complete, strict=True)
@@ -733,7 +789,10 @@ class _Level:
 
 
 class _Shape:
-    """A msgspec type of records, and what makes tuples of its values in field order."""
+    """A msgspec type of records, and what makes tuples of its values in field order.
+
+    ``complete``: every field is there and not null, so there are no Nones to look after.
+    """
 
     def __init__(
         self,
@@ -742,6 +801,7 @@ class _Shape:
         *,
         complete: bool = False,
     ) -> None:
+        self.complete = complete
         top = _Level("Record")
         attributes = [
             top.add(rule, path) for rule, path in zip(rules, paths, strict=True)

@@ -105,10 +105,14 @@ def after_fork() -> None:
             each.dispose(close=False)
 
 
-_TAKE_ROLE = sa.text(
+_TAKE_ROLE = (
     "SELECT set_config('role', :role, true),"
     " set_config('simpul.agency_id', :agency, true),"
     " set_config('simpul.user_id', :user, true)"
+)
+_TAKE_ROLE_DURABLY = sa.text(_TAKE_ROLE)
+_TAKE_ROLE_IN_HASTE = sa.text(
+    f"{_TAKE_ROLE}, set_config('synchronous_commit', 'off', true)"
 )
 
 
@@ -122,8 +126,9 @@ def _take_role(
     if transaction.nested or session.info.get("owner"):
         return
     principal = acting_principal()
+    durable = session.info.get("durable", True)
     connection.execute(
-        _TAKE_ROLE,
+        _TAKE_ROLE_DURABLY if durable else _TAKE_ROLE_IN_HASTE,
         {
             "role": principal.db_role.value,
             "agency": str(principal.agency_id or ""),
@@ -133,9 +138,20 @@ def _take_role(
 
 
 @contextmanager
-def unit_of_work() -> Iterator[orm.Session]:
-    """Yield a session; commit what the block did, or none of it."""
-    with orm.Session(engine(), expire_on_commit=False) as session, session.begin():
+def unit_of_work(
+    connection: sa.Connection | None = None, *, durable: bool = True
+) -> Iterator[orm.Session]:
+    """Yield a session; commit what the block did, or none of it.
+
+    A ``connection`` of the engine spares many small units the way to the pool. Without
+    ``durable`` the commit does not wait for the disk: a power cut may undo it whole.
+    """
+    with (
+        orm.Session(
+            connection or engine(), expire_on_commit=False, info={"durable": durable}
+        ) as session,
+        session.begin(),
+    ):
         yield session
 
 

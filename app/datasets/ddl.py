@@ -23,6 +23,8 @@ SQL_TYPES = {
     FieldType.DATE: "date",
     FieldType.TIMESTAMP: "timestamptz",
 }
+# The stage has numbers as they were written; publishing reads them.
+STAGE_TYPES = {**SQL_TYPES, FieldType.NUMBER: "text"}
 TYPE_WORDS = {
     FieldType.TEXT: message_id("text"),
     FieldType.INTEGER: message_id("whole number"),
@@ -203,7 +205,7 @@ def _stage(names: Names, fields: Sequence[FieldSpec]) -> list[Step]:
     Unlogged: after a crash of the server it is empty, which a pull that goes on notices.
     """
     columns = ", ".join(
-        f"{quote(each.name)} {SQL_TYPES[each.type]}"
+        f"{quote(each.name)} {STAGE_TYPES[each.type]}"
         + (' COLLATE "C"' if each.is_key and each.type is FieldType.TEXT else "")
         for each in fields
     )

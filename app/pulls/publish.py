@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.contracts.decoder import FieldError, Rejected
 from app.contracts.fields import FieldSpec
-from app.contracts.states import LoadMode
+from app.contracts.states import FieldType, LoadMode
 from app.core import db
 from app.core.sql import quote, quote_all
 from app.datasets.ddl import Names, keys_of
@@ -51,6 +51,25 @@ class Merge:
     def _list(self, alias: str, columns: Sequence[str] | None = None) -> str:
         return ", ".join(f"{alias}.{quote(c)}" for c in columns or self._columns)
 
+    def _staged(self, columns: Sequence[str] | None = None) -> str:
+        """Return expressions that read the stage ``s``: typed as the central table is."""
+        return ", ".join(self._read(each) for each in columns or self._columns)
+
+    def _typed(self) -> str:
+        return ", ".join(f"{self._read(each)} AS {quote(each)}" for each in self._columns)
+
+    def _read(self, column: str) -> str:
+        staged = f"s.{quote(column)}"
+        if column not in self._numbers:
+            return staged
+        return (
+            f"btrim({staged}, '\"')::numeric"  # written with or without quotation marks
+        )
+
+    @property
+    def _numbers(self) -> set[str]:
+        return {each.name for each in self.fields if each.type is FieldType.NUMBER}
+
     def duplicates(self) -> str:
         """Return SQL for the keys that stand in the stage more than once."""
         keys, stage = quote_all(self._keys), self.names.stage
@@ -71,7 +90,10 @@ class Merge:
         Of a known record the stage has the key alone; what it is compared with has more.
         """
         rest = [column for column in self._columns if column not in self._keys]
-        values = "".join(f"{quote(c)} = c.{quote(c)}, " for c in rest)
+        values = "".join(
+            f"{quote(c)} = c.{quote(c)}{'::text' if c in self._numbers else ''}, "
+            for c in rest
+        )
         return (
             f"WITH twice AS ({self.duplicates()})"
             f" UPDATE {self.names.stage} s SET {values} _known = false"
@@ -86,7 +108,7 @@ class Merge:
         """
         return (
             f"WITH twice AS ({self.duplicates()}), ranked AS (SELECT s.ctid AS at,"
-            f" row_number() OVER (PARTITION BY {self._list('s')} ORDER BY s._place) AS n"
+            f" row_number() OVER (PARTITION BY {self._staged()} ORDER BY s._place) AS n"
             f" FROM {self.names.stage} s JOIN twice t ON {self._same_key('s', 't')}"
             " WHERE NOT s._rejected)"
             f" DELETE FROM {self.names.stage} s USING ranked r"
@@ -104,13 +126,13 @@ class Merge:
         )
 
     def _json_pairs(self) -> str:
-        return ", ".join(f"'{each.name}', s.{quote(each.name)}" for each in self.fields)
+        return ", ".join(f"'{each}', {self._read(each)}" for each in self._columns)
 
     def fill(self) -> str:
         """Return SQL that puts the stage into a central table without any row."""
         return (
             f"INSERT INTO {self.names.table} ({quote_all(self._columns)}, _run_id,"
-            f" _first_seen_at, _changed_at) SELECT {self._list('s')}, :run_id, :now, :now"
+            f" _first_seen_at, _changed_at) SELECT {self._staged()}, :run_id, :now, :now"
             f" FROM {self.names.stage} s WHERE NOT s._rejected"
         )
 
@@ -143,13 +165,13 @@ SELECT count(*) AS vanished FROM gone"""
         table, stage = self.names.table, self.names.stage
         rest = [column for column in self._columns if column not in self._keys]
         differs = (
-            f"({self._list('c', rest)}) IS DISTINCT FROM ({self._list('s', rest)})"
+            f"({self._list('c', rest)}) IS DISTINCT FROM ({self._staged(rest)})"
             if rest
             else "false"
         )
         return f"""
 WITH diff AS MATERIALIZED (
-  SELECT {self._list("s")}, c.ctid AS _at, c._deleted_at AS _was_deleted
+  SELECT {self._typed()}, c.ctid AS _at, c._deleted_at AS _was_deleted
   FROM {stage} s LEFT JOIN {table} c ON {self._same_key("c", "s")}
   WHERE NOT s._rejected AND NOT s._known
     AND (c._seq IS NULL OR c._deleted_at IS NOT NULL OR {differs})

@@ -319,7 +319,11 @@ def _fetch(
     lease: Lease, plan: Plan, progress: Progress, pages: Pages, reader: PageReader
 ) -> Progress:
     """Bring page after page into the stage, each committed with its checkpoint."""
-    with ThreadPoolExecutor(1, "simpul-stage") as background, _few_collections():
+    with (
+        db.engine().connect() as connection,
+        ThreadPoolExecutor(1, "simpul-stage") as background,
+        _few_collections(),
+    ):
         storing: Future[None] | None = None
         for page, position in pages:
             read = reader.read(page)
@@ -334,10 +338,8 @@ def _fetch(
             if storing is not None:
                 storing.result()
             # Stored at once, while the next page is decoded; in order, one at a time.
-            total = page.declared_total
-            storing = background.submit(
-                copy_context().run, _store, lease, plan, progress, read, total
-            )
+            work = _PageWork(lease, plan, progress, read, page.declared_total)
+            storing = background.submit(copy_context().run, work.store, connection)
         if storing is not None:
             storing.result()
     progress = replace_progress(progress, fetched=True)
@@ -352,20 +354,49 @@ def _fetch(
     return progress
 
 
-def _store(
-    lease: Lease, plan: Plan, progress: Progress, read: ReadPage, total: int | None
-) -> None:
-    """Commit a page's rows together with the checkpoint that counts them."""
-    with db.unit_of_work() as session:
-        # Lost together with its checkpoint in a power cut, and read again: no need
-        # to wait for the disk here. Publish waits.
-        session.execute(sa.text("SET LOCAL synchronous_commit = off"))
-        _save(lease, session, progress, total)
-        Stage(plan.names, plan.fields).add(session, read)
-        remember_page(session, lease.run_id, plan.source_id, read.index, read.digests)
-        _set_aside(lease, session, plan, progress, read)
-        faults.point("page_written")
-    faults.point("page_committed")
+@dataclass(frozen=True, slots=True)
+class _PageWork:
+    """A page on its way to the stage, and the progress that counts it."""
+
+    lease: Lease
+    plan: Plan
+    progress: Progress
+    page: ReadPage
+    declared_total: int | None
+
+    def store(self, connection: sa.Connection) -> None:
+        """Commit the page's rows together with their checkpoint.
+
+        In a power cut they are lost together and read again: no need to wait for the disk
+        here. Publish waits.
+        """
+        with db.unit_of_work(connection, durable=False) as session:
+            _save(self.lease, session, self.progress, self.declared_total)
+            Stage(self.plan.names, self.plan.fields).add(session, self.page)
+            remember_page(
+                session,
+                self.lease.run_id,
+                self.plan.source_id,
+                self.page.index,
+                self.page.digests,
+            )
+            self._set_aside(session)
+            faults.point("page_written")
+        faults.point("page_committed")
+
+    def _set_aside(self, session: Session) -> None:
+        rejected = self.page.rejected
+        before = self.progress.rejected - len(rejected)
+        room = max(MAX_QUARANTINED - before, 0)
+        kept = [(self.page.index, bad) for bad in rejected[:room]]
+        quarantine(session, self.lease.run_id, kept, **self.plan.owner)
+        if before < MAX_QUARANTINED <= self.progress.rejected:
+            self.lease.log_in(
+                session,
+                "More than %(n)s records broke the contract: the rest is counted, not kept.",
+                level=LogLevel.WARNING,
+                n=MAX_QUARANTINED,
+            )
 
 
 @contextmanager
@@ -381,22 +412,6 @@ def _few_collections() -> Iterator[None]:
 
 def replace_progress(progress: Progress, **changes: Any) -> Progress:
     return msgspec.structs.replace(progress, **changes)
-
-
-def _set_aside(
-    lease: Lease, session: Session, plan: Plan, progress: Progress, read: ReadPage
-) -> None:
-    before = progress.rejected - len(read.rejected)
-    room = max(MAX_QUARANTINED - before, 0)
-    kept = [(read.index, bad) for bad in read.rejected[:room]]
-    quarantine(session, lease.run_id, kept, **plan.owner)
-    if before < MAX_QUARANTINED <= progress.rejected:
-        lease.log_in(
-            session,
-            "More than %(n)s records broke the contract: the rest is counted, not kept.",
-            level=LogLevel.WARNING,
-            n=MAX_QUARANTINED,
-        )
 
 
 def _merge_of(plan: Plan, progress: Progress) -> Merge:

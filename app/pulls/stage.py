@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.contracts.decoder import FieldError, Rejected
 from app.contracts.fields import FieldSpec
+from app.contracts.states import FieldType
 from app.core.sql import quote_all
 from app.datasets.ddl import SQL_TYPES, Names, keys_of
 
@@ -93,6 +94,8 @@ class Stage:
 
 
 def _copy_type(each: FieldSpec) -> str:
+    if each.type is FieldType.NUMBER:
+        return "bytea"  # written bytes; on the wire they look like text's
     name = SQL_TYPES[each.type]
     return {"bigint": "int8", "boolean": "bool"}.get(name, name)
 

@@ -35,8 +35,26 @@ def upgrade() -> None:
     op.execute(
         "DO $$ DECLARE name text; BEGIN"
         " FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'stage' LOOP"
+        " EXECUTE format('TRUNCATE stage.%I', name);"
         " EXECUTE format('ALTER TABLE stage.%I SET UNLOGGED,"
         " ADD COLUMN _known boolean NOT NULL DEFAULT false', name);"
+        " END LOOP; END $$"
+    )
+    _retype_numbers("text")
+
+
+def _retype_numbers(kind: str) -> None:
+    """Give the columns of numbers in all stages, which are empty, another type."""
+    op.execute(
+        "DO $$ DECLARE stage record; BEGIN FOR stage IN"
+        " SELECT t.tablename AS name, f.name AS field FROM contract_field f"
+        " JOIN contract_version v ON v.id = f.version_id"
+        " JOIN contract c ON c.id = v.contract_id"
+        " JOIN pg_tables t ON t.schemaname = 'stage'"
+        " AND t.tablename = c.slug || '__v' || v.number"
+        " WHERE f.type = 'number' LOOP"
+        f" EXECUTE format('ALTER TABLE stage.%I ALTER COLUMN %I TYPE {kind} USING NULL',"
+        " stage.name, stage.field);"
         " END LOOP; END $$"
     )
 
@@ -45,7 +63,9 @@ def downgrade() -> None:
     op.execute(
         "DO $$ DECLARE name text; BEGIN"
         " FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'stage' LOOP"
+        " EXECUTE format('TRUNCATE stage.%I', name);"
         " EXECUTE format('ALTER TABLE stage.%I SET LOGGED, DROP COLUMN _known', name);"
         " END LOOP; END $$"
     )
+    _retype_numbers("numeric")
     op.drop_table("answer_page")
