@@ -149,19 +149,27 @@ def _serve(channel: socket.socket) -> None:
     order = msgspec.msgpack.decode(_received(channel), type=ReadOrder)
     try:
         with closing(_pages_of(order)) as pages:
-            while channel.recv(1) == _ASK:
-                got = next(pages, None)
-                if got is None:
-                    _send(channel, msgspec.msgpack.encode(_Head()))
-                    return
-                _send_page(channel, *got)
+            for page, position in pages:
+                # Fetched while the one before is worked on; sent when asked for.
+                _await_ask(channel)
+                _send_page(channel, page, position)
+                del page
+        _await_ask(channel)
+        _send(channel, msgspec.msgpack.encode(_Head()))
     except (EOFError, ConnectionError):
         raise
     except SimpulError as error:
+        _await_ask(channel)
         _send_error(channel, error)
     except BaseException as error:
+        _await_ask(channel)
         _send(channel, msgspec.msgpack.encode(_Head(error=type(error).__name__)))
         raise
+
+
+def _await_ask(channel: socket.socket) -> None:
+    if channel.recv(1) != _ASK:
+        raise EOFError
 
 
 def _pages_of(order: ReadOrder) -> Any:

@@ -7,7 +7,6 @@ are given back on a stop, and the ledger hears at once when a run's process is l
 """
 
 import argparse
-import gc
 import logging
 import os
 import resource
@@ -318,8 +317,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"Pengaturan belum benar / the settings are not right:\n{error}")
     perform.prepare()
-    gc.collect()
-    gc.freeze()  # what was imported stays shared between all forks
+    runtime.settle_memory()
     queues = [QueueName(name) for name in args.queue] if args.queue else list(QueueName)
     Crew(queues, started).run()
 

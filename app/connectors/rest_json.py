@@ -1,11 +1,9 @@
 """Services that answer GET requests with JSON, in one piece or in numbered pages."""
 
 import base64
-import functools
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -170,30 +168,18 @@ class RestJsonConnector:
     def pages(
         self, start: Mapping[str, object] | None = None
     ) -> Iterator[tuple[Page, dict[str, object]]]:
-        """See ``Connector.pages``. Each call has its own connection and its own thread.
-
-        Closing the generator ends both at once, also in the middle of a request.
-        """
+        """See ``Connector.pages``. Each call has its own connection."""
         position = Position.read(start, self._host)
         self._check_position(position)
-        if position.done:
-            return
         pace = _Pace(self._settings.rate_per_second)
-        client = self._client()
-        fetch = functools.partial(self._step, client, pace)
-        with client, ThreadPoolExecutor(1, "simpul-page") as background:
-            try:
-                ahead = background.submit(fetch, position)
-                while (got := ahead.result()) is not None:
-                    page, position = got
-                    if not position.done:
-                        ahead = background.submit(fetch, position)
-                    yield page, position.stored()
-                    if position.done:
-                        return
-            finally:
-                pace.stop()
-                client.abort()
+        with self._client() as client:
+            while not position.done:
+                got = self._step(client, pace, position)
+                if got is None:
+                    return
+                position = got[1]
+                yield got[0], position.stored()
+                del got  # a page is large, and the next is on its way
 
     def _client(self) -> GuardedClient:
         return GuardedClient(

@@ -547,24 +547,20 @@ class Decoder:
         """Return the row of each record that is surely good, None for the others."""
         if _has_bad_escape(data):
             return self._one_by_one(raws)
-        complete = (
-            [None] * len(raws)
-            if self._numbers and b"null" in data
-            else self._complete.read_each(raws)
-        )
-        found = [
-            self._row(raw) if row is None else row
-            for raw, row in zip(raws, complete, strict=True)
-        ]
+        # A null would pass for a number as written.
+        shape = self._lenient if self._numbers and b"null" in data else self._complete
+        found = shape.read_each(raws)
+        bad, nones = [], 0
+        for at in [at for at, row in enumerate(found) if row is None]:
+            found[at] = row = self._lenient.read_each([raws[at]])[0]
+            if row is None:
+                bad.append(raws[at])
+            elif shape.complete:
+                nones += _count_none(row)
         good = [row for row in found if row is not None]
-        nones = sum(
-            _count_none(row)
-            for row, whole in zip(found, complete, strict=True)
-            if row is not None and whole is None
-        )
-        colons = data.count(b":") - sum(
-            raw.count(b":") for raw, row in zip(raws, found, strict=True) if row is None
-        )
+        if not shape.complete:
+            nones = sum(map(_count_none, good))
+        colons = data.count(b":") - sum(raw.count(b":") for raw in bad)
         is_plain = self._has_each_key_once(colons, len(good), nones)
         if not is_plain and self._has_key_twice(data, len(raws)):
             return self._one_by_one(raws)
@@ -578,9 +574,6 @@ class Decoder:
         return [
             rows[0] if (rows := self._read(b"[" + raw + b"]")) else None for raw in raws
         ]
-
-    def _row(self, raw: bytes) -> tuple[Any, ...] | None:
-        return self._lenient.read_each([raw])[0]
 
     def _judge(self, raw: bytes, position: int) -> tuple[Any, ...] | Rejected:
         """Return the record's row after all, or everything that is wrong with it."""
@@ -596,8 +589,9 @@ class Decoder:
             return unreadable, {}
         errors: list[FieldError] = []
         values: dict[str, Any] = {}
+        top = self._object.decode(raw)
         for rule, path in zip(self._rules, self._paths, strict=True):
-            found = self._find(raw, path)
+            found = self._find(top, path)
             if found is None:
                 if rule.spec.required:
                     errors.append(rule.missing("missing"))
@@ -609,18 +603,15 @@ class Decoder:
                 values[rule.spec.name] = rule.value(found)
         return errors, values
 
-    def _find(self, raw: bytes, path: tuple[str, ...]) -> bytes | None:
+    def _find(self, top: dict[str, msgspec.Raw], path: tuple[str, ...]) -> bytes | None:
         """Return the raw JSON value at a path; None where a part of it is absent."""
-        here = raw
-        for part in path:
+        found = top.get(path[0])
+        for part in path[1:]:
             try:
-                found = self._object.decode(here).get(part)
+                found = None if found is None else self._object.decode(found).get(part)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 return None
-            if found is None:
-                return None
-            here = bytes(found)
-        return here
+        return None if found is None else bytes(found)
 
     def _key_of(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
         names = [self.columns[i] for i in self._key_at]

@@ -264,12 +264,17 @@ def _plan_for_stage(session: Session) -> None:
     )
 
 
+def has_rows(session: Session, names: Names) -> bool:
+    """Tell whether the central table has any row, living or dead."""
+    found = session.execute(sa.text(f"SELECT EXISTS (SELECT FROM {names.table})"))
+    return bool(found.scalar_one())
+
+
 def merge_stage(session: Session, merge: Merge, run_id: UUID, alive: int) -> Counts:
     """Run the merge; return inserted, changed and vanished. ``alive`` rows were there."""
     _plan_for_stage(session)
     marks = {"run_id": run_id, "now": db.now(session)}
-    any_row = sa.text(f"SELECT EXISTS (SELECT FROM {merge.names.table})")
-    if not session.execute(any_row).scalar_one():
+    if not has_rows(session, merge.names):
         filled: Any = session.execute(sa.text(merge.fill()), marks)
         return Counts(inserted=filled.rowcount)
     vanished = 0

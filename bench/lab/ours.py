@@ -1,6 +1,5 @@
 """Simpul as it is measured: the worker's own code, one fork a run as in production."""
 
-import gc
 import os
 import time
 import traceback
@@ -225,5 +224,5 @@ ACTIONS = {
 if __name__ == "__main__":
     runtime.start()
     perform.prepare()
-    gc.freeze()
+    runtime.settle_memory()
     answer(lambda question: ACTIONS[question.pop("do")](**question))
