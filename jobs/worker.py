@@ -317,6 +317,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"Pengaturan belum benar / the settings are not right:\n{error}")
     perform.prepare()
+    perform.warm_up()
     runtime.settle_memory()
     queues = [QueueName(name) for name in args.queue] if args.queue else list(QueueName)
     Crew(queues, started).run()

@@ -16,6 +16,7 @@ from app.connectors.addresses import ApprovedHosts, pinned
 Resolver = Callable[[str, int], Sequence[str]]
 """(host, port) -> addresses as text. May raise ``socket.gaierror``."""
 
+_READ_BYTES = 128 * 1024
 _TEMPORARY = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM, socket.EAI_MEMORY)
 
 
@@ -73,7 +74,8 @@ class BoundStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._flight.left() <= 0:  # data that is always there would never wait
             raise httpcore.ReadTimeout
-        return self._inner.read(max_bytes, self._flight.bound(timeout))
+        # As much as has come: a page is a megabyte, and each read costs a wait.
+        return self._inner.read(max(max_bytes, _READ_BYTES), self._flight.bound(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, self._flight.bound(timeout))

@@ -195,7 +195,7 @@ def _rights(names: Names, agency_id: UUID) -> list[Step]:
         steps.append(
             Step(sql, "Give the rights: staff and the producing agency read it.")
         )
-    grant = f"GRANT USAGE ON SEQUENCE {names.sequence} TO {DbRole.WORKER}"
+    grant = f"GRANT USAGE, UPDATE ON SEQUENCE {names.sequence} TO {DbRole.WORKER}"
     return [*steps, Step(grant, "Let the worker count changes.")]
 
 

@@ -9,6 +9,7 @@ were judged by, so another version or other rules recognise nothing.
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -141,6 +142,16 @@ def remember_page(
         ),
         {"run_id": run_id, "source_id": source_id, "page": page, "digests": digests},
     )
+
+
+def page_starts(session: Session, run_id: UUID) -> list[int]:
+    """Return the place of each page's first record: how many records came before it."""
+    sizes = session.scalars(
+        sa.select(sa.func.length(AnswerPage.digests, type_=sa.Integer) // DIGEST_BYTES)
+        .where(AnswerPage.run_id == run_id)
+        .order_by(AnswerPage.page)
+    )
+    return [0, *accumulate(sizes)][:-1]
 
 
 def forget_records(

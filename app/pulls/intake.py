@@ -29,33 +29,39 @@ class PageReader:
         self._decoder = Decoder(fields, time_zone)
         self._former = former
 
-    def read(self, page: Page) -> ReadPage:
-        """Return the page as the stage takes it; raises ``NotJsonError``."""
+    def read(self, page: Page, first: int) -> ReadPage:
+        """Return the page as the stage takes it; raises ``NotJsonError``.
+
+        ``first`` records came before this page.
+        """
         if self._former.needs(page.index):
             with db.unit_of_work() as session:
                 self._former.read(session, page.index)
         known = self._former.known(page.index, page.digests)
         if True not in known:
-            return self._decoded(page, page.rows_json, range(page.row_count))
+            return self._decoded(page, first, page.rows_json, range(page.row_count))
         if False not in known:
             keys = self._decoder.keys_of(page.rows_json)
             places = range(page.row_count)
-            return ReadPage(page.index, (), (), (), keys, places, page.digests)
-        return self._sorted_out(page, known)
+            return ReadPage(page.index, first, (), (), (), keys, places, page.digests)
+        return self._sorted_out(page, first, known)
 
-    def _sorted_out(self, page: Page, known: list[bool]) -> ReadPage:
+    def _sorted_out(self, page: Page, first: int, known: list[bool]) -> ReadPage:
         """Read a page of which some records are known."""
         records = _split(page.rows_json)
         fresh = [*map(not_, known)]
         rows_json = b"[%b]" % b",".join(compress(records, fresh))
-        read = self._decoded(page, rows_json, [*compress(range(len(fresh)), fresh)])
+        places = [*compress(range(len(fresh)), fresh)]
+        read = self._decoded(page, first, rows_json, places)
         return replace(
             read,
             known=self._decoder.keys_of(b"[%b]" % b",".join(compress(records, known))),
             known_positions=[*compress(range(len(known)), known)],
         )
 
-    def _decoded(self, page: Page, rows_json: bytes, places: Sequence[int]) -> ReadPage:
+    def _decoded(
+        self, page: Page, first: int, rows_json: bytes, places: Sequence[int]
+    ) -> ReadPage:
         """Decode records that stood at ``places``; blank the digests of broken ones."""
         decoded = self._decoder.decode(rows_json, page=page.index)
         positions = (
@@ -69,4 +75,5 @@ class PageReader:
         digests = page.digests
         if rejected:
             digests = without(digests, [bad.position for bad in rejected])
-        return ReadPage(page.index, decoded.rows, positions, rejected, (), (), digests)
+        rows = decoded.rows
+        return ReadPage(page.index, first, rows, positions, rejected, (), (), digests)

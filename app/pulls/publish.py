@@ -4,6 +4,7 @@ Only rows that differ are written. A changed row's former values go to the histo
 the span in which they held; a vanished row stays as a tombstone with ``_deleted_at``.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +18,23 @@ from app.contracts.decoder import FieldError, Rejected
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType, LoadMode
 from app.core import db
-from app.core.sql import quote, quote_all
+from app.core.sql import literal, quote, quote_all
 from app.datasets.ddl import Names, keys_of
 from app.pulls.gate import Counts
-from app.pulls.stage import page_and_position
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
     """SQL of one pull's merge.
 
-    ``known`` records have living rows of their own, each another; ``fresh`` ones may have
-    any. Only a fresh record can have the key of another record.
+    ``read`` records came, ``known`` ones of them have living rows of their own, each
+    another; ``fresh`` ones may have any. Only a fresh record can have the key of another record.
     """
 
     names: Names
     fields: tuple[FieldSpec, ...]
     load_mode: LoadMode
+    read: int
     known: int
     fresh: int
 
@@ -129,12 +130,22 @@ class Merge:
         return ", ".join(f"'{each}', {self._read(each)}" for each in self._columns)
 
     def fill(self) -> str:
-        """Return SQL that puts the stage into a central table without any row."""
+        """Return SQL that puts the stage into a central table without any row.
+
+        Numbers of changes are drawn at once for all records, not one by one: ``:seq`` is
+        the first of them.
+        """
         return (
             f"INSERT INTO {self.names.table} ({quote_all(self._columns)}, _run_id,"
-            f" _first_seen_at, _changed_at) SELECT {self._staged()}, :run_id, :now, :now"
+            " _first_seen_at, _changed_at, _seq)"
+            f" SELECT {self._staged()}, :run_id, :now, :now, :seq + s._place"
             f" FROM {self.names.stage} s WHERE NOT s._rejected"
         )
+
+    def draw_numbers(self) -> str:
+        """Return SQL that draws a number of changes for each record that came."""
+        sequence = literal(self.names.sequence)
+        return f"SELECT setval({sequence}, nextval({sequence}) + :read) - :read AS first"
 
     def still_there(self) -> str:
         """Return SQL that counts the living rows of fresh records."""
@@ -207,38 +218,47 @@ FROM diff"""
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of keys that came twice; places as in the stage.
+    """What became of keys that came twice.
 
-    ``filled`` known records are known no more: others have their keys. ``dropped`` are the places of exact repetitions. ``conflicting`` are the records of each
+    ``filled`` known records are known no more: others have their keys. ``dropped`` are page and position of exact repetitions. ``conflicting`` are the records of each
     key that came with different values, with the index of their page: which of them is
     right nobody can know, so none is published.
     """
 
     filled: int = 0
-    dropped: Sequence[int] = ()
+    dropped: Sequence[tuple[int, int]] = ()
     conflicting: Sequence[tuple[int, Rejected]] = ()
 
     @property
     def unpublished(self) -> dict[int, list[int]]:
         """Positions by page of all records that will not be published."""
         found = defaultdict(list)
-        for place in self.dropped:
-            page, position = page_and_position(place)
+        for page, position in self.dropped:
             found[page].append(position)
         for page, bad in self.conflicting:
             found[page].append(bad.position)
         return found
 
 
-def settle_duplicates(session: Session, merge: Merge) -> Settled:
-    """Deal with keys that the answer holds more than once."""
+def settle_duplicates(
+    session: Session, merge: Merge, page_starts: Sequence[int]
+) -> Settled:
+    """Deal with keys that the answer holds more than once.
+
+    ``page_starts`` are the places of each page's first record.
+    """
+
+    def found_at(place: int) -> tuple[int, int]:
+        page = bisect_right(page_starts, place) - 1
+        return page, place - page_starts[page]
+
     if not merge.fresh:
         return Settled()
     _plan_for_stage(session)
     if session.execute(sa.text(merge.duplicates() + " LIMIT 1")).first() is None:
         return Settled()
     filled: Any = session.execute(sa.text(merge.fill_known()))
-    dropped = session.scalars(sa.text(merge.drop_repeated())).all()
+    dropped = [*map(found_at, session.scalars(sa.text(merge.drop_repeated())))]
     conflicting = session.execute(sa.text(merge.reject_conflicting())).all()
     error = FieldError(
         ", ".join(keys_of(merge.fields)),
@@ -248,7 +268,7 @@ def settle_duplicates(session: Session, merge: Merge) -> Settled:
     )
     rejected = []
     for row in conflicting:
-        page, position = page_and_position(row[0])
+        page, position = found_at(row[0])
         key = tuple(row[1:-1])
         rejected.append((page, Rejected(position, row.raw.encode(), (error,), key)))
     return Settled(filled.rowcount, dropped, rejected)
@@ -275,7 +295,10 @@ def merge_stage(session: Session, merge: Merge, run_id: UUID, alive: int) -> Cou
     _plan_for_stage(session)
     marks = {"run_id": run_id, "now": db.now(session)}
     if not has_rows(session, merge.names):
-        filled: Any = session.execute(sa.text(merge.fill()), marks)
+        numbers = session.execute(sa.text(merge.draw_numbers()), {"read": merge.read})
+        filled: Any = session.execute(
+            sa.text(merge.fill()), {**marks, "seq": numbers.scalar_one()}
+        )
         return Counts(inserted=filled.rowcount)
     vanished = 0
     if _may_vanish(session, merge, alive):

@@ -32,6 +32,7 @@ from app.pulls.answers import (
     digest_salt,
     forget_others,
     forget_records,
+    page_starts,
     remember_page,
 )
 from app.pulls.intake import PageReader
@@ -328,7 +329,7 @@ def _fetch(
     ):
         storing: Future[None] | None = None
         for page, position in pages:
-            read = reader.read(page)
+            read = reader.read(page, progress.read)
             progress = replace_progress(
                 progress,
                 position=position,
@@ -417,7 +418,14 @@ def replace_progress(progress: Progress, **changes: Any) -> Progress:
 
 
 def _merge_of(plan: Plan, progress: Progress) -> Merge:
-    return Merge(plan.names, plan.fields, plan.load_mode, progress.known, progress.fresh)
+    return Merge(
+        plan.names,
+        plan.fields,
+        plan.load_mode,
+        read=progress.read,
+        known=progress.known,
+        fresh=progress.fresh,
+    )
 
 
 def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
@@ -426,7 +434,9 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
     """
     with db.unit_of_work() as session:
         lease.save(session)
-        found = settle_duplicates(session, _merge_of(plan, progress))
+        found = settle_duplicates(
+            session, _merge_of(plan, progress), page_starts(session, lease.run_id)
+        )
         room = max(MAX_QUARANTINED - progress.rejected, 0)
         quarantine(session, lease.run_id, found.conflicting[:room], **plan.owner)
         forget_records(session, lease.run_id, found.unpublished)

@@ -18,23 +18,17 @@ from app.contracts.states import FieldType
 from app.core.sql import quote_all
 from app.datasets.ddl import SQL_TYPES, Names, keys_of
 
-# A page may hold up to 2**32 records; a place is page * 2**32 + position.
-PAGE_SHIFT = 32
-
-
-def page_and_position(place: int) -> tuple[int, int]:
-    return place >> PAGE_SHIFT, place & ((1 << PAGE_SHIFT) - 1)
-
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
     """A page as the stage takes it. Positions count from 0 within the page.
 
-    ``rows`` are accepted rows in field order, ``known`` the keys of records that stand as
+    ``first`` is the place of its first record: how many records came before. ``rows`` are accepted rows in field order, ``known`` the keys of records that stand as
     they did in the last published answer, ``digests`` those of the page.
     """
 
     index: int
+    first: int
     rows: Sequence[tuple[Any, ...]]
     positions: Sequence[int]
     rejected: Sequence[Rejected]
@@ -80,7 +74,7 @@ class Stage:
 
     def add(self, session: Session, page: ReadPage) -> None:
         """Copy a page: its good rows; of known and of bad records the keys alone."""
-        base = page.index << PAGE_SHIFT
+        base = page.first
         if page.rows:
             places = zip(map(base.__add__, page.positions))
             _copy(session, self._rows_sql, self._row_types, map(add, page.rows, places))

@@ -174,6 +174,8 @@ class Lease:
             .where(*self._still_ours())
             .values(**values)
             .returning(JobRun.id)
+            # Nobody holds the row as an object here: there is nothing to bring up to date.
+            .execution_options(synchronize_session=False)
         ).first()
         if updated is None:
             raise LeaseLostError

@@ -145,8 +145,9 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
     pages = []
     for number in range(-(-rows // records.PAGE_SIZE)):
         found = decoder.decode(_rows_json(number, rows)).rows
-        pages.append(ReadPage(number, found, range(len(found)), (), (), (), b""))
-    merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT, known=0, fresh=rows)
+        first = number * records.PAGE_SIZE
+        pages.append(ReadPage(number, first, found, range(len(found)), (), (), (), b""))
+    merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT, read=rows, known=0, fresh=rows)
     with acting_as(WORKER), db.unit_of_work() as session:
         stage.clear(session)
     begun = time.perf_counter()
@@ -154,7 +155,7 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
         for page in pages:
             stage.add(session, page)
     with acting_as(WORKER), db.unit_of_work() as session:
-        settle_duplicates(session, merge)
+        settle_duplicates(session, merge, [])
     with acting_as(WORKER), db.unit_of_work() as session:
         merge_stage(session, merge, uuid4(), alive=0)
     seconds = time.perf_counter() - begun
@@ -224,5 +225,6 @@ ACTIONS = {
 if __name__ == "__main__":
     runtime.start()
     perform.prepare()
+    perform.warm_up()
     runtime.settle_memory()
     answer(lambda question: ACTIONS[question.pop("do")](**question))

@@ -31,6 +31,8 @@ def upgrade() -> None:
     # Digests look like noise: trying to compress them is time lost.
     op.execute("ALTER TABLE answer_page ALTER COLUMN digests SET STORAGE EXTERNAL")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON answer_page TO simpul_worker")
+    # A first load draws all its numbers at once.
+    op.execute("GRANT UPDATE ON ALL SEQUENCES IN SCHEMA data TO simpul_worker")
     # Stages of versions that were activated before.
     op.execute(
         "DO $$ DECLARE name text; BEGIN"
