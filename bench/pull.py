@@ -15,7 +15,7 @@ from bench.lab.pages import page_server
 from bench.lab.program import Program, started
 from bench.lab.records import VARIANTS
 from bench.lab.report import Report, measure, ratio
-from bench.lab.servers import servers
+from bench.lab.servers import rest, servers
 
 # Each case pulls a variant into what the case before it has left.
 CASES = (("first", "base"), ("changed", "changed"), ("unchanged", "changed"))
@@ -77,6 +77,7 @@ def _rounds(
     limits = []
     for _ in range(options.rounds):
         for bad in ("", "-bad"):
+            rest(env)
             source = ours.ask(do="make_source", url=f"{url}/base{bad}")
             names = {"source": source["source"], "slug": source["slug"]}
             if dlt is not None:
@@ -86,6 +87,7 @@ def _rounds(
                 own[case + bad].append(ours.ask(do="pull", url=address, **names))
                 if dlt is not None:
                     peer[case + bad].append(dlt.ask(do="pull", url=address))
+        rest(env)
         # In a process of its own: the rows it keeps in memory are not a worker's.
         with started(sys.executable, "bench.lab.ours", env) as apart:
             empty = apart.ask(do="make_source", url=f"{url}/base")

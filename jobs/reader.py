@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, NoReturn
 
 import msgspec
@@ -75,11 +75,12 @@ class Reader:
         theirs.close()
 
     def close(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it is at. Once is enough, twice does no harm."""
         self._channel.close()
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        pid, self._pid = self._pid, 0
+        if pid:
+            os.kill(pid, signal.SIGKILL)  # until we wait for it, the number is its own
+            os.waitpid(pid, 0)
 
     def pages(self, order: ReadOrder) -> Iterator[tuple[Page, dict[str, Any]]]:
         """Yield what ``Connector.pages`` yields, and raise what it raises. Call it once.

@@ -94,6 +94,6 @@ class Connector(Protocol):
 
         Ends only when everything was read; raises the errors of ``app.connectors``
         otherwise. A position with ``done`` yields nothing more. Close the generator when
-        leaving early (``contextlib.closing``): it may hold a thread and a connection.
+        leaving early (``contextlib.closing``): it may hold a connection.
         """
         ...

@@ -109,12 +109,6 @@ def truncated_body(host: str) -> SourceUnavailableError:
     )
 
 
-def cancelled(host: str) -> SourceUnavailableError:
-    return SourceUnavailableError(
-        "The request to %(host)s was called off by us", code="cancelled", host=host
-    )
-
-
 def tls_expired(host: str) -> SourceRefusedError:
     return SourceRefusedError(
         "The certificate of %(host)s has expired or is not valid yet",

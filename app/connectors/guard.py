@@ -131,15 +131,11 @@ class GuardedClient:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; waits for a request under way (see ``abort``)."""
+        """Close every connection; waits for a request under way."""
         with self._turn:
             for pool in self._pools.values():
                 pool.close()
             self._pools.clear()
-
-    def abort(self) -> None:
-        """End the request under way at once, from another thread, and allow no other."""
-        self._flight.abort()
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Fetch ``url`` within the budgets, or raise an error of ``app.connectors.errors``."""
@@ -165,14 +161,12 @@ class GuardedClient:
             return self._get_once(target, fields)
         except errors.SourceUnavailableError as error:
             reused = self._flight.connections == before
-            if error.code != "connection_lost" or not reused or self._flight.aborted:
+            if error.code != "connection_lost" or not reused:
                 raise
         return self._get_once(target, fields)
 
     def _get_once(self, target: Target, fields: list[tuple[bytes, bytes]]) -> Answer:
         began = time.monotonic()
-        if self._flight.aborted:
-            raise errors.cancelled(target.host)
         answered = False
         try:
             with self._pool(target.scheme).stream(
@@ -255,8 +249,6 @@ class GuardedClient:
             yield part
 
     def _named(self, target: Target, error: Exception, *, answered: bool) -> SimpulError:
-        if self._flight.aborted:
-            return errors.cancelled(target.host)
         if isinstance(error, httpcore.TimeoutException):
             return self._timeout_named(target, error)
         if isinstance(error, httpcore.ConnectError):

@@ -1,7 +1,6 @@
 """Services that answer GET requests with JSON, in one piece or in numbered pages."""
 
 import base64
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
@@ -103,7 +102,7 @@ class RestJsonSettings(
 
 
 class RestJsonConnector:
-    """Reads a REST service page by page, the next page fetched while one is worked on."""
+    """Reads a REST service page by page."""
 
     kind: ClassVar[str] = "rest_json"
     label: ClassVar[str] = "JSON web service (REST)"
@@ -281,18 +280,12 @@ def _credentials(
 
 
 class _Pace:
-    """At most so many requests per second, evenly spaced; a wait can be called off."""
+    """At most so many requests per second, evenly spaced."""
 
     def __init__(self, per_second: float) -> None:
         self._gap = 1 / per_second if per_second else 0.0
         self._next_at = 0.0
-        self._stopped = threading.Event()
 
     def wait(self) -> None:
-        delay = self._next_at - time.monotonic()
-        if delay > 0:
-            self._stopped.wait(delay)
+        time.sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._gap
-
-    def stop(self) -> None:
-        self._stopped.set()

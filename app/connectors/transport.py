@@ -1,6 +1,5 @@
 """Sockets to addresses we resolved and judged ourselves, each wait bounded by a deadline."""
 
-import contextlib
 import socket
 import ssl
 import threading
@@ -27,14 +26,11 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 class Flight:
-    """The request under way: its deadline on the monotonic clock, and its socket."""
+    """The request under way: its deadline on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._deadline = float("inf")
-        self._socket: socket.socket | None = None
         self.connections = 0  # made so far; tells a fresh connection from a reused one
-        self.aborted = False
 
     def start(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
@@ -46,19 +42,6 @@ class Flight:
         """``seconds``, or what is left of the budget; never 0, which would not block."""
         left = max(self.left(), 0.001)
         return left if seconds is None else min(seconds, left)
-
-    def watch(self, stream: httpcore.NetworkStream) -> None:
-        """Remember the socket that ``abort`` has to wake."""
-        with self._lock:
-            self._socket = stream.get_extra_info("socket")
-
-    def abort(self) -> None:
-        """Wake whoever waits on the connection; safe to call from another thread."""
-        with self._lock:
-            self.aborted = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):  # closed already
-                    self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class BoundStream(httpcore.NetworkStream):
@@ -91,7 +74,6 @@ class BoundStream(httpcore.NetworkStream):
     ) -> "BoundStream":
         timeout = self._flight.bound(timeout)
         inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
-        self._flight.watch(inner)  # wrapping detached the plain socket
         return BoundStream(inner, self._flight)
 
     def get_extra_info(self, info: str) -> Any:
@@ -125,10 +107,6 @@ class PinnedBackend(httpcore.NetworkBackend):
         addresses = pinned(host, port, self._answers(host, port, timeout), self._approved)
         stream = self._first_open(host, addresses, port, until, socket_options)
         self._flight.connections += 1
-        self._flight.watch(stream)
-        if self._flight.aborted:
-            stream.close()
-            raise errors.cancelled(host)
         return BoundStream(stream, self._flight)
 
     def _first_open(

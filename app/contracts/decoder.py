@@ -9,12 +9,12 @@ the value breaks.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Underflow
 from itertools import compress
-from operator import attrgetter, itemgetter, methodcaller, not_
+from operator import attrgetter, itemgetter, methodcaller
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -54,6 +54,7 @@ _PLAIN_NUMBERS = re.compile(
 _decimals = msgspec.json.Decoder(list[Decimal])
 _count_none = methodcaller("count", None)
 _BLANK = frozenset(" \t\r\n")
+_Bytes = bytes | msgspec.Raw
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -170,6 +171,7 @@ class FieldRule:
         self._value = msgspec.json.Decoder(plain)
         self.type: Any = self._fast_type(plain)
         self.bulk = self._bulk_check()
+        self._fast = msgspec.json.Decoder(self.optional_type)
 
     def _fast_type(self, plain: Any) -> Any:
         """Return the type of the fast path. Numbers stay as written: see ``DecodedPage``."""
@@ -178,6 +180,11 @@ class FieldRule:
         if self.spec.type is FieldType.INTEGER:
             return self._integer_type()
         return msgspec.Raw if self.spec.type is FieldType.NUMBER else plain
+
+    @property
+    def optional_type(self) -> Any:
+        """The type that lets null pass. To "as written or null" msgspec has no type."""
+        return self.type if self.type is msgspec.Raw else self.type | None
 
     def _text_type(self) -> Any:
         spec = self.spec
@@ -331,6 +338,17 @@ class FieldRule:
             self.instant(datetime.fromisoformat(low)),
             self.instant(datetime.fromisoformat(high)),
         )
+
+    def judge(self, raw: Any) -> tuple[list[FieldError], Any]:
+        """Return everything that is wrong with one raw JSON value, or the row's value."""
+        try:
+            value = self._fast.decode(raw)
+        except _UNREADABLE:
+            value = None
+        if value is not None and (self.bulk is None or self.bulk([value])):
+            return [], self._normal(value)
+        errors = self.explain(raw)
+        return errors, None if errors else self.value(raw)
 
     def explain(self, raw: Any) -> list[FieldError]:
         """Return everything that is wrong with one raw JSON value of this field."""
@@ -496,14 +514,19 @@ class Decoder:
             return True
         return False
 
-    def _all_fit(self, rows: list[tuple[Any, ...]]) -> bool:
+    def _all_fit(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+        return not any(True for _ in self._unfit_columns(rows))
+
+    def _unfit_columns(
+        self, rows: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Callable[[Sequence[Any]], bool]]]:
+        """Yield the columns in which some value breaks a rule, with the test of it."""
         for index, fits in self._checked:
             column = [*map(itemgetter(index), rows)]
             if None in column:
                 column = [value for value in column if value is not None]
             if not fits(column):
-                return False
-        return True
+                yield index, fits
 
     def _finish(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Turn times into instants; pages without a time column pass untouched."""
@@ -522,12 +545,12 @@ class Decoder:
         if raws is None:
             raise NotJsonError(page)
         candidates = self._candidates(data, raws)
-        good = [row is not None for row in candidates]
         rows = [row for row in candidates if row is not None]
+        good = [row is not None for row in candidates]
         positions = [*compress(range(len(raws)), good)]
         rejected: list[Rejected] = []
-        for position in compress(range(len(raws)), map(not_, good)):
-            judged = self._judge(raws[position], position)
+        for position in _holes(candidates):
+            judged = self._judge(bytes(raws[position]), position)
             if isinstance(judged, Rejected):
                 rejected.append(judged)
             else:
@@ -535,45 +558,43 @@ class Decoder:
                 positions.append(position)
         return DecodedPage(self._finish(rows), positions, rejected)
 
-    def _split(self, data: bytes) -> list[bytes] | None:
+    def _split(self, data: bytes) -> Sequence[_Bytes] | None:
         """Return each record's own bytes; None when the array cannot be read."""
         try:
-            return [bytes(raw) for raw in self._raws.decode(data)]
+            return self._raws.decode(data)
         except _UNREADABLE:
             # msgspec refuses the whole array for half a character in one record.
             return _split_leniently(data)
 
-    def _candidates(self, data: bytes, raws: list[bytes]) -> list[tuple[Any, ...] | None]:
+    def _candidates(
+        self, data: bytes, raws: Sequence[_Bytes]
+    ) -> list[tuple[Any, ...] | None]:
         """Return the row of each record that is surely good, None for the others."""
         if _has_bad_escape(data):
             return self._one_by_one(raws)
         # A null would pass for a number as written.
         shape = self._lenient if self._numbers and b"null" in data else self._complete
         found = shape.read_each(raws)
-        bad, nones = [], 0
-        for at in [at for at, row in enumerate(found) if row is None]:
-            found[at] = row = self._lenient.read_each([raws[at]])[0]
-            if row is None:
-                bad.append(raws[at])
-            elif shape.complete:
-                nones += _count_none(row)
-        good = [row for row in found if row is not None]
-        if not shape.complete:
-            nones = sum(map(_count_none, good))
-        colons = data.count(b":") - sum(raw.count(b":") for raw in bad)
-        is_plain = self._has_each_key_once(colons, len(good), nones)
+        doubtful = _holes(found) if shape.complete else [*range(len(found))]
+        if shape.complete:
+            for at in doubtful:
+                found[at] = self._lenient.read_each([raws[at]])[0]
+        bad = _holes(found)
+        # Complete rows have no Nones to count.
+        nones = sum(_count_none(row) for row in map(found.__getitem__, doubtful) if row)
+        colons = data.count(b":") - sum(bytes(raws[at]).count(b":") for at in bad)
+        is_plain = self._has_each_key_once(colons, len(found) - len(bad), nones)
         if not is_plain and self._has_key_twice(data, len(raws)):
             return self._one_by_one(raws)
-        if self._all_fit(good):
-            return found
-        return [
-            row if row is not None and self._all_fit([row]) else None for row in found
-        ]
+        for index, fits in self._unfit_columns([row for row in found if row is not None]):
+            found = [
+                row if row is None or row[index] is None or fits([row[index]]) else None
+                for row in found
+            ]
+        return found
 
-    def _one_by_one(self, raws: list[bytes]) -> list[tuple[Any, ...] | None]:
-        return [
-            rows[0] if (rows := self._read(b"[" + raw + b"]")) else None for raw in raws
-        ]
+    def _one_by_one(self, raws: Sequence[_Bytes]) -> list[tuple[Any, ...] | None]:
+        return [rows[0] if (rows := self._read(b"[%b]" % raw)) else None for raw in raws]
 
     def _judge(self, raw: bytes, position: int) -> tuple[Any, ...] | Rejected:
         """Return the record's row after all, or everything that is wrong with it."""
@@ -597,10 +618,12 @@ class Decoder:
                     errors.append(rule.missing("missing"))
                 values[rule.spec.name] = None
                 continue
-            wrong = _text_errors(rule.spec.name, found) or rule.explain(found)
+            wrong, value = _text_errors(rule.spec.name, found), None
+            if not wrong:
+                wrong, value = rule.judge(found)
             errors += wrong
             if not wrong:
-                values[rule.spec.name] = rule.value(found)
+                values[rule.spec.name] = value
         return errors, values
 
     def _find(self, top: dict[str, msgspec.Raw], path: tuple[str, ...]) -> bytes | None:
@@ -618,6 +641,10 @@ class Decoder:
         if any(values.get(name) is None for name in names):
             return None
         return tuple(values[name] for name in names)
+
+
+def _holes(rows: Sequence[Any]) -> list[int]:
+    return [at for at, row in enumerate(rows) if row is None]
 
 
 def _has_bad_escape(data: bytes) -> bool:
@@ -763,7 +790,7 @@ class _Level:
         members: list[Any] = [
             (f"f_{rule.spec.name}", rule.type)
             if complete or rule.spec.required
-            else (f"f_{rule.spec.name}", rule.type | None, None)
+            else (f"f_{rule.spec.name}", rule.optional_type, None)
             for rule, _ in self._leaves
         ]
         for number, (part, level) in enumerate(self._below.items()):
@@ -802,18 +829,34 @@ class _Shape:
         self._record = msgspec.json.Decoder(record)
         self._page = msgspec.json.Decoder(page)
         self._as_tuple = _tuple_maker(attributes)
+        # Optional fields whose null comes as written.
+        self._nullable = [
+            at
+            for at, rule in enumerate(rules)
+            if rule.type is msgspec.Raw and not (complete or rule.spec.required)
+        ]
 
     def read_page(self, body: bytes) -> list[tuple[Any, ...]]:
         """Return the rows of a JSON array; raises one of ``_UNREADABLE``."""
-        return list(map(self._as_tuple, self._page.decode(body)))
+        rows = list(map(self._as_tuple, self._page.decode(body)))
+        if self._nullable and b"null" in body:
+            return list(map(self._without_nulls, rows))
+        return rows
 
-    def read_each(self, raws: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
+    def _without_nulls(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        for at in self._nullable:
+            if row[at] is not None and bytes(row[at]) == b"null":
+                row = (*row[:at], None, *row[at + 1 :])
+        return row
+
+    def read_each(self, raws: Sequence[_Bytes]) -> list[tuple[Any, ...] | None]:
         """Return the row of each record, None for those that do not fit."""
         decode, as_tuple = self._record.decode, self._as_tuple
         rows: list[tuple[Any, ...] | None] = []
         for raw in raws:
             try:
-                rows.append(as_tuple(decode(raw)))
+                row = as_tuple(decode(raw))
+                rows.append(self._without_nulls(row) if self._nullable else row)
             except _UNREADABLE:
                 rows.append(None)
         return rows

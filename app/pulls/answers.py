@@ -9,7 +9,8 @@ were judged by, so another version or other rules recognise nothing.
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import eq, not_
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -44,6 +45,7 @@ class FormerAnswer:
         self._run_id = run_id
         self._pages: dict[int, bytes] = {}
         self._sets: dict[int, set[bytes]] = {}
+        self._touched: set[int] = set()  # pages of which a record has been recognised
         self._read_up_to = 0  # pages before this one have been read
         self._is_over = former_run_id is None
 
@@ -72,39 +74,48 @@ class FormerAnswer:
         """Take away what the pages before this one, of an earlier attempt, recognised."""
         own = _pages_of(session, self._run_id, page - 2, page - 1)
         for near in (page - 1, page):
-            self._set(near).difference_update(*map(unpacked, own.values()))
+            self._left(near).difference_update(*map(unpacked, own.values()))
+            self._touched.add(near)
 
     def known(self, page: int, digests: bytes) -> list[bool]:
         """Tell of each record whether the former answer had it on this page or beside it.
 
         Beside it: what was added or removed before a record moves it, rarely by a page.
         """
-        count = len(digests) // DIGEST_BYTES
+        fresh = unpacked(digests)
         if self._is_over and not self._pages:
-            return [False] * count
-        self._pages.pop(page - 2, None)
-        self._sets.pop(page - 2, None)
-        is_whole = page not in self._sets  # nothing of it was recognised yet
-        if is_whole and self._pages.get(page) == digests and BLANK not in digests:
-            self._pages[page] = b""
-            return [True] * count
-        near = [self._set(number) for number in (page, page - 1, page + 1)]
-        return [_taken(each, near) for each in unpacked(digests)]
+            return [False] * len(fresh)
+        flags = self._at_same_places(page, fresh)
+        for at in [at for at, flag in enumerate(flags) if not flag]:
+            flags[at] = self._take(fresh[at], page)
+        for kept in (self._pages, self._sets):
+            kept.pop(page - 1, None)
+        return flags
 
-    def _set(self, page: int) -> set[bytes]:
+    def _at_same_places(self, page: int, fresh: Sequence[bytes]) -> list[bool]:
+        """Tell of each record whether it stands where it stood; most pages are such."""
+        former = unpacked(self._pages.get(page, b""))
+        if page in self._touched or len(former) != len(fresh):
+            return [False] * len(fresh)
+        flags = [*map(eq, fresh, former)]
+        self._sets[page] = {*compress(former, map(not_, flags))} - {BLANK}
+        return flags
+
+    def _take(self, digest: bytes, page: int) -> bool:
+        """Recognise a record that moved, once."""
+        for near in (page, page - 1, page + 1):
+            left = self._left(near)
+            if digest in left:
+                left.remove(digest)
+                self._touched.add(near)
+                return True
+        return False
+
+    def _left(self, page: int) -> set[bytes]:
+        """Return those digests of a former page that were not recognised yet."""
         if page not in self._sets:
-            digests = unpacked(self._pages.get(page, b""))
-            self._sets[page] = set(digests) - {BLANK}
+            self._sets[page] = set(unpacked(self._pages.get(page, b""))) - {BLANK}
         return self._sets[page]
-
-
-def _taken(digest: bytes, near: Iterable[set[bytes]]) -> bool:
-    """Take a digest out of the first set that has it."""
-    for digests in near:
-        if digest in digests:
-            digests.remove(digest)
-            return True
-    return False
 
 
 def _pages_of(

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import threading
 import time
 import tracemalloc
 import zlib
@@ -639,83 +638,6 @@ def test_a_closed_port_is_refused(upstream, make_connector):
         list(make_connector().pages())
 
     assert caught.value.code == "refused"
-
-
-# --- one page ahead -----------------------------------------------------------------
-
-
-def test_the_next_page_is_fetched_while_one_is_worked_on(upstream, make_connector):
-    upstream.script = paged(ROWS)
-    pages = make_connector(paging="page", page_size=5, **SHAPE).pages()
-
-    next(pages)
-    time.sleep(0.2)
-
-    assert len(upstream.requests) == 2
-    pages.close()
-
-
-def test_an_error_of_the_next_page_comes_when_it_is_asked_for(upstream, make_connector):
-    good = paged(ROWS)
-
-    def script(connection, request):
-        if request.query["page"] == "2":
-            connection.sendall(reply(b"", "500 Oops"))
-            return False
-        return good(connection, request)
-
-    upstream.script = script
-    pages = make_connector(paging="page", page_size=5, **SHAPE).pages()
-
-    page, position = next(pages)
-    with pytest.raises(errors.SourceUnavailableError):
-        next(pages)
-
-    assert page.row_count == 5
-    assert position["page"] == 1
-
-
-def simpul_threads():
-    return [t for t in threading.enumerate() if t.name.startswith("simpul-")]
-
-
-def test_closing_ends_the_thread_at_once_also_while_it_waits(upstream, make_connector):
-    good = paged(ROWS)
-
-    def script(connection, request):
-        if request.query["page"] == "2":
-            time.sleep(20)
-        return good(connection, request)
-
-    upstream.script = script
-    settings = {
-        "read_seconds": 20.0,
-        "page_seconds": 30.0,
-        "paging": "page",
-        "page_size": 5,
-    }
-    pages = make_connector(**SHAPE, **settings).pages()
-    next(pages)
-    time.sleep(0.1)
-    began = time.monotonic()
-
-    pages.close()
-
-    assert time.monotonic() - began < 1
-    assert simpul_threads() == []
-
-
-def test_closing_ends_a_wait_for_the_rate(upstream, make_connector):
-    upstream.script = paged(ROWS)
-    settings = {"paging": "page", "page_size": 5, "rate_per_second": 0.05}
-    pages = make_connector(**SHAPE, **settings).pages()
-    next(pages)
-    began = time.monotonic()
-
-    pages.close()
-
-    assert time.monotonic() - began < 1
-    assert simpul_threads() == []
 
 
 # --- settings -----------------------------------------------------------------------

@@ -269,24 +269,6 @@ def test_the_backend_asks_the_list_again():
         backend.connect_tcp("b.example", 80, timeout=1.0)
 
 
-def test_a_connection_made_after_the_abort_is_closed(upstream):
-    names = Names(["10.1.2.3"])
-    with client_on(upstream, names) as client:
-        wire = client._backend._inner
-        connect = wire.connect_tcp
-
-        def connect_and_abort(*args, **more):
-            client.abort()
-            return connect(*args, **more)
-
-        wire.connect_tcp = connect_and_abort
-        with pytest.raises(errors.SourceUnavailableError) as caught:
-            client.get("http://api.opd.example/")
-
-    assert caught.value.code == "cancelled"
-    assert upstream.requests == []
-
-
 @pytest.mark.parametrize(
     ("number", "code"),
     [(errno.EHOSTUNREACH, "unreachable"), (errno.ECONNREFUSED, "refused"),
@@ -340,17 +322,6 @@ def test_silence_ends_with_the_page_when_that_is_earlier(upstream, part):
 
     assert caught.value.code == "too_slow"
     assert time.monotonic() - began < 2
-
-
-def test_an_aborted_client_makes_no_further_request(upstream):
-    with client_on(upstream, Names(["10.1.2.3"])) as client:
-        client.abort()
-
-        with pytest.raises(errors.SourceUnavailableError) as caught:
-            client.get("http://api.opd.example/")
-
-    assert caught.value.code == "cancelled"
-    assert upstream.connections == 0
 
 
 def test_every_address_is_judged_without_an_error():
@@ -497,20 +468,3 @@ def test_plain_http_asked_of_an_encrypted_service_is_an_error(tls_upstream):
         client.get(f"http://{server.pair}/")
 
     assert caught.value.code in {"connection_lost", "not_http"}
-
-
-def test_a_request_under_way_over_tls_can_be_aborted(tls_upstream, authority):
-    server = tls_upstream(["127.0.0.1"])
-    server.script = lambda connection, request: time.sleep(20)
-    client = GuardedClient(ApprovedHosts([server.pair]), extra_ca_pem=pem(authority[0]))
-    timer = threading.Timer(0.3, client.abort)
-    timer.start()
-    began = time.monotonic()
-
-    with pytest.raises(errors.SourceUnavailableError) as caught:
-        client.get(f"https://{server.pair}/")
-
-    assert caught.value.code == "cancelled"
-    assert time.monotonic() - began < 2
-    timer.join()
-    client.close()
