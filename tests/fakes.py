@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from uuid import UUID
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app.connectors.registry import ReadOrder, connector_for_order
 from config import Settings
 from ops import local_redis
 
@@ -117,6 +118,11 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         }
         | more
     )
+
+
+def pages_here(order: ReadOrder) -> Iterator[Any]:
+    """The pages of an order, read by this very process."""
+    return connector_for_order(order).pages(order.position)
 
 
 class Yard:

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from app.contracts.decoder import full_match
+from app.contracts.field_rules import full_match
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
 from app.core.sql import MAX_NAME_LENGTH, is_name

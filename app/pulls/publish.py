@@ -14,7 +14,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.contracts.decoder import FieldError, Rejected
+from app.contracts.decoder import Rejected
+from app.contracts.field_rules import FieldError
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType, LoadMode
 from app.core import db

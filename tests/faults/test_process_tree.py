@@ -257,7 +257,9 @@ def test_pulse_tells_who_lives(processes):
 def test_memory_limit_ends_the_run_and_not_the_worker(processes, pulled, upstream):
     _agency, _contract, pulled_source = pulled
     record = b'{"nip": "0001", "nama": "' + b"x" * 1000 + b'"}'
-    body = b'{"ok": true, "data": [' + b",".join([record] * 150_000) + b"]}"
+    body = (
+        b'{"ok": true, "total": 150000, "data": [' + b",".join([record] * 150_000) + b"]}"
+    )
 
     def answer(handler, _page):
         handler.send_response(200)

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Places that may catch everything, each with its reason.
 CATCHES_ALL = {
     ("jobs/perform.py", "_do"): "the one place where a run's failure becomes its ending",
+    ("jobs/reader.py", "_serve"): "an error is told to the process that waits for a page",
+    ("jobs/reader.py", "_be_reader"): "the last word of a forked child",
     ("jobs/worker.py", "run_in_this_process"): "the last word of a forked child",
     ("jobs/worker.py", "_be_worker_of"): "the last word of a forked child",
 }

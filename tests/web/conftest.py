@@ -94,7 +94,7 @@ def _estate(settings) -> Estate:
             s.get(type(source), source.id).secret = "rahasia-sekali-kenari"
         run = make.request_pull(source)
         with acting_as(make.WORKER_PRINCIPAL):
-            pull(make.claim(run), (), "Asia/Jakarta")
+            pull(make.claim(run), fakes.pages_here, (), "Asia/Jakarta")
     assert make.run_of(run).status == "succeeded", make.run_of(run).error_message
     with make.session() as s:
         user = s.get_one(User, operator.id)
