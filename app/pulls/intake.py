@@ -14,6 +14,8 @@ from app.core import db
 from app.pulls.answers import FormerAnswer, without
 from app.pulls.stage import ReadPage
 
+# What a record and each of its values take as Python objects, roughly.
+ROW_BYTES, VALUE_BYTES = 256, 64
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -34,6 +36,7 @@ class PageReader:
 
         ``first`` records came before this page.
         """
+        self._ask_for_room(page)
         if self._former.needs(page.index):
             with db.unit_of_work() as session:
                 self._former.read(session, page.index)
@@ -45,6 +48,16 @@ class PageReader:
             places = range(page.row_count)
             return ReadPage(page.index, first, (), (), (), keys, places, page.digests)
         return self._sorted_out(page, first, known)
+
+    def _ask_for_room(self, page: Page) -> None:
+        """Raise ``MemoryError`` when the memory to decode the page is not to be had.
+
+        The decoder's library does not survive a refusal in the middle. What is asked for
+        here is not touched, and given back at once.
+        """
+        texts = 2 * len(page.rows_json)
+        objects = page.row_count * (ROW_BYTES + VALUE_BYTES * len(self._decoder.columns))
+        bytes(texts + objects)
 
     def _sorted_out(self, page: Page, first: int, known: list[bool]) -> ReadPage:
         """Read a page of which some records are known."""
