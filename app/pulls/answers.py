@@ -133,8 +133,10 @@ def unpacked(digests: bytes) -> tuple[bytes, ...]:
     return struct.unpack(f"{DIGEST_BYTES}s" * (len(digests) // DIGEST_BYTES), digests)
 
 
-def without(digests: bytes, positions: Iterable[int]) -> bytes:
+def without(digests: bytes, positions: Sequence[int]) -> bytes:
     """Return a page's digests with those of some records blanked."""
+    if not positions:
+        return digests
     changed = bytearray(digests)
     for position in positions:
         at = position * DIGEST_BYTES

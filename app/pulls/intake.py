@@ -1,9 +1,10 @@
 """From a page of records to what the stage takes: recognised, decoded, or set aside."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import compress
-from operator import not_
+from itertools import compress, repeat
+from operator import add, not_
+from typing import Any
 
 import msgspec
 
@@ -41,13 +42,13 @@ class PageReader:
             with db.unit_of_work() as session:
                 self._former.read(session, page.index)
         known = self._former.known(page.index, page.digests)
+        places = range(first, first + page.row_count)
         if True not in known:
-            return self._decoded(page, first, page.rows_json, range(page.row_count))
+            return self._decoded(page, page.rows_json, first, range(page.row_count))
         if False not in known:
-            keys = self._decoder.keys_of(page.rows_json)
-            places = range(page.row_count)
-            return ReadPage(page.index, first, (), (), (), keys, places, page.digests)
-        return self._sorted_out(page, first, known)
+            keys = _with_ends(self._decoder.keys_of(page.rows_json), places)
+            return ReadPage(page.index, (), keys, len(keys), (), page.digests)
+        return self._sorted_out(page, known, first)
 
     def _ask_for_room(self, page: Page) -> None:
         """Raise ``MemoryError`` when the memory to decode the page is not to be had.
@@ -59,34 +60,53 @@ class PageReader:
         objects = page.row_count * (ROW_BYTES + VALUE_BYTES * len(self._decoder.columns))
         bytes(texts + objects)
 
-    def _sorted_out(self, page: Page, first: int, known: list[bool]) -> ReadPage:
+    def _sorted_out(self, page: Page, known: list[bool], first: int) -> ReadPage:
         """Read a page of which some records are known."""
         records = _split(page.rows_json)
         fresh = [*map(not_, known)]
-        rows_json = b"[%b]" % b",".join(compress(records, fresh))
-        places = [*compress(range(len(fresh)), fresh)]
-        read = self._decoded(page, first, rows_json, places)
+        positions = [*compress(range(len(fresh)), fresh)]
+        read = self._decoded(page, _array(compress(records, fresh)), first, positions)
+        keys = self._decoder.keys_of(_array(compress(records, known)))
+        places = compress(range(first, first + len(known)), known)
         return replace(
             read,
-            known=self._decoder.keys_of(b"[%b]" % b",".join(compress(records, known))),
-            known_positions=[*compress(range(len(known)), known)],
+            keys=[*read.keys, *_with_ends(keys, places)],
+            known_count=len(keys),
         )
 
     def _decoded(
-        self, page: Page, first: int, rows_json: bytes, places: Sequence[int]
+        self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
     ) -> ReadPage:
-        """Decode records that stood at ``places``; blank the digests of broken ones."""
+        """Decode records that stood at ``positions`` of the page."""
         decoded = self._decoder.decode(rows_json, page=page.index)
-        positions = (
-            places
-            if decoded.positions is None
-            else [places[position] for position in decoded.positions]
-        )
         rejected = [
-            replace(bad, position=places[bad.position]) for bad in decoded.rejected
+            replace(bad, position=positions[bad.position]) for bad in decoded.rejected
         ]
-        digests = page.digests
-        if rejected:
-            digests = without(digests, [bad.position for bad in rejected])
-        rows = decoded.rows
-        return ReadPage(page.index, first, rows, positions, rejected, (), (), digests)
+        stood = (
+            positions
+            if decoded.positions is None
+            else [positions[at] for at in decoded.positions]
+        )
+        return ReadPage(
+            index=page.index,
+            rows=[*map(add, decoded.rows, zip(map(first.__add__, stood)))],
+            keys=[
+                (*bad.key, first + bad.position, True, False)
+                for bad in rejected
+                if bad.key is not None
+            ],
+            known_count=0,
+            rejected=rejected,
+            digests=without(page.digests, [bad.position for bad in rejected]),
+        )
+
+
+def _array(records: Iterable[msgspec.Raw]) -> bytes:
+    return b"[%b]" % b",".join(records)
+
+
+def _with_ends(
+    keys: Sequence[tuple[Any, ...]], places: Iterable[int]
+) -> list[tuple[Any, ...]]:
+    """Return the keys of known records as the stage takes them."""
+    return [*map(add, keys, zip(places, repeat(False), repeat(True)))]

@@ -1,12 +1,13 @@
 """One pull from beginning to end: pages to the stage, duplicates settled, gate, publish."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
@@ -38,7 +39,7 @@ from app.pulls.answers import (
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
 from app.pulls.publish import Merge, has_rows, merge_stage, settle_duplicates
-from app.pulls.stage import ReadPage, Stage, quarantine
+from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
 from app.runs.errors import HeldError
 from app.runs.kinds import KindName, PullParams
 from app.runs.ledger import Lease
@@ -325,7 +326,7 @@ def _fetch(
     with (
         db.engine().connect() as connection,
         ThreadPoolExecutor(1, "simpul-stage") as background,
-        _few_collections(),
+        _busy(),
     ):
         storing: Future[None] | None = None
         for page, position in pages:
@@ -334,14 +335,14 @@ def _fetch(
                 progress,
                 position=position,
                 read=progress.read + page.row_count,
-                known=progress.known + len(read.known),
+                known=progress.known + read.known_count,
                 staged=progress.staged + read.staged_count,
                 rejected=progress.rejected + len(read.rejected),
             )
             if storing is not None:
                 storing.result()
             # Stored at once, while the next page is decoded; in order, one at a time.
-            work = _PageWork(lease, plan, progress, read, page.declared_total)
+            work = _PageWork.of(lease, plan, progress, read, page.declared_total)
             storing = background.submit(copy_context().run, work.store, connection)
         if storing is not None:
             storing.result()
@@ -365,7 +366,22 @@ class _PageWork:
     plan: Plan
     progress: Progress
     page: ReadPage
+    aside: dict[str, list[Any]]
     declared_total: int | None
+
+    @classmethod
+    def of(
+        cls,
+        lease: Lease,
+        plan: Plan,
+        progress: Progress,
+        page: ReadPage,
+        declared_total: int | None,
+    ) -> Self:
+        """Prepare all that storing does not have to do itself: the next page waits for it."""
+        room = max(MAX_QUARANTINED - progress.rejected + len(page.rejected), 0)
+        aside = as_columns([(page.index, bad) for bad in page.rejected[:room]])
+        return cls(lease, plan, progress, page, aside, declared_total)
 
     def store(self, connection: sa.Connection) -> None:
         """Commit the page's rows together with their checkpoint.
@@ -388,11 +404,8 @@ class _PageWork:
         faults.point("page_committed")
 
     def _set_aside(self, session: Session) -> None:
-        rejected = self.page.rejected
-        before = self.progress.rejected - len(rejected)
-        room = max(MAX_QUARANTINED - before, 0)
-        kept = [(self.page.index, bad) for bad in rejected[:room]]
-        quarantine(session, self.lease.run_id, kept, **self.plan.owner)
+        before = self.progress.rejected - len(self.page.rejected)
+        quarantine(session, self.lease.run_id, self.aside, **self.plan.owner)
         if before < MAX_QUARANTINED <= self.progress.rejected:
             self.lease.log_in(
                 session,
@@ -403,14 +416,20 @@ class _PageWork:
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
-    """Let the garbage collector look less often: a page is many tuples and no cycles."""
-    usual = gc.get_threshold()
-    gc.set_threshold(500_000, *usual[1:])
+def _busy() -> Iterator[None]:
+    """Suit the interpreter to two threads that turn pages over.
+
+    A page is many tuples and no cycles: the garbage collector may look less often. The
+    thread that talks to the database must not wait long for its turn after each answer.
+    """
+    collections, turns = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(500_000, *collections[1:])
+    sys.setswitchinterval(0.0005)
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        gc.set_threshold(*collections)
+        sys.setswitchinterval(turns)
 
 
 def replace_progress(progress: Progress, **changes: Any) -> Progress:
@@ -438,7 +457,8 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
             session, _merge_of(plan, progress), page_starts(session, lease.run_id)
         )
         room = max(MAX_QUARANTINED - progress.rejected, 0)
-        quarantine(session, lease.run_id, found.conflicting[:room], **plan.owner)
+        aside = as_columns(found.conflicting[:room])
+        quarantine(session, lease.run_id, aside, **plan.owner)
         forget_records(session, lease.run_id, found.unpublished)
         progress = replace_progress(
             progress,

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from operator import add
 from typing import Any
 from uuid import UUID
 
@@ -22,29 +20,24 @@ from app.datasets.ddl import SQL_TYPES, Names, keys_of
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """A page as the stage takes it. Positions count from 0 within the page.
+    """A page as the stage takes it.
 
-    ``first`` is the place of its first record: how many records came before. ``rows`` are accepted rows in field order, ``known`` the keys of records that stand as
-    they did in the last published answer, ``digests`` those of the page.
+    ``rows`` are accepted rows in field order, each followed by its place: how many records
+    came before it in the whole answer. ``keys`` are the keys of records whose rows must not
+    vanish though there are no values of them: (*key, place, rejected, known). ``digests``
+    are those of the page, blank for records that were not accepted.
     """
 
     index: int
-    first: int
     rows: Sequence[tuple[Any, ...]]
-    positions: Sequence[int]
+    keys: Sequence[tuple[Any, ...]]
+    known_count: int
     rejected: Sequence[Rejected]
-    known: Sequence[tuple[Any, ...]]
-    known_positions: Sequence[int]
     digests: bytes
 
     @property
-    def marks(self) -> list[Rejected]:
-        """The rejected records whose key could be read: their rows must not vanish."""
-        return [bad for bad in self.rejected if bad.key is not None]
-
-    @property
     def staged_count(self) -> int:
-        return len(self.rows) + len(self.known) + len(self.marks)
+        return len(self.rows) + len(self.keys)
 
 
 class Stage:
@@ -75,17 +68,10 @@ class Stage:
 
     def add(self, session: Session, page: ReadPage) -> None:
         """Copy a page: its good rows; of known and of bad records the keys alone."""
-        base = page.first
         if page.rows:
-            places = zip(map(base.__add__, page.positions))
-            _copy(session, self._rows_sql, self._row_types, map(add, page.rows, places))
-        keys = [
-            (*bad.key, base + bad.position, True, False) for bad in page.marks if bad.key
-        ]
-        ends = zip(map(base.__add__, page.known_positions), repeat(False), repeat(True))
-        keys.extend(map(add, page.known, ends))
-        if keys:
-            _copy(session, self._keys_sql, self._key_types, keys)
+            _copy(session, self._rows_sql, self._row_types, page.rows)
+        if page.keys:
+            _copy(session, self._keys_sql, self._key_types, page.keys)
 
 
 def _copy_type(each: FieldSpec) -> str:
@@ -120,31 +106,24 @@ _QUARANTINE = sa.text(
 )
 
 
-def quarantine(
-    session: Session,
-    run_id: UUID,
-    rejected: Sequence[tuple[int, Rejected]],
-    **owner: UUID,
-) -> None:
-    """Set records aside with all their errors, each given with the index of its page.
-
-    ``owner``: source, version and agency ids.
-    """
-    if not rejected:
-        return
+def as_columns(rejected: Sequence[tuple[int, Rejected]]) -> dict[str, list[Any]]:
+    """Return records to set aside, each with the index of its page, as ``quarantine`` takes them."""
     records = [bad for _, bad in rejected]
-    session.execute(
-        _QUARANTINE,
-        {
-            "run_id": run_id,
-            "pages": [page for page, _ in rejected],
-            "positions": [bad.position for bad in records],
-            "keys": [_key_text(bad.key) for bad in records],
-            "errors": [_errors_json(bad.errors) for bad in records],
-            "raws": [bytes(bad.raw) for bad in records],
-            **owner,
-        },
-    )
+    return {
+        "pages": [page for page, _ in rejected],
+        "positions": [bad.position for bad in records],
+        "keys": [_key_text(bad.key) for bad in records],
+        "errors": [_errors_json(bad.errors) for bad in records],
+        "raws": [bytes(bad.raw) for bad in records],
+    }
+
+
+def quarantine(
+    session: Session, run_id: UUID, columns: dict[str, list[Any]], **owner: UUID
+) -> None:
+    """Set records aside with all their errors. ``owner``: source, version and agency ids."""
+    if columns["pages"]:
+        session.execute(_QUARANTINE, {"run_id": run_id, **columns, **owner})
 
 
 def _errors_json(errors: Sequence[FieldError]) -> str:

@@ -144,9 +144,10 @@ def limit(slug: str, rows: int) -> dict[str, Any]:
     decoder = Decoder(SPECS)
     pages = []
     for number in range(-(-rows // records.PAGE_SIZE)):
+        places = range(number * records.PAGE_SIZE, rows)
         found = decoder.decode(_rows_json(number, rows)).rows
-        first = number * records.PAGE_SIZE
-        pages.append(ReadPage(number, first, found, range(len(found)), (), (), (), b""))
+        placed = [(*row, place) for row, place in zip(found, places, strict=False)]
+        pages.append(ReadPage(number, placed, (), 0, (), b""))
     merge = Merge(names, tuple(SPECS), LoadMode.SNAPSHOT, read=rows, known=0, fresh=rows)
     with acting_as(WORKER), db.unit_of_work() as session:
         stage.clear(session)
