@@ -1,6 +1,6 @@
 """The job that pulls one source."""
 
-from app.pulls import services
+from app.pulls import pulling
 from app.runs.ledger import Lease
 from jobs.perform import current_reader
 from jobs.runtime import current_settings
@@ -9,6 +9,6 @@ from jobs.runtime import current_settings
 def pull(lease: Lease) -> None:
     """Pull the source of ``lease.params`` into its dataset."""
     settings = current_settings()
-    services.pull(
+    pulling.pull(
         lease, current_reader().pages, settings.approved_hosts, settings.time_zone
     )

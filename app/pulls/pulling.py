@@ -1,0 +1,552 @@
+"""One pull from beginning to end: pages to the stage, duplicates settled, gate, publish."""
+
+import gc
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from app.connectors.base import Page
+from app.connectors.registry import ReadOrder
+from app.contracts.fields import FieldSpec
+from app.contracts.models import ContractVersion
+from app.contracts.states import LoadMode, VersionStatus
+from app.core import db, faults
+from app.core.errors import PermanentError, TransientError
+from app.core.words import message_id
+from app.datasets.ddl import Names
+from app.datasets.models import Dataset
+from app.pulls import gate
+from app.pulls.answers import (
+    FormerAnswer,
+    digest_salt,
+    forget_others,
+    forget_records,
+    page_starts,
+    remember_page,
+)
+from app.pulls.intake import PageReader
+from app.pulls.models import PullRun
+from app.pulls.publish import Merge, has_rows, merge_stage, settle_duplicates
+from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
+from app.runs.errors import HeldError
+from app.runs.ledger import Lease
+from app.runs.states import LogLevel
+from app.sources.models import Source
+
+# Records of one run that are kept with their raw text; the counters count them all.
+MAX_QUARANTINED = 10_000
+
+
+class NotPullableError(PermanentError):
+    """The source cannot be pulled as things stand; the message says what to do."""
+
+    code = "not_pullable"
+
+
+class VersionChangedError(TransientError):
+    """A new contract version became active while the pull ran; it begins anew with it."""
+
+    code = "version_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The contract changed during the pull; it begins anew.")
+
+
+class PublishedMeanwhileError(TransientError):
+    """The table no longer stands at the answer that records were recognised by."""
+
+    code = "published_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__("The dataset was changed during the pull; it begins anew.")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one pull works with, read once at its start."""
+
+    source_id: UUID
+    source_name: str
+    kind: str
+    settings: dict[str, Any]
+    secret: str
+    approved_host: str
+    dataset_id: UUID
+    contract_id: UUID
+    agency_id: UUID
+    slug: str
+    load_mode: LoadMode
+    version_id: UUID
+    version_number: int
+    published_run_id: UUID | None
+    fields: tuple[FieldSpec, ...]
+    max_rejected_percent: int
+    max_vanished_percent: int
+
+    @property
+    def names(self) -> Names:
+        return Names(self.slug, self.version_number)
+
+    @property
+    def owner(self) -> dict[str, UUID]:
+        return {
+            "source_id": self.source_id,
+            "version_id": self.version_id,
+            "agency_id": self.agency_id,
+        }
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a pull has come to: the run's checkpoint, committed with the rows it counts.
+
+    ``former_run_id`` is the published run that records are recognised by, ``staged`` how
+    many rows the stage must hold; with another truth than these the pull begins anew.
+    """
+
+    version_id: UUID
+    former_run_id: UUID | None = None
+    position: dict[str, Any] | None = None
+    read: int = 0
+    known: int = 0
+    staged: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    fetched: bool = False
+    settled: bool = False
+
+    @property
+    def fresh(self) -> int:
+        """Accepted records that the former answer did not have."""
+        return self.read - self.known - self.rejected - self.repeated
+
+
+Pages = Iterator[tuple[Page, dict[str, Any]]]
+
+
+def pull(
+    lease: Lease,
+    read: Callable[[ReadOrder], Pages],
+    approved_hosts: Sequence[str],
+    time_zone: str,
+) -> None:
+    """Do one pull under ``lease``; every step goes on where an earlier attempt came to.
+
+    ``read`` yields the pages of an order as ``Connector.pages`` does.
+    """
+    with db.unit_of_work() as session:
+        plan = read_plan(session, lease.params.source_id)
+    try:
+        progress = _begin(lease, plan)
+        if not progress.fetched:
+            order = _order(plan, progress, approved_hosts, time_zone)
+            former = FormerAnswer(progress.former_run_id, lease.run_id)
+            reader = PageReader(plan.fields, time_zone, former)
+            progress = _fetch(lease, plan, progress, read(order), reader)
+        if not progress.settled:
+            if _publish_first(lease, plan, progress):
+                return
+            progress = _settle(lease, plan, progress)
+        _publish(lease, plan, progress)
+    except (ProgrammingError, psycopg.errors.UndefinedTable) as error:
+        # The stage is gone: a new version was activated under our feet. (COPY goes straight
+        # to the driver, whose errors come unwrapped.)
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, psycopg.errors.UndefinedTable):
+            raise VersionChangedError from None
+        raise
+
+
+def read_plan(session: Session, source_id: UUID) -> Plan:
+    """Return everything a pull of this source needs, or say why it cannot be pulled."""
+    source = session.get(Source, source_id)
+    if source is None or not source.enabled:
+        raise NotPullableError("The source is switched off or was removed.")
+    dataset = session.scalar(
+        sa.select(Dataset).where(Dataset.contract_id == source.contract_id)
+    )
+    version = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == source.contract_id,
+            ContractVersion.status == VersionStatus.ACTIVE,
+        )
+    )
+    if dataset is None or version is None:
+        raise NotPullableError(
+            "The contract has no active version yet: activate it first."
+        )
+    return Plan(
+        source_id=source.id,
+        source_name=source.name,
+        kind=source.kind,
+        settings=dict(source.settings),
+        secret=source.secret or "",
+        approved_host=source.approved_host,
+        dataset_id=dataset.id,
+        contract_id=source.contract_id,
+        agency_id=source.agency_id,
+        slug=dataset.slug,
+        load_mode=source.contract.load_mode,
+        version_id=version.id,
+        version_number=version.number,
+        published_run_id=dataset.published_run_id,
+        fields=version.specs(),
+        max_rejected_percent=version.max_rejected_percent,
+        max_vanished_percent=version.max_vanished_percent,
+    )
+
+
+def _order(
+    plan: Plan, progress: Progress, approved_hosts: Sequence[str], time_zone: str
+) -> ReadOrder:
+    """Return what to read, allowed to reach this source's host and the office's list."""
+    own = [plan.approved_host] if plan.approved_host else []
+    return ReadOrder(
+        kind=plan.kind,
+        settings=plan.settings,
+        secrets={"auth_secret": plan.secret},
+        approved_hosts=[*approved_hosts, *own],
+        digest_salt=digest_salt(plan.version_id, time_zone),
+        position=progress.position,
+    )
+
+
+def _begin(lease: Lease, plan: Plan) -> Progress:
+    """Return the progress of an earlier attempt, or clear the stage for a first one."""
+    stage = Stage(plan.names, plan.fields)
+    with db.unit_of_work() as session:
+        lease.save(session)
+        progress = _progress_of(lease, plan, session, stage)
+        if progress is not None:
+            lease.log_in(
+                session,
+                "Goes on after %(n)s records of an earlier attempt.",
+                n=progress.read,
+            )
+            return progress
+        progress = Progress(plan.version_id, plan.published_run_id)
+        _save(lease, session, progress)
+        stage.clear(session)
+        session.execute(
+            sa.text("DELETE FROM quarantined_record WHERE run_id = :run"),
+            {"run": lease.run_id},
+        )
+        former = plan.published_run_id
+        forget_others(session, plan.source_id, [former] if former else [])
+    faults.point("cleared")
+    return progress
+
+
+def _progress_of(
+    lease: Lease, plan: Plan, session: Session, stage: Stage
+) -> Progress | None:
+    """Return how far an earlier attempt came; None when nothing can be made of it."""
+    if lease.checkpoint is None:
+        return None
+    progress = msgspec.convert(lease.checkpoint, Progress, strict=False)
+    truth = (plan.version_id, plan.published_run_id)
+    if (progress.version_id, progress.former_run_id) != truth:
+        return None
+    # A crash of the server empties the stage.
+    return progress if stage.row_count(session) == progress.staged else None
+
+
+def _save(
+    lease: Lease, session: Session, progress: Progress, total: int | None = None
+) -> None:
+    lease.save(
+        session,
+        checkpoint=msgspec.to_builtins(progress),
+        done=progress.read,
+        total=total,
+        unit=message_id("records"),
+    )
+
+
+def _fetch(
+    lease: Lease, plan: Plan, progress: Progress, pages: Pages, reader: PageReader
+) -> Progress:
+    """Bring page after page into the stage, each committed with its checkpoint."""
+    with (
+        db.engine().connect() as connection,
+        ThreadPoolExecutor(1, "simpul-stage") as background,
+        _busy(),
+    ):
+        storing: Future[None] | None = None
+        for page, position in pages:
+            read = reader.read(page, progress.read)
+            progress = replace_progress(
+                progress,
+                position=position,
+                read=progress.read + page.row_count,
+                known=progress.known + read.known_count,
+                staged=progress.staged + read.staged_count,
+                rejected=progress.rejected + len(read.rejected),
+            )
+            if storing is not None:
+                storing.result()
+            # Stored at once, while the next page is decoded; in order, one at a time.
+            work = _PageWork.of(lease, plan, progress, read, page.declared_total)
+            storing = background.submit(copy_context().run, work.store, connection)
+        if storing is not None:
+            storing.result()
+    progress = replace_progress(progress, fetched=True)
+    with db.unit_of_work() as session:
+        _save(lease, session, progress, progress.read)
+    faults.point("fetched")
+    lease.log(
+        "All pages are read: %(n)s records, %(known)s of them as they were published last.",
+        n=progress.read,
+        known=progress.known,
+    )
+    return progress
+
+
+@dataclass(frozen=True, slots=True)
+class _PageWork:
+    """A page on its way to the stage, and the progress that counts it."""
+
+    lease: Lease
+    plan: Plan
+    progress: Progress
+    page: ReadPage
+    aside: dict[str, list[Any]]
+    declared_total: int | None
+
+    @classmethod
+    def of(
+        cls,
+        lease: Lease,
+        plan: Plan,
+        progress: Progress,
+        page: ReadPage,
+        declared_total: int | None,
+    ) -> Self:
+        """Prepare all that storing does not have to do itself: the next page waits for it."""
+        room = max(MAX_QUARANTINED - progress.rejected + len(page.rejected), 0)
+        aside = as_columns([(page.index, bad) for bad in page.rejected[:room]])
+        return cls(lease, plan, progress, page, aside, declared_total)
+
+    def store(self, connection: sa.Connection) -> None:
+        """Commit the page's rows together with their checkpoint.
+
+        In a power cut they are lost together and read again: no need to wait for the disk
+        here. Publish waits.
+        """
+        with db.unit_of_work(connection, durable=False) as session:
+            _save(self.lease, session, self.progress, self.declared_total)
+            Stage(self.plan.names, self.plan.fields).add(session, self.page)
+            remember_page(
+                session,
+                self.lease.run_id,
+                self.plan.source_id,
+                self.page.index,
+                self.page.digests,
+            )
+            self._set_aside(session)
+            faults.point("page_written")
+        faults.point("page_committed")
+
+    def _set_aside(self, session: Session) -> None:
+        before = self.progress.rejected - len(self.page.rejected)
+        quarantine(session, self.lease.run_id, self.aside, **self.plan.owner)
+        if before < MAX_QUARANTINED <= self.progress.rejected:
+            self.lease.log_in(
+                session,
+                "More than %(n)s records broke the contract: the rest is counted, not kept.",
+                level=LogLevel.WARNING,
+                n=MAX_QUARANTINED,
+            )
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Suit the interpreter to two threads that turn pages over.
+
+    A page is many tuples and no cycles: the garbage collector may look less often. The
+    thread that talks to the database must not wait long for its turn after each answer.
+    """
+    collections, turns = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(500_000, *collections[1:])
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*collections)
+        sys.setswitchinterval(turns)
+
+
+def replace_progress(progress: Progress, **changes: Any) -> Progress:
+    return msgspec.structs.replace(progress, **changes)
+
+
+def _merge_of(plan: Plan, progress: Progress) -> Merge:
+    return Merge(
+        plan.names,
+        plan.fields,
+        plan.load_mode,
+        read=progress.read,
+        known=progress.known,
+        fresh=progress.fresh,
+    )
+
+
+def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
+    """Deal with keys that came twice, in a transaction of its own: what a gate holds
+    back later can still be looked at.
+    """
+    with db.unit_of_work() as session:
+        lease.save(session)
+        found = settle_duplicates(
+            session, _merge_of(plan, progress), page_starts(session, lease.run_id)
+        )
+        room = max(MAX_QUARANTINED - progress.rejected, 0)
+        aside = as_columns(found.conflicting[:room])
+        quarantine(session, lease.run_id, aside, **plan.owner)
+        forget_records(session, lease.run_id, found.unpublished)
+        progress = replace_progress(
+            progress,
+            known=progress.known - found.filled,
+            repeated=len(found.dropped),
+            rejected=progress.rejected + len(found.conflicting),
+            staged=progress.staged - len(found.dropped),
+            settled=True,
+        )
+        _save(lease, session, progress, progress.read)
+        faults.point("settled_written")
+    faults.point("settled")
+    return progress
+
+
+def _publish_first(lease: Lease, plan: Plan, progress: Progress) -> bool:
+    """Publish into a table that is empty; False when it is not, or a key came twice.
+
+    The primary key tells that as surely as ``_settle`` would, and at no cost.
+    """
+    if plan.published_run_id is not None:
+        return False
+    with db.unit_of_work() as session:
+        if has_rows(session, plan.names):
+            return False
+    try:
+        _publish(lease, plan, progress)
+    except IntegrityError as error:
+        if isinstance(error.orig, psycopg.errors.UniqueViolation):
+            return False
+        raise
+    return True
+
+
+def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
+    """Merge the stage into the central table and end the run, in one transaction."""
+    with db.unit_of_work() as session:
+        # Claims the run's row and then the dataset: nobody else publishes meanwhile, and
+        # the numbers of the change feed appear in the order in which they are committed.
+        lease.save(session)
+        dataset = session.execute(
+            sa.select(Dataset.version_id, Dataset.row_count, Dataset.published_run_id)
+            .where(Dataset.id == plan.dataset_id)
+            .with_for_update()
+        ).one()
+        if dataset.version_id != plan.version_id:
+            raise VersionChangedError
+        if dataset.published_run_id != progress.former_run_id:
+            raise PublishedMeanwhileError
+        faults.point("publish_begun")
+        if progress.rejected:
+            lease.log_in(
+                session,
+                "%(n)s records broke the contract and were set aside.",
+                level=LogLevel.WARNING,
+                n=progress.rejected,
+            )
+        try:
+            # What a gate holds back is undone, and the hold written, in one transaction:
+            # in between nobody can take the run for lost.
+            with session.begin_nested():
+                counts = _merge(session, lease, plan, progress, dataset.row_count)
+        except HeldError as held:
+            lease.hold(session, held)
+            return
+        faults.point("merged")
+        _close(session, lease, plan, counts)
+        faults.point("published_written")
+    faults.point("published")
+
+
+def _merge(
+    session: Session, lease: Lease, plan: Plan, progress: Progress, alive: int
+) -> gate.Counts:
+    """Merge the stage and count; raises ``HeldError`` when the gate stops the pull."""
+    merged = merge_stage(session, _merge_of(plan, progress), lease.run_id, alive)
+    good = progress.read - progress.rejected - progress.repeated
+    counts = replace(
+        merged,
+        read=progress.read,
+        rejected=progress.rejected,
+        repeated=progress.repeated,
+        unchanged=good - merged.inserted - merged.changed,
+        alive=alive,
+    )
+    gate.check(
+        counts,
+        max_rejected_percent=plan.max_rejected_percent,
+        max_vanished_percent=plan.max_vanished_percent,
+        accepted=frozenset(lease.params.accepted),
+    )
+    return counts
+
+
+def _close(session: Session, lease: Lease, plan: Plan, counts: gate.Counts) -> None:
+    """Write counters and the dataset's state, empty the stage and end the run."""
+    session.execute(
+        sa.update(Dataset)
+        .where(Dataset.id == plan.dataset_id)
+        .values(
+            row_count=Dataset.row_count + counts.inserted - counts.vanished,
+            published_at=sa.func.clock_timestamp(),
+            published_run_id=lease.run_id,
+        )
+        # The run and its counters are the record of a publish.
+        .execution_options(audited=True)
+    )
+    numbers = {
+        f"{name}_count": getattr(counts, name)
+        for name in (
+            "read", "inserted", "changed", "unchanged", "rejected", "repeated", "vanished"
+        )
+    }  # fmt: skip
+    session.execute(
+        insert(PullRun).values(
+            run_id=lease.run_id,
+            agency_id=plan.agency_id,
+            source_id=plan.source_id,
+            dataset_id=plan.dataset_id,
+            version_id=plan.version_id,
+            published_at=sa.func.clock_timestamp(),
+            **numbers,
+        )
+    )
+    lease.log_in(
+        session,
+        "Published: %(inserted)s new, %(changed)s changed, %(unchanged)s unchanged,"
+        " %(vanished)s vanished.",
+        inserted=counts.inserted,
+        changed=counts.changed,
+        unchanged=counts.unchanged,
+        vanished=counts.vanished,
+    )
+    Stage(plan.names, plan.fields).clear(session)
+    forget_others(session, plan.source_id, [lease.run_id])
+    lease.succeed(session, numbers)
