@@ -18,7 +18,8 @@ from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.identity.principals import principal_of
 from app.pulls.models import QuarantinedRecord
-from app.pulls.services import pull, set_schedule
+from app.pulls.pulling import pull
+from app.pulls.services import set_schedule
 from app.web.extensions import limiter
 from tests import fakes, make
 
