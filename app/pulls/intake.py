@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import compress, repeat
-from operator import add, not_
+from operator import add, itemgetter, lt, not_
 from typing import Any
 
 import msgspec
@@ -31,6 +31,11 @@ class PageReader:
     ) -> None:
         self._decoder = Decoder(fields, time_zone)
         self._former = former
+        key_at = [at for at, each in enumerate(fields) if each.is_key]
+        self._key_of = itemgetter(*key_at)
+        self._last_key: Any = None
+        self.is_ordered = True
+        """Whether each record so far had a greater key than the one before: none twice."""
 
     def read(self, page: Page, first: int) -> ReadPage:
         """Return the page as the stage takes it; raises ``NotJsonError``.
@@ -44,11 +49,23 @@ class PageReader:
         known = self._former.known(page.index, page.digests)
         places = range(first, first + page.row_count)
         if True not in known:
-            return self._decoded(page, page.rows_json, first, range(page.row_count))
+            read = self._decoded(page, page.rows_json, first, range(page.row_count))
+            self._note_order(read.rows)
+            return read
+        self.is_ordered = False  # of known records nobody looks at the key
         if False not in known:
             keys = _with_ends(self._decoder.keys_of(page.rows_json), places)
             return ReadPage(page.index, (), keys, len(keys), (), page.digests)
         return self._sorted_out(page, known, first)
+
+    def _note_order(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        keys = [*map(self._key_of, rows)]
+        if not keys or not self.is_ordered:
+            return
+        before = [keys[0] if self._last_key is None else self._last_key, *keys[:-1]]
+        begins = 1 if self._last_key is None else 0
+        self.is_ordered = all(map(lt, before[begins:], keys[begins:]))
+        self._last_key = keys[-1]
 
     def _ask_for_room(self, page: Page) -> None:
         """Raise ``MemoryError`` when the memory to decode the page is not to be had.

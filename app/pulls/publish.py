@@ -285,7 +285,7 @@ def _plan_for_stage(session: Session) -> None:
     )
 
 
-def has_rows(session: Session, names: Names) -> bool:
+def _has_rows(session: Session, names: Names) -> bool:
     """Tell whether the central table has any row, living or dead."""
     found = session.execute(sa.text(f"SELECT EXISTS (SELECT FROM {names.table})"))
     return bool(found.scalar_one())
@@ -295,7 +295,7 @@ def merge_stage(session: Session, merge: Merge, run_id: UUID, alive: int) -> Cou
     """Run the merge; return inserted, changed and vanished. ``alive`` rows were there."""
     _plan_for_stage(session)
     marks = {"run_id": run_id, "now": db.now(session)}
-    if not has_rows(session, merge.names):
+    if not _has_rows(session, merge.names):
         numbers = session.execute(sa.text(merge.draw_numbers()), {"read": merge.read})
         filled: Any = session.execute(
             sa.text(merge.fill()), {**marks, "seq": numbers.scalar_one()}

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from app.connectors.base import Page
@@ -38,7 +38,7 @@ from app.pulls.answers import (
 )
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
-from app.pulls.publish import Merge, has_rows, merge_stage, settle_duplicates
+from app.pulls.publish import Merge, merge_stage, settle_duplicates
 from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
 from app.runs.errors import HeldError
 from app.runs.ledger import Lease
@@ -155,8 +155,6 @@ def pull(
             reader = PageReader(plan.fields, time_zone, former)
             progress = _fetch(lease, plan, progress, read(order), reader)
         if not progress.settled:
-            if _publish_first(lease, plan, progress):
-                return
             progress = _settle(lease, plan, progress)
         _publish(lease, plan, progress)
     except (ProgrammingError, psycopg.errors.UndefinedTable) as error:
@@ -278,6 +276,7 @@ def _fetch(
     lease: Lease, plan: Plan, progress: Progress, pages: Pages, reader: PageReader
 ) -> Progress:
     """Bring page after page into the stage, each committed with its checkpoint."""
+    is_whole = progress.position is None  # not the rest of what an earlier attempt read
     with (
         db.engine().connect() as connection,
         ThreadPoolExecutor(1, "simpul-stage") as background,
@@ -301,7 +300,9 @@ def _fetch(
             storing = background.submit(copy_context().run, work.store, connection)
         if storing is not None:
             storing.result()
-    progress = replace_progress(progress, fetched=True)
+    # An answer in the order of its keys, as most are, has none of them twice.
+    settled = is_whole and reader.is_ordered
+    progress = replace_progress(progress, fetched=True, settled=settled)
     with db.unit_of_work() as session:
         _save(lease, session, progress, progress.read)
     faults.point("fetched")
@@ -427,25 +428,6 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
         faults.point("settled_written")
     faults.point("settled")
     return progress
-
-
-def _publish_first(lease: Lease, plan: Plan, progress: Progress) -> bool:
-    """Publish into a table that is empty; False when it is not, or a key came twice.
-
-    The primary key tells that as surely as ``_settle`` would, and at no cost.
-    """
-    if plan.published_run_id is not None:
-        return False
-    with db.unit_of_work() as session:
-        if has_rows(session, plan.names):
-            return False
-    try:
-        _publish(lease, plan, progress)
-    except IntegrityError as error:
-        if isinstance(error.orig, psycopg.errors.UniqueViolation):
-            return False
-        raise
-    return True
 
 
 def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:

@@ -217,7 +217,7 @@ def _add_source(page: Page, service: str) -> None:
     page.select_option("#auth", "header")
     page.fill("#secret", "demo-kunci-opd")
     page.select_option("#paging", "page")
-    page.fill("#page_size", "500")
+    page.fill("#page_size", "100")  # slow enough for the kill to come in the middle
     page.fill("#rows_path", "data.items")
     page.fill("#total_path", "data.total")
     page.get_by_role("button", name="Simpan").click()
