@@ -198,7 +198,7 @@ def _send_error(channel: socket.socket, error: SimpulError) -> None:
         params=dict(error.params),
         retry_after_seconds=getattr(error, "retry_after_seconds", None),
     )
-    _send(channel, msgspec.msgpack.encode(head))
+    _send(channel, msgspec.msgpack.encode(head, enc_hook=str))
 
 
 def _send(channel: socket.socket, data: bytes) -> None:

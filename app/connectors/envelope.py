@@ -106,7 +106,7 @@ class Envelope:
             and len(value) < 16
         ):
             value = int(value)  # PHP services send their counts as text
-        if type(value) is not int or value < 0:
+        if type(value) is not int or not 0 <= value < 2**63:
             raise errors.wrong_shape(host, ".".join(self._total))
         return value
 

@@ -9,17 +9,19 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from operator import itemgetter, methodcaller
+from operator import countOf, itemgetter, methodcaller
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import UNSET
 
 from app.contracts.field_rules import UNREADABLE, FieldError, FieldRule
 from app.contracts.fields import FieldSpec
 from app.contracts.raw_records import (
     TwiceError,
     has_bad_escape,
+    is_plain_name,
     record_errors,
     refuse_twice,
     split_leniently,
@@ -32,7 +34,7 @@ from app.core.errors import PermanentError
 # Raise it when the same record would be judged or read in another way than before: what
 # earlier pulls remember of records they accepted is then worth nothing.
 RULES_REVISION = 1
-_count_none = methodcaller("count", None)
+_count_absent = methodcaller("count", UNSET)
 
 
 class NotJsonError(PermanentError):
@@ -103,11 +105,12 @@ class Decoder:
         self._zoned = [
             i for i, field in enumerate(self.fields) if field.type is FieldType.TIMESTAMP
         ]
-        # Each declared name, once as it would be written, to count it in a page.
-        names = {part for path in self._paths for part in path}
+        # The last name of each path, as it would be written, to count it in a page.
         self._tokens = [
-            json.dumps(name, ensure_ascii=False).encode() for name in sorted(names)
+            json.dumps(path[-1], ensure_ascii=False).encode() for path in self._paths
         ]
+        names = {part for path in self._paths for part in path}
+        self._all_escapes_suspect = not all(map(is_plain_name, names))
         self._flat = all(len(path) == 1 for path in self._paths)
 
     def decode(
@@ -134,7 +137,7 @@ class Decoder:
 
     def _read(self, data: bytes) -> list[tuple[Any, ...]] | None:
         """Return the rows of an array in one go, or None when it needs a closer look."""
-        if has_bad_escape(data):
+        if self._has_bad_escape(data):
             return None
         if self._expects_complete:
             rows = self._fitting(data, self._complete)
@@ -145,31 +148,46 @@ class Decoder:
             self._expects_complete = False
         return rows
 
+    def _has_bad_escape(self, data: bytes) -> bool:
+        return has_bad_escape(data) or (self._all_escapes_suspect and b"\\" in data)
+
     def _fitting(self, data: bytes, shape: "Shape") -> list[tuple[Any, ...]] | None:
         """Return the rows that ``shape`` reads, or None when something is wrong with one."""
         try:
             rows = shape.read_page(data)
         except UNREADABLE:
             return None
-        nones = 0 if shape.complete else sum(map(_count_none, rows))
-        is_plain = self._has_each_key_once(data.count(b":"), len(rows), nones)
-        if not is_plain and self._has_key_twice(data, len(rows)):
+        absent = 0 if shape.complete else sum(map(_count_absent, rows))
+        is_plain = self._has_each_key_once(data.count(b":"), len(rows), absent)
+        if not is_plain and self._has_key_twice(data, rows):
             return None
+        if not shape.complete:
+            rows = list(map(shape.filled, rows))
         return rows if self._all_fit(rows) else None
 
-    def _has_each_key_once(self, colons: int, rows: int, nones: int) -> bool:
+    def _has_each_key_once(self, colons: int, rows: int, absent: int) -> bool:
         """Tell cheaply whether no name can stand twice; False only means: look closer.
 
-        Each name has its colon. Records whose names, less those that may be absent (their
-        values are ``nones``), make up all ``colons`` of their JSON have none to spare.
+        Each name has its colon. Records whose names, less the ``absent`` ones, make up all
+        ``colons`` of their JSON have none to spare.
         """
-        return self._flat and colons == rows * len(self.columns) - nones
+        return self._flat and colons == rows * len(self.columns) - absent
 
-    def _has_key_twice(self, data: bytes, count: int) -> bool:
-        """Tell whether some record might hold a declared name twice; may err on one side."""
+    def _has_key_twice(
+        self, data: bytes, rows: Sequence[tuple[Any, ...]], bad: Sequence[bytes] = ()
+    ) -> bool:
+        """Tell whether some row's record might hold a declared name twice.
+
+        A name may not be written more often than it is there. ``bad`` are the records in
+        ``data`` that have no row. What is no name but looks like one errs on the safe side.
+        """
         if not self._flat:
             return self._nested_key_twice(data)
-        return any(data.count(token) > count for token in self._tokens)
+        return any(
+            data.count(token) - sum(raw.count(token) for raw in bad)
+            > len(rows) - countOf(map(itemgetter(at), rows), UNSET)
+            for at, token in enumerate(self._tokens)
+        )
 
     def _nested_key_twice(self, data: bytes) -> bool:
         try:
@@ -234,7 +252,7 @@ class Decoder:
         self, data: bytes, raws: Sequence[Bytes]
     ) -> list[tuple[Any, ...] | None]:
         """Return the row of each record that is surely good, None for the others."""
-        if has_bad_escape(data):
+        if self._has_bad_escape(data):
             return self._one_by_one(raws)
         # A null would pass for a number as written.
         shape = self._lenient if self._numbers and b"null" in data else self._complete
@@ -243,13 +261,19 @@ class Decoder:
         if shape.complete:
             for at in doubtful:
                 found[at] = self._lenient.read_each([raws[at]])[0]
-        bad = _holes(found)
-        # Complete rows have no Nones to count.
-        nones = sum(_count_none(row) for row in map(found.__getitem__, doubtful) if row)
-        colons = data.count(b":") - sum(bytes(raws[at]).count(b":") for at in bad)
-        is_plain = self._has_each_key_once(colons, len(found) - len(bad), nones)
-        if not is_plain and self._has_key_twice(data, len(raws)):
+        bad = [bytes(raws[at]) for at in _holes(found)]
+        good = [row for row in found if row is not None]
+        # Complete rows have no gaps to count.
+        absent = sum(
+            _count_absent(row) for row in map(found.__getitem__, doubtful) if row
+        )
+        colons = data.count(b":") - sum(raw.count(b":") for raw in bad)
+        is_plain = self._has_each_key_once(colons, len(good), absent)
+        if not is_plain and self._has_key_twice(data, good, bad):
             return self._one_by_one(raws)
+        for at in doubtful:
+            row = found[at]
+            found[at] = row and self._lenient.filled(row)
         for index, fits in self._unfit_columns([row for row in found if row is not None]):
             found = [
                 row if row is None or row[index] is None or fits([row[index]]) else None

@@ -154,17 +154,18 @@ class FieldRule:
             allowed: Any = Literal[spec.allowed_values]
             listed = ", ".join(spec.allowed_values[:20])
             self._atom("not_allowed", "Must be one of: %(n)s.", listed, allowed)
-            whole = self._allowed_type(allowed)
+            whole = self._allowed_type()
         return whole
 
-    def _allowed_type(self, allowed: Any) -> Any:
+    def _allowed_type(self) -> Any:
         """Return the list itself, without the entries that the other rules would refuse."""
         fitting = tuple(
             value
             for value in self.spec.allowed_values
             if not any(atom.breaks(msgspec.json.encode(value)) for atom in self.atoms)
         )
-        return Literal[fitting] if fitting else allowed
+        # Where none fits, a value that can be none: a text may not be a NUL.
+        return Literal[fitting or ("\0",)]
 
     def _integer_type(self) -> Any:
         low = max(int(self.spec.minimum or INT_MIN), INT_MIN)

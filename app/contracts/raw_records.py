@@ -12,10 +12,16 @@ from app.core.words import message_id
 _HIDDEN_NAME = re.compile(
     rb"\\u00(?:2[dDeE]|3\d|4[1-9a-fA-F]|5[\daAfF]|6[1-9a-fA-F]|7[\daA])"
 )
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _LONE = re.compile(
     rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
 )
 _BLANK = frozenset(" \t\r\n")
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether ``has_bad_escape`` would see this name written with an escape."""
+    return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def has_bad_escape(data: bytes) -> bool:

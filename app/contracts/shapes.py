@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from app.contracts.field_rules import UNREADABLE, FieldRule
 
@@ -44,7 +45,7 @@ class _Level:
         members: list[Any] = [
             (f"f_{rule.spec.name}", rule.type)
             if complete or rule.spec.required
-            else (f"f_{rule.spec.name}", rule.optional_type, None)
+            else (f"f_{rule.spec.name}", _or_absent(rule.optional_type), UNSET)
             for rule, _ in self._leaves
         ]
         for number, (part, level) in enumerate(self._below.items()):
@@ -63,7 +64,8 @@ class _Level:
 class Shape:
     """A msgspec type of records, and what makes tuples of its values in field order.
 
-    ``complete``: every field is there and not null, so there are no Nones to look after.
+    ``complete``: every field is there and not null, so there are no gaps to look after. The
+    other kind gives UNSET for a field that is absent; ``filled`` makes None of it.
     """
 
     def __init__(
@@ -92,12 +94,12 @@ class Shape:
 
     def read_page(self, body: bytes) -> list[tuple[Any, ...]]:
         """Return the rows of a JSON array; raises one of ``UNREADABLE``."""
-        rows = list(map(self._as_tuple, self._page.decode(body)))
-        if self._nullable and b"null" in body:
-            return list(map(self._without_nulls, rows))
-        return rows
+        return list(map(self._as_tuple, self._page.decode(body)))
 
-    def _without_nulls(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    def filled(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a row with None for what is absent or null."""
+        if UNSET in row:
+            row = tuple([None if value is UNSET else value for value in row])
         for at in self._nullable:
             if row[at] is not None and bytes(row[at]) == b"null":
                 row = (*row[:at], None, *row[at + 1 :])
@@ -109,11 +111,15 @@ class Shape:
         rows: list[tuple[Any, ...] | None] = []
         for raw in raws:
             try:
-                row = as_tuple(decode(raw))
-                rows.append(self._without_nulls(row) if self._nullable else row)
+                rows.append(as_tuple(decode(raw)))
             except UNREADABLE:
                 rows.append(None)
         return rows
+
+
+def _or_absent(kind: Any) -> Any:
+    """Return a type whose default may be UNSET; of Raw msgspec knows no union."""
+    return kind if kind is msgspec.Raw else kind | msgspec.UnsetType
 
 
 def _tuple_maker(attributes: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

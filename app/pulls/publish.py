@@ -124,11 +124,16 @@ class Merge:
             f" UPDATE {self.names.stage} s SET _rejected = true FROM twice t"
             f" WHERE {self._same_key('s', 't')} AND NOT s._rejected"
             f" RETURNING s._place, {self._list('s', self._keys)},"
-            f" jsonb_build_object({self._json_pairs()})::text AS raw"
+            f" ({self._as_json()})::text AS raw"
         )
 
-    def _json_pairs(self) -> str:
-        return ", ".join(f"'{each}', {self._read(each)}" for each in self._columns)
+    def _as_json(self) -> str:
+        """Return an expression for a stage row's values; a function takes 100 arguments."""
+        pairs = [f"'{each}', {self._read(each)}" for each in self._columns]
+        return " || ".join(
+            f"jsonb_build_object({', '.join(pairs[at : at + 50])})"
+            for at in range(0, len(pairs), 50)
+        )
 
     def fill(self) -> str:
         """Return SQL that puts the stage into a central table without any row.

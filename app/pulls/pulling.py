@@ -116,11 +116,11 @@ class Progress(msgspec.Struct, frozen=True):
     """
 
     version_id: UUID
-    former_run_id: UUID | None = None
+    former_run_id: UUID | None
+    staged: int
     position: dict[str, Any] | None = None
     read: int = 0
     known: int = 0
-    staged: int = 0
     rejected: int = 0
     repeated: int = 0
     fetched: bool = False
@@ -233,7 +233,7 @@ def _begin(lease: Lease, plan: Plan) -> Progress:
                 n=progress.read,
             )
             return progress
-        progress = Progress(plan.version_id, plan.published_run_id)
+        progress = Progress(plan.version_id, plan.published_run_id, staged=0)
         _save(lease, session, progress)
         stage.clear(session)
         session.execute(
@@ -252,7 +252,10 @@ def _progress_of(
     """Return how far an earlier attempt came; None when nothing can be made of it."""
     if lease.checkpoint is None:
         return None
-    progress = msgspec.convert(lease.checkpoint, Progress, strict=False)
+    try:
+        progress = msgspec.convert(lease.checkpoint, Progress, strict=False)
+    except msgspec.ValidationError:
+        return None  # written by an older version, which counted otherwise
     truth = (plan.version_id, plan.published_run_id)
     if (progress.version_id, progress.former_run_id) != truth:
         return None

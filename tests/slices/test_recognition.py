@@ -231,3 +231,21 @@ def test_each_digest_is_recognised_once_also_after_a_resume(pull):
     # Page 0 of the attempt before has recognised 1 and 2.
     assert resumed.known(1, b"".join(map(digest, [2, 3, 5]))) == [False, True, True]
     assert resumed.known(2, b"".join(map(digest, [5, 6]))) == [False, True]
+
+
+def test_a_checkpoint_of_an_older_version_is_begun_anew(pull, upstream):
+    contract = make.make_contract()
+    killed = pull(contract, people(40), fault="page_committed:2")
+    report_lost(killed.id, killed.worker, WorkerLostError())
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        s.execute(sa.text(f'TRUNCATE stage."{contract.slug}__v1"'))
+        s.execute(
+            sa.text(
+                "UPDATE job_run SET checkpoint = checkpoint - 'staged' - 'known'"
+                " - 'former_run_id' WHERE id = :id"
+            ),
+            {"id": killed.id},
+        )
+    make.make_due(killed.id)
+    run = pull(contract, run_id=killed.id)
+    assert counts(run) == {"read": 40, "inserted": 40}

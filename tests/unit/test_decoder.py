@@ -342,3 +342,36 @@ def test_fast_and_slow_path_agree(records):
     assert [r.errors for r in slow.rejected[:-1]] == [r.errors for r in fast.rejected]
     explained = [decoder._explain(json.dumps(record).encode()) for record in records]
     assert [not errors for errors, _ in explained].count(True) == len(fast.rows)
+
+
+@pytest.mark.parametrize(
+    ("twice", "other"),
+    [
+        ('{"k":"1","x":"a","x":"b"}', '{"k":"2"}'),
+        ('{"k":"1","x":null,"x":"b"}', '{"k":"2"}'),
+        ('{"k":"1","x":"a","x":"b"}', '{"k":"2","x":null}'),
+        ('{"k":"1","x":"a","x":"b"}', '{"x":"tanpa kunci"}'),
+        ('{"k":"1","x":"a","x":"b","saat":"10:20"}', '{"k":"2","saat":"10:20"}'),
+    ],
+)
+def test_a_name_twice_is_not_made_up_for_by_a_neighbour(twice, other):
+    fields = (field("k", is_key=True, required=True), field("x"))
+    for body in (f"[{twice},{other}]", f"[{other},{twice}]", f"[{twice}]"):
+        page = decode(body.encode(), fields)
+        assert ("x", "key_twice") in codes(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [("a b", "a\\u0020b"), ("é", "\\u00e9"), ("a/b", "a\\/b")]
+)
+def test_a_name_of_any_letters_that_stands_twice_is_seen_in_disguise(name, hidden):
+    fields = (field("k", is_key=True, required=True), field("x", source_path=name))
+    body = f'[{{"k":"1","{name}":"a","{hidden}":"b"}},{{"k":"2","{name}":"c"}}]'
+    page = decode(body.encode(), fields)
+    assert codes(page) == {(name, "key_twice")}
+    assert len(page.rows) == 1
+
+
+def test_allowed_values_that_break_the_other_rules_are_refused():
+    fields = (field("k", pattern=r"\d{3}", allowed_values=("12",)),)
+    assert codes(decode([{"k": "12"}], fields)) == {("k", "pattern")}
