@@ -24,6 +24,8 @@ from ops.logs import Console, Lines, LogFile
 from ops.places import ServerUser
 
 GRACE_SECONDS = 10.0
+# A killed process may need a moment to be gone, on a machine with much to do.
+KILL_SECONDS = 2.0
 # So many deaths inside the window, and restarting is no help any more.
 MOST_DEATHS = 6
 DEATH_WINDOW = 60.0
@@ -231,7 +233,7 @@ class Supervisor:
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         self._drain(child, process)
         if not child.spec.on_terminal:
-            end_session(process.pid, signal.SIGKILL)  # whatever it has left behind
+            kill_session(process.pid)  # whatever it has left behind
         child.process = None
         child.exit_status = process.returncode
         if child.keep and not self._stopping:
@@ -308,6 +310,14 @@ def end_session(session: int, number: int) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+def kill_session(session: int) -> None:
+    """Kill every process of a session and wait until none is left, but not for ever."""
+    end = time.monotonic() + KILL_SECONDS
+    while session_members(session) and time.monotonic() < end:
+        end_session(session, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def session_members(session: int) -> list[int]:
