@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import compress, repeat
+from itertools import compress, pairwise, repeat, starmap
 from operator import add, itemgetter, lt, not_
 from typing import Any
 
@@ -33,9 +33,9 @@ class PageReader:
         self._former = former
         key_at = [at for at, each in enumerate(fields) if each.is_key]
         self._key_of = itemgetter(*key_at)
-        self._last_key: Any = None
+        self._last_key: list[Any] = []  # of the page before, if there was one
+        # Whether each record so far had a greater key than the one before: none twice.
         self.is_ordered = True
-        """Whether each record so far had a greater key than the one before: none twice."""
 
     def read(self, page: Page, first: int) -> ReadPage:
         """Return the page as the stage takes it; raises ``NotJsonError``.
@@ -59,13 +59,11 @@ class PageReader:
         return self._sorted_out(page, known, first)
 
     def _note_order(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        keys = [*map(self._key_of, rows)]
-        if not keys or not self.is_ordered:
+        if not rows or not self.is_ordered:
             return
-        before = [keys[0] if self._last_key is None else self._last_key, *keys[:-1]]
-        begins = 1 if self._last_key is None else 0
-        self.is_ordered = all(map(lt, before[begins:], keys[begins:]))
-        self._last_key = keys[-1]
+        keys = [*self._last_key, *map(self._key_of, rows)]
+        self.is_ordered = all(starmap(lt, pairwise(keys)))
+        self._last_key = keys[-1:]
 
     def _ask_for_room(self, page: Page) -> None:
         """Raise ``MemoryError`` when the memory to decode the page is not to be had.

@@ -23,7 +23,6 @@ from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
 from app.core import db, faults
-from app.core.errors import PermanentError, TransientError
 from app.core.words import message_id
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
@@ -36,6 +35,11 @@ from app.pulls.answers import (
     page_starts,
     remember_page,
 )
+from app.pulls.errors import (
+    NotPullableError,
+    PublishedMeanwhileError,
+    VersionChangedError,
+)
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
@@ -47,30 +51,6 @@ from app.sources.models import Source
 
 # Records of one run that are kept with their raw text; the counters count them all.
 MAX_QUARANTINED = 10_000
-
-
-class NotPullableError(PermanentError):
-    """The source cannot be pulled as things stand; the message says what to do."""
-
-    code = "not_pullable"
-
-
-class VersionChangedError(TransientError):
-    """A new contract version became active while the pull ran; it begins anew with it."""
-
-    code = "version_changed"
-
-    def __init__(self) -> None:
-        super().__init__("The contract changed during the pull; it begins anew.")
-
-
-class PublishedMeanwhileError(TransientError):
-    """The table no longer stands at the answer that records were recognised by."""
-
-    code = "published_meanwhile"
-
-    def __init__(self) -> None:
-        super().__init__("The dataset was changed during the pull; it begins anew.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def init_app(app: Flask, time_zone: str, home: Path) -> Path:
 
 # Parameters that count something; a port, a status or a page is no quantity.
 _QUANTITIES = frozenset(
-    {"n", "total", "rows", "bytes", "limit", "length", "inserted", "changed", "unchanged",
+    {"n", "known", "total", "rows", "bytes", "limit", "length", "inserted", "changed", "unchanged",
      "vanished", "written", "counted"}
 )  # fmt: skip
 

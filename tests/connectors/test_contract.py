@@ -640,6 +640,15 @@ def test_a_closed_port_is_refused(upstream, make_connector):
     assert caught.value.code == "refused"
 
 
+@pytest.mark.parametrize("total", ["9223372036854775808", "18446744073709551616"])
+def test_a_total_beyond_all_counting_is_the_wrong_shape(upstream, make_connector, total):
+    upstream.script = reply(b'{"rows":[{"a":1}],"total":%b}' % total.encode())
+    with pytest.raises(errors.SourceAnswerError) as caught:
+        list(make_connector(rows_path="rows", total_path="total").pages())
+
+    assert caught.value.code == "wrong_shape"
+
+
 # --- settings -----------------------------------------------------------------------
 
 

@@ -4,11 +4,12 @@ import json
 import time
 from collections import Counter
 from datetime import date
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from app.contracts.states import LoadMode
+from app.contracts.states import FieldType, LoadMode
 from app.datasets.models import Dataset
 from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs import services
@@ -378,3 +379,51 @@ def test_dates_and_keys_arrive_as_they_are(pull):
     contract = make.make_contract()
     pull(contract, [person(7, lahir="1999-12-31")])
     assert rows(contract, "nip, lahir") == [("0007", date(1999, 12, 31))]
+
+
+NUMBERS = {
+    "0.10": Decimal("0.10"),
+    "-0": Decimal(0),
+    "1.5e3": Decimal(1500),
+    "12345678901234567890.123456789012345678": Decimal(
+        "12345678901234567890.123456789012345678"
+    ),
+    '"007.50"': Decimal("7.50"),
+    '"1_000"': Decimal(1000),
+    "null": None,
+}
+
+
+def numbers(upstream, written):
+    rows = [f'{{"nip":"{n:04}","nilai":{each}}}' for n, each in enumerate(written)]
+    body = f'{{"ok":true,"data":[{",".join(rows)}],"total":{len(rows)}}}'.encode()
+    upstream.answer = lambda handler, _page: handler.reply(body)
+
+
+def test_numbers_arrive_digit_for_digit_however_they_are_written(pull, upstream):
+    key, nilai = make.PERSON[0], make.field("nilai", FieldType.NUMBER)
+    contract = make.make_contract([key, nilai])
+    numbers(upstream, NUMBERS)
+    assert counts(pull(contract, page_size=100)) == {"read": 7, "inserted": 7}
+    stored = [value for _, value in rows(contract, "nip, nilai")]
+    assert stored == [*NUMBERS.values()]
+    assert [str(value) for value in stored if value is not None][:1] == ["0.10"]
+    # The same values written otherwise are no change; another value is one.
+    numbers(upstream, ["0.1", "0", "1500", *list(NUMBERS)[3:-1], "5"])
+    run = pull(contract)
+    assert counts(run) == {"read": 7, "unchanged": 6, "changed": 1}
+    assert rows(contract, "nip, nilai")[-1] == ("0006", Decimal(5))
+
+
+def test_a_key_that_contradicts_itself_is_told_of_in_a_wide_contract_too(pull, upstream):
+    wide = [make.field(f"n{n:02}", FieldType.NUMBER) for n in range(60)]
+    contract = make.make_contract([make.PERSON[0], *wide], max_rejected_percent=100)
+    one = {"nip": "0001"} | {each.name: 1.5 for each in wide}
+    other, third = one | {"n59": 2}, one | {"nip": "0002"}
+    same = third | {"n00": "1.50"}  # equal by value, not by the way it is written
+    run = pull(contract, [one, other, third, same])
+    assert counts(run) == {"read": 4, "inserted": 1, "rejected": 2, "repeated": 1}
+    told = [json.loads(each.raw) for each in quarantined(run.id)]
+    assert [(each["n00"], each["n59"], len(each)) for each in told] == [
+        (1.5, 1.5, 61), (1.5, 2, 61),
+    ]  # fmt: skip

@@ -1,0 +1,27 @@
+"""Why a pull cannot be done, or must begin anew."""
+
+from app.core.errors import PermanentError, TransientError
+
+
+class NotPullableError(PermanentError):
+    """The source cannot be pulled as things stand; the message says what to do."""
+
+    code = "not_pullable"
+
+
+class VersionChangedError(TransientError):
+    """A new contract version became active while the pull ran; it begins anew with it."""
+
+    code = "version_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The contract changed during the pull; it begins anew.")
+
+
+class PublishedMeanwhileError(TransientError):
+    """The table no longer stands at the answer that records were recognised by."""
+
+    code = "published_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__("The dataset was changed during the pull; it begins anew.")
