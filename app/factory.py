@@ -19,7 +19,7 @@ from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.pulls.admin import PullPage, QuarantinePage
-from app.runs.admin import RunPage, ScheduleView
+from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import SourcePage
 from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
@@ -104,6 +104,7 @@ def _add_pages(app: Flask, translations: str) -> None:
             Schedule, name=_("Schedules"), endpoint="schedules", url="/schedules"
         ),
         RunPage(_("Runs"), endpoint="runs", url="/runs"),
+        LedgerPage(_("Queues and workers"), endpoint="ledger", url="/ledger"),
         QuarantinePage(_("Quarantine"), endpoint="quarantine", url="/quarantine"),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),

@@ -30,7 +30,7 @@ from app.exports.services import request_export
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.identity.services import create_user
-from app.pulls.services import request_pull, set_schedule
+from app.pulls.services import ScheduleWish, request_pull, set_schedule
 from app.runs.kinds import KindName
 from app.runs.models import JobRun, Schedule
 from app.runs.services import save_schedule
@@ -246,7 +246,7 @@ def _dataset(
         key = os.environ.get("DEMO_AGENCY_KEY", "demo-kunci-opd")
         save_source(session, source, settings, secret=key)
         session.flush()  # its id is the schedule's parameter
-        set_schedule(session, source, cron, time_zone, enabled=True)
+        set_schedule(session, source, ScheduleWish(cron, time_zone))
         run_id = request_pull(session, source)
     _do(run_id)
 

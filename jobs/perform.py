@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import psycopg
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -22,7 +23,7 @@ from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
-from app.runs.ledger import Lease, StopRequestedError
+from app.runs.ledger import Lease, StopRequestedError, TurnOverError
 from jobs.reader import Reader
 from jobs.runtime import current_settings
 
@@ -36,6 +37,11 @@ Job = Callable[[Lease], None]
 # A run that is asked to stop and comes to no checkpoint for so long is given back as it is;
 # shorter than the patience of whoever asked (ops.supervisor.GRACE_SECONDS).
 STOP_SECONDS = 5.0
+# A run that was called off ends at its next checkpoint. If it comes to none: the reading of
+# the service is broken off, then what the database does for it, then its process.
+CANCEL_READER_SECONDS, CANCEL_DATABASE_SECONDS, CANCEL_PROCESS_SECONDS = 2.0, 5.0, 8.0
+# This part of the time limit is a run's turn: then it goes back, and on later.
+TURN_SHARE = 0.8
 # Waits before each try to write an ending; after the last the worker's parent tells it.
 ENDING_WAITS = (0.0, 0.5, 2.0)
 
@@ -46,6 +52,10 @@ class MemoryLimitError(TransientError):
 
 class DatabaseLostError(TransientError):
     code = "database_lost"
+
+
+class TimeLimitError(TransientError):
+    code = "time_limit"
 
 
 class InternalError(TransientError):
@@ -62,6 +72,18 @@ class _Process:
     lease: Lease | None = None
     reader: Reader | None = None
     stop_asked_at: float | None = None
+    called_off_at: float | None = None
+    connections: set[psycopg.Connection] = set()  # in use, of any thread
+
+
+@sa.event.listens_for(sa.pool.Pool, "checkout")
+def _note_taken(connection: Any, _record: Any, _proxy: Any) -> None:
+    _Process.connections.add(connection)
+
+
+@sa.event.listens_for(sa.pool.Pool, "checkin")
+def _note_returned(connection: Any, _record: Any) -> None:
+    _Process.connections.discard(connection)
 
 
 def prepare() -> None:
@@ -125,6 +147,7 @@ def perform(run_id: str) -> None:
         _Process.lease = lease
         # The signal may have come while the claim was on its way.
         lease.stopping = _Process.stop_asked_at is not None
+        lease.turn_ends_at = monotonic() + TURN_SHARE * settings.run_time_limit_seconds
         try:
             with _reader(lease), _heartbeat(lease, settings):
                 _do(lease)
@@ -184,6 +207,7 @@ def _beat(lease: Lease, settings: "Settings", over: threading.Event) -> None:
                 log.error("run %s stalls; its process ends", lease.run_id)
                 os._exit(os.EX_SOFTWARE)
             _give_back_if_overdue(lease)
+            _end_if_called_off(lease)
             if monotonic() < next_beat:
                 continue
             next_beat = monotonic() + settings.heartbeat_seconds
@@ -217,6 +241,33 @@ def _give_back_if_overdue(lease: Lease) -> None:
     os._exit(os.EX_TEMPFAIL)
 
 
+def _end_if_called_off(lease: Lease) -> None:
+    """Bring a run that was called off to its end, the longer it takes the harder."""
+    if _Process.called_off_at is None and not _is_called_off(lease):
+        return
+    _Process.called_off_at = _Process.called_off_at or monotonic()
+    lease.cancelled = True
+    waited = monotonic() - _Process.called_off_at
+    if waited >= CANCEL_READER_SECONDS and _Process.reader is not None:
+        _Process.reader.break_off()
+    if waited >= CANCEL_DATABASE_SECONDS:
+        for connection in list(_Process.connections):
+            connection.cancel_safe(timeout=1.0)
+    if waited >= CANCEL_PROCESS_SECONDS:
+        log.warning(
+            "run %s was called off and did not end; its process ends", lease.run_id
+        )
+        os._exit(os.EX_TEMPFAIL)
+
+
+def _is_called_off(lease: Lease) -> bool:
+    try:
+        with _impatient_session() as session:
+            return ledger.was_called_off(session, lease.run_id)
+    except DBAPIError:
+        return False  # asked again in a second
+
+
 @contextmanager
 def _impatient_session() -> "Iterator[Session]":
     """A session of the heartbeat: our own publish may hold the run's row for long."""
@@ -230,7 +281,7 @@ def _do(lease: Lease) -> None:
     try:
         job_function(KINDS[lease.kind].path)(lease)
     except BaseException as error:  # noqa: BLE001 - the one place where a run's failure ends
-        ending = _ending(error)
+        ending = _ending(error, lease)
     else:
         ending = _unfinished
     if ending is not None:
@@ -258,13 +309,29 @@ def _write(lease: Lease, ending: Ending) -> None:
         return
 
 
-def _ending(error: BaseException) -> Ending | None:
+def _ending(error: BaseException, lease: Lease) -> Ending | None:
     """Return what to write for an error; None when nothing may be written any more."""
     if isinstance(error, LeaseLostError):
         log.info("the run is somebody else's now")
         return None
+    if lease.cancelled:  # whatever it was: it came of our breaking off, or comes too late
+        return Lease.cancel
     if isinstance(error, StopRequestedError):
-        return lambda lease, session: lease.give_back(session)
+        return Lease.give_back
+    if isinstance(error, TurnOverError):
+        return _turn_over(lease)
+    return _fault_ending(error)
+
+
+def _turn_over(lease: Lease) -> Ending:
+    """Give the run back; one that came no further in its whole turn has used up an attempt."""
+    if lease.progressed:
+        return lambda lease, session: lease.give_back(session, ledger.TURN_IS_OVER)
+    error = TimeLimitError("The run took longer than it may.")
+    return lambda lease, session: lease.try_later(session, error)
+
+
+def _fault_ending(error: BaseException) -> Ending:
     if isinstance(error, HeldError):
         return lambda lease, session: lease.hold(session, error)
     if isinstance(error, PermanentError | RejectedError):

@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -81,6 +81,13 @@ class Reader:
         if pid:
             os.kill(pid, signal.SIGKILL)  # until we wait for it, the number is its own
             os.waitpid(pid, 0)
+
+    def break_off(self) -> None:
+        """End the process from another thread; the pull's own meets ``ReaderLostError``."""
+        pid = self._pid
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def pages(self, order: ReadOrder) -> Iterator[tuple[Page, dict[str, Any]]]:
         """Yield what ``Connector.pages`` yields, and raise what it raises. Call it once.

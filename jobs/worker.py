@@ -46,10 +46,6 @@ IDLE_SECONDS = 45
 MONITOR_SECONDS = 5
 
 
-class TimeLimitError(TransientError):
-    code = "time_limit"
-
-
 def limit_process(seconds: float, memory_mb: int) -> None:
     """Let the kernel end this process at the time limit, whatever the code catches."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -124,7 +120,7 @@ class RunWorker(Worker):
         message.forget()
         self.fork_work_horse(job, queue)
         horse = self.horse_pid
-        ended = self._await_horse()
+        ended = self._await_horse(message.run_id)
         self._horse_pid = 0
         if ended != os.EX_OK:
             _report(message.run_id, horse, ended)
@@ -135,9 +131,13 @@ class RunWorker(Worker):
         run_id = str(cast("RunMessage", job).run_id)
         run_in_this_process(run_id, parent=self._process_id)
 
-    def _await_horse(self) -> int | None:
-        """Wait for the run's process; return its wait status, None when nobody knows."""
+    def _await_horse(self, run_id: UUID) -> int | None:
+        """Wait for the run's process; return its wait status, None when nobody knows.
+
+        One that twice in a row had no business any more is killed: it is frozen.
+        """
         status: int | None
+        idle_looks = 0
         while True:
             try:
                 with self.death_penalty_class(
@@ -146,8 +146,23 @@ class RunWorker(Worker):
                     _pid, status, _usage = self.wait_for_horse()
             except HorseMonitorTimeoutException:
                 self._say_alive()
+                idle_looks = idle_looks + 1 if self._is_idle(run_id) else 0
+                if idle_looks == 2:
+                    log.warning("run %s: its process does not end; it is killed", run_id)
+                    self.kill_horse()
             else:
                 return status
+
+    def _is_idle(self, run_id: UUID) -> bool:
+        """Tell whether the run's process should have ended; no while nobody can say."""
+        name = perform.worker_name(self.horse_pid)
+        try:
+            with acting_as(WORKER), db.unit_of_work() as session:
+                return ledger.has_no_business(session, run_id, name)
+        except SQLAlchemyError:
+            return False
+        finally:
+            db.engine().dispose()  # nothing open when the next run is forked
 
     def _say_alive(self) -> None:
         """Redis may go and come back while a run works: that must not end the run."""
@@ -162,7 +177,7 @@ def _report(run_id: UUID, horse: int, ended: int | None) -> None:
     if ended is not None and os.WIFSIGNALED(ended):
         log.warning("run %s: process ended by signal %s", run_id, os.WTERMSIG(ended))
         if os.WTERMSIG(ended) == signal.SIGALRM:
-            error = TimeLimitError("The run took longer than it may.")
+            error = perform.TimeLimitError("The run took longer than it may.")
     try:
         report_lost(run_id, perform.worker_name(horse), error)
     except SQLAlchemyError:

@@ -24,6 +24,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "audit_event": "is the audit itself",
         "job_run": "changes state many times a minute; its own log and columns tell all",
         "run_log": "is a log itself",
+        "cancel_request": "the wish to cancel is an explicit event",
         "worker_heartbeat": "a pulse, not a decision",
         "pull_run": "counters of a run, written by the run alone",
         "quarantined_record": "written by runs alone; the run and the raw record are kept",

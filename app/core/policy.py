@@ -35,6 +35,8 @@ class Permission(StrEnum):
     SCHEDULE_WRITE = "schedule.write"
     RUN_READ = "run.read"
     RUN_RETRY = "run.retry"
+    RUN_CANCEL = "run.cancel"
+    LEDGER_READ = "ledger.read"
     QUARANTINE_READ = "quarantine.read"
     QUARANTINE_RELEASE = "quarantine.release"
     DATASET_READ = "dataset.read"

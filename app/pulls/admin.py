@@ -1,6 +1,7 @@
 """Pages of pulls: sources at work, and the records that broke their contract."""
 
 from collections.abc import Sequence
+from datetime import date
 from uuid import UUID
 
 from flask import Response, current_app, flash, request
@@ -14,7 +15,9 @@ from app.core.policy import Permission
 from app.core.scope import get_visible
 from app.pulls import queries, services
 from app.pulls.models import QuarantinedRecord
-from app.runs.services import next_slots
+from app.runs.errors import BadScheduleError
+from app.runs.services import coming_slots, last_day
+from app.runs.states import MissedPolicy
 from app.sources.forms import AUTH, PAGING
 from app.sources.models import Source
 from app.sources.services import host_of, is_approved
@@ -76,6 +79,25 @@ def _uuid(name: str) -> UUID | None:
         return UUID(int=0)
 
 
+def _schedule_wish(zone: str) -> services.ScheduleWish:
+    """Return the schedule as the form has it; raises ``BadScheduleError`` for no day."""
+    last = request.form.get("last_day", "").strip()
+    missed = request.form.get("missed", "")
+    try:
+        last_day = date.fromisoformat(last) if last else None
+    except ValueError:
+        raise BadScheduleError("The last day cannot be read.") from None
+    return services.ScheduleWish(
+        cron=request.form.get("cron", "").strip()[:60],
+        time_zone=zone,
+        enabled=request.form.get("enabled") == "1",
+        missed=MissedPolicy(missed)
+        if missed in set(MissedPolicy)
+        else MissedPolicy.COALESCE,
+        last_day=last_day,
+    )
+
+
 def _named(choices: Sequence[SelectChoice], value: str) -> str:
     """Return what the source's form calls a setting's value."""
     return str(next((each.label for each in choices if each.value == value), value))
@@ -100,9 +122,9 @@ class PullPage(Page):
                 "pulls/source.html",
                 source=source,
                 schedule=schedule,
-                slots=next_slots(schedule.cron, schedule.time_zone, db.now(session), 5)
-                if schedule
-                else (),
+                slots=coming_slots(schedule, db.now(session)) if schedule else (),
+                last_day=last_day(schedule) if schedule else None,
+                policies=list(MissedPolicy),
                 pulls=queries.last_pulls(session, principal_now(), source.id),
                 approved=is_approved(source, settings.approved_hosts),
                 host=host_of(source),
@@ -130,9 +152,7 @@ class PullPage(Page):
         try:
             with db.unit_of_work() as session:
                 source = get_visible(session, Source, ident, principal_now())
-                cron = request.form.get("cron", "").strip()[:60]
-                enabled = request.form.get("enabled") == "1"
-                services.set_schedule(session, source, cron, zone, enabled=enabled)
+                services.set_schedule(session, source, _schedule_wish(zone))
             flash(gettext("The schedule is saved."), "success")
         except RejectedError as error:
             flash_rejected(error)

@@ -1,5 +1,7 @@
 """Asking for pulls, now and on a schedule."""
 
+from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 import msgspec
@@ -8,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.runs.kinds import KindName, PullParams
 from app.runs.models import Schedule
-from app.runs.services import Order, request_run, save_schedule
+from app.runs.services import Order, request_run, save_schedule, set_days
+from app.runs.states import MissedPolicy
 from app.sources.models import Source
 
 
@@ -38,9 +41,18 @@ def schedule_of(session: Session, source: Source) -> Schedule | None:
     )
 
 
-def set_schedule(
-    session: Session, source: Source, cron: str, time_zone: str, *, enabled: bool
-) -> Schedule:
+@dataclass(frozen=True, slots=True)
+class ScheduleWish:
+    """When a source shall be pulled. ``last_day`` None: until somebody stops it."""
+
+    cron: str
+    time_zone: str
+    enabled: bool = True
+    missed: MissedPolicy = MissedPolicy.COALESCE
+    last_day: date | None = None
+
+
+def set_schedule(session: Session, source: Source, wish: ScheduleWish) -> Schedule:
     """Set when a source is pulled; raises ``BadScheduleError`` for an unreadable line."""
     # Two who save at the same moment must not both make one.
     session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
@@ -49,6 +61,8 @@ def set_schedule(
     schedule.name, schedule.key = source.name, order.key
     schedule.params = msgspec.to_builtins(order.params)
     schedule.agency_id = source.agency_id
-    schedule.cron, schedule.time_zone, schedule.enabled = cron, time_zone, enabled
+    schedule.cron, schedule.time_zone = wish.cron, wish.time_zone
+    schedule.enabled = wish.enabled
+    set_days(schedule, wish.missed, wish.last_day)
     save_schedule(session, schedule)
     return schedule

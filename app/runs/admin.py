@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from flask import Response, make_response, render_template, request
+from flask import Response, flash, make_response, render_template, request
 from flask_admin import expose
 from flask_babel import gettext
-from wtforms import StringField
-from wtforms.validators import DataRequired, Length
+from wtforms import DateField, SelectChoice, SelectField, StringField
+from wtforms.validators import DataRequired, Length, Optional
 
 from app.core import db
 from app.core.errors import RejectedError
@@ -16,8 +16,10 @@ from app.core.scope import get_visible
 from app.runs import queries, services
 from app.runs.advice import ADVICE
 from app.runs.kinds import KINDS
+from app.runs.ledger import was_called_off
 from app.runs.models import JobRun, Schedule
-from app.runs.states import ACTIVE, RETRYABLE, RunStatus
+from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
+from app.web.context import state_label, state_name
 from app.web.extensions import db as flask_db
 from app.web.format import moment
 from app.web.guard import needs, principal_now
@@ -51,6 +53,7 @@ class RunPage(Page):
                 chosen=chosen,
                 kinds=KINDS,
                 statuses=list(RunStatus),
+                retryable=RETRYABLE,
                 pace_of=lambda run: queries.pace_of(run, db.now(session)),
             )
         return text
@@ -87,6 +90,38 @@ class RunPage(Page):
             return back_to("runs.show", ident=ident)
         return back_to("runs.show", ident=new_id)
 
+    @expose("/retry", methods=("POST",))
+    @needs(Permission.RUN_RETRY)
+    def retry_many(self) -> Response:
+        """Try the chosen runs again, each for itself: one that cannot keeps none back."""
+        begun, refused = 0, ""
+        for ident in dict.fromkeys(request.form.getlist("run")[: queries.PAGE_SIZE]):
+            try:
+                with db.unit_of_work() as session:
+                    run = get_visible(session, JobRun, ident, principal_now())
+                    services.retry(session, run)
+                begun += 1
+            except RejectedError as error:
+                refused = say(error.message, error.params)
+        flash(
+            gettext("Tried again: %(n)s runs.", n=begun), "success" if begun else "info"
+        )
+        if refused:
+            flash(gettext("Some were not: %(why)s", why=refused), "warning")
+        return back_to("runs.index", status=_status(request.form.get("status", "")))
+
+    @expose("/<ident>/cancel", methods=("POST",))
+    @needs(Permission.RUN_CANCEL)
+    def cancel(self, ident: str) -> Response:
+        """Call a run off; its page shows how it ends."""
+        try:
+            with db.unit_of_work() as session:
+                run = get_visible(session, JobRun, ident, principal_now())
+                services.cancel(session, run)
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("runs.show", ident=ident)
+
     @expose("/<ident>/accept", methods=("POST",))
     @needs(Permission.QUARANTINE_RELEASE)
     def accept(self, ident: str) -> Response:
@@ -111,6 +146,7 @@ def _parts(session: Any, run: JobRun) -> dict[str, Any]:
         "log": queries.log_of(session, run.id),
         "pace": queries.pace_of(run, db.now(session)),
         "active": run.status in ACTIVE,
+        "called_off": run.status in ACTIVE and was_called_off(session, run.id),
         "retryable": run.status in RETRYABLE,
         "held": run.status is RunStatus.HELD and not queries.is_superseded(session, run),
         "kind": KINDS.get(run.kind),
@@ -121,6 +157,18 @@ def _parts(session: Any, run: JobRun) -> dict[str, Any]:
 def _kind_name(kind: str) -> str:
     """Name a kind of work; one that this version does not know keeps its own word."""
     return say(KINDS[kind].label) if kind in KINDS else kind
+
+
+class LedgerPage(Page):
+    """Queues, workers, leases and lag at one look."""
+
+    @expose("/")
+    @needs(Permission.LEDGER_READ)
+    def index(self) -> str:
+        with db.unit_of_work() as session:
+            state = queries.ledger_state(session, db.now(session))
+            text: str = self.render("runs/ledger.html", state=state, kinds=KINDS)
+        return text
 
 
 class ScheduleView(ScopedView):
@@ -143,6 +191,8 @@ class ScheduleView(ScopedView):
         "enabled",
         "next_due_at",
         "slots",
+        "missed",
+        "until",
     )
     column_labels: ClassVar = {
         "name": lazy_gettext("Name"),
@@ -152,6 +202,8 @@ class ScheduleView(ScopedView):
         "enabled": lazy_gettext("On"),
         "next_due_at": lazy_gettext("Next due"),
         "slots": lazy_gettext("Next five times"),
+        "missed": lazy_gettext("Times that were missed"),
+        "until": lazy_gettext("Last day"),
     }
     column_formatters: ClassVar = {
         "next_due_at": lambda _v, _c, m, _n: moment(m.next_due_at) if m.enabled else "–",
@@ -159,12 +211,24 @@ class ScheduleView(ScopedView):
         "kind": lambda _v, _c, m, _n: _kind_name(m.kind),
         "slots": lambda _v, _c, m, _n: ", ".join(
             moment(slot, "EEEE d MMM HH.mm")
-            for slot in services.next_slots(
-                m.cron, m.time_zone, db.now(flask_db.session()), 5
-            )
+            for slot in services.coming_slots(m, db.now(flask_db.session()))
+        ),
+        "missed": lambda _v, _c, m, _n: state_name(m.missed),
+        "until": lambda _v, _c, m, _n: moment(m.until, "d MMM yyyy") if m.until else "–",
+    }
+    form_columns = ("name", "cron", "enabled", "missed", "last_day")
+    form_extra_fields: ClassVar = {
+        "missed": SelectField(
+            lazy_gettext("Times that were missed"),
+            choices=[SelectChoice(each, state_label(each)) for each in MissedPolicy],
+            description=lazy_gettext("When the server was off at the time, for example."),
+        ),
+        "last_day": DateField(
+            lazy_gettext("Last day"),
+            [Optional()],
+            description=lazy_gettext("Empty: it goes on until somebody stops it."),
         ),
     }
-    form_columns = ("name", "cron", "enabled")
     form_overrides: ClassVar = dict.fromkeys(("name", "cron"), StringField)
     form_args: ClassVar = {
         "name": {"validators": [DataRequired(), Length(max=120)]},
@@ -183,6 +247,15 @@ class ScheduleView(ScopedView):
     @property
     def can_edit(self) -> bool:
         return self._may_write()
+
+    def on_form_prefill(self, form: Any, id: str) -> None:  # noqa: A002 - Flask-Admin's
+        schedule = self.get_one(id)
+        form.missed.data = schedule.missed
+        form.last_day.data = services.last_day(schedule)
+
+    def on_model_change(self, form: Any, model: Schedule, is_created: bool) -> None:  # noqa: FBT001 - theirs
+        services.set_days(model, MissedPolicy(form.missed.data), form.last_day.data)
+        super().on_model_change(form, model, is_created)
 
     def save(self, model: Schedule, *, created: bool) -> None:
         del created

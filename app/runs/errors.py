@@ -27,7 +27,16 @@ class NotRetryableError(RejectedError):
     code = "not_retryable"
 
     def __init__(self) -> None:
-        super().__init__("Only a run that failed or is held can be tried again.")
+        super().__init__(
+            "Only a run that failed, was cancelled or is held can be tried again."
+        )
+
+
+class NotCancellableError(RejectedError):
+    code = "not_cancellable"
+
+    def __init__(self) -> None:
+        super().__init__("This run is over already: there is nothing to cancel.")
 
 
 class SupersededError(RejectedError):

@@ -24,12 +24,18 @@ from app.core.errors import PermanentError, SimpulError
 from app.core.words import message_id
 from app.runs.errors import HeldError, LeaseLostError
 from app.runs.kinds import KINDS
-from app.runs.models import JobRun, RunLog
-from app.runs.states import LogLevel, RunStatus
+from app.runs.models import CancelRequest, JobRun, RunLog
+from app.runs.states import ACTIVE, LogLevel, RunStatus
 
 MAX_BACKOFF_SECONDS = 900.0
 _CLOCK = sa.func.clock_timestamp()
 _DEFAULT_BACKOFF_SECONDS = 5.0
+# A run's process ends itself sooner; one that cannot is killed from outside.
+OVERDUE = timedelta(seconds=10)
+WORKER_STOPS = message_id("The worker stops; the run goes on from its last checkpoint.")
+TURN_IS_OVER = message_id(
+    "The run has had its turn; it goes on from its last checkpoint after those that wait."
+)
 
 
 class UnknownKindError(PermanentError):
@@ -54,11 +60,22 @@ class StopRequestedError(Exception):
     """The worker is asked to stop: the run goes back, and no attempt is counted."""
 
 
+class CancelledError(Exception):
+    """A person called the run off: it ends here, and what it had begun is undone."""
+
+
+class TurnOverError(Exception):
+    """The run has worked for as long as one run may: others are waiting too."""
+
+
 @dataclass(slots=True)
 class Lease:
     """One worker's hold on one run. ``checkpoint`` is where an earlier attempt came to.
 
-    ``params`` is of the kind's type. ``stopping`` is set by the worker's signal handler.
+    ``params`` is of the kind's type. ``former_error`` is the code that ended the attempt
+    before, "" if there was none. ``stopping`` is set by the worker's signal handler,
+    ``cancelled`` by its heartbeat; ``turn_ends_at`` is on the monotonic clock. Each of them
+    takes effect at the next ``save``. ``progressed``: a checkpoint was saved in this attempt.
     """
 
     run_id: UUID
@@ -73,7 +90,11 @@ class Lease:
     requested_by_id: UUID | None
     checkpoint: dict[str, Any] | None
     touched_at: float = field(default_factory=monotonic)
+    former_error: str = ""
     stopping: bool = False
+    cancelled: bool = False
+    turn_ends_at: float = float("inf")
+    progressed: bool = False
 
     def save(
         self,
@@ -87,10 +108,10 @@ class Lease:
         """Prove ownership in this transaction and store how far the run has come.
 
         Raises ``LeaseLostError`` when the run is somebody else's, ``StopRequestedError``
-        when the worker shall stop: both roll the caller's transaction back.
+        when the worker shall stop, ``CancelledError`` when the run was called off and
+        ``TurnOverError`` when its time is up: all roll the caller's transaction back.
         """
-        if self.stopping:
-            raise StopRequestedError
+        self._heed_wishes()
         given = {
             "checkpoint": checkpoint,
             "progress_done": done,
@@ -100,6 +121,15 @@ class Lease:
         values: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
         self._update(session, worker=JobRun.worker, **values)
         self.touched_at = monotonic()
+        self.progressed = self.progressed or checkpoint is not None
+
+    def _heed_wishes(self) -> None:
+        if self.cancelled:
+            raise CancelledError
+        if self.stopping:
+            raise StopRequestedError
+        if monotonic() > self.turn_ends_at:
+            raise TurnOverError
 
     def log(
         self, message: str, *, level: LogLevel = LogLevel.INFO, **params: object
@@ -141,8 +171,12 @@ class Lease:
         self._end(session, RunStatus.HELD, **_error_values(held))
         self.log_in(session, held.message, level=LogLevel.WARNING, **held.params)
 
-    def give_back(self, session: Session) -> None:
-        """Return the run unfinished, without counting the attempt: the worker stops."""
+    def cancel(self, session: Session) -> None:
+        """End the run as called off."""
+        self._end(session, RunStatus.CANCELLED, **_cancel_values(session, self.run_id))
+
+    def give_back(self, session: Session, why: str = WORKER_STOPS) -> None:
+        """Return the run unfinished, without counting the attempt. ``why``: a message id."""
         self._update(
             session,
             status=RunStatus.QUEUED,
@@ -151,9 +185,7 @@ class Lease:
             not_before=_CLOCK,
             attempt=JobRun.attempt - 1,
         )
-        self.log_in(
-            session, "The worker stops; the run goes on from its last checkpoint."
-        )
+        self.log_in(session, why)
 
     def try_later(
         self, session: Session, error: SimpulError, *, seconds: float | None = None
@@ -206,6 +238,7 @@ def claim(
             JobRun.id == run_id,
             JobRun.status == RunStatus.QUEUED,
             JobRun.not_before <= _CLOCK,
+            ~is_called_off(),
         )
         .values(
             status=RunStatus.RUNNING,
@@ -227,6 +260,7 @@ def claim(
             JobRun.requested_by,
             JobRun.requested_by_id,
             JobRun.checkpoint,
+            JobRun.error_code.label("former_error"),
         )
     ).first()
     if row is None:
@@ -253,6 +287,66 @@ def _typed_params(kind: str, params: Mapping[str, Any]) -> msgspec.Struct:
         raise BadParamsError(str(error)) from None
 
 
+def is_called_off() -> sa.ColumnElement[bool]:
+    """Return the condition that somebody wants a run cancelled."""
+    return sa.exists().where(CancelRequest.run_id == JobRun.id)
+
+
+def was_called_off(session: Session, run_id: UUID) -> bool:
+    """Tell whether somebody wants the run cancelled."""
+    wish = sa.exists().where(CancelRequest.run_id == run_id)
+    return bool(session.scalar(sa.select(wish)))
+
+
+def has_no_business(session: Session, run_id: UUID, worker: str) -> bool:
+    """Tell whether a process that began on a run should have ended by now.
+
+    The run is over, given back or somebody else's, or it was called off long ago. A process
+    that sleeps does not notice that itself.
+    """
+    ours, running = JobRun.worker == worker, JobRun.status == RunStatus.RUNNING
+    overdue = sa.exists().where(
+        CancelRequest.run_id == JobRun.id, CancelRequest.requested_at < _CLOCK - OVERDUE
+    )
+    over = sa.or_(ours & ~running, ~ours & running, ours & overdue)
+    return (
+        session.scalar(sa.select(JobRun.id).where(JobRun.id == run_id, over)) is not None
+    )
+
+
+def _cancel_values(session: Session, run_id: UUID) -> dict[str, Any]:
+    who = session.scalar(
+        sa.select(CancelRequest.requested_by).where(CancelRequest.run_id == run_id)
+    )
+    return {
+        "error_code": "cancelled",
+        "error_message": message_id("Cancelled by %(who)s."),
+        "error_params": {"who": who or ""},
+    }
+
+
+def end_called_off(session: Session, run_id: UUID, fence: int) -> bool:
+    """End a run that nobody works on any more if it was called off; tell whether it was."""
+    ended = session.execute(
+        sa.update(JobRun)
+        .where(
+            JobRun.id == run_id,
+            JobRun.fence == fence,
+            JobRun.status.in_(ACTIVE),
+            is_called_off(),
+        )
+        .values(
+            status=RunStatus.CANCELLED,
+            lease_until=None,
+            finished_at=_CLOCK,
+            **_cancel_values(session, run_id),
+        )
+        .returning(JobRun.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    return ended is not None
+
+
 def extend(session: Session, run_id: UUID, fence: int, *, lease_seconds: float) -> bool:
     """Prolong the lease; False when the run is no longer this claim's."""
     row = session.execute(
@@ -272,7 +366,12 @@ def requeue_or_bury(
     *,
     seconds: float | None = None,
 ) -> bool:
-    """End a failed attempt: back in the queue with backoff, or dead. False if not ours."""
+    """End a failed attempt: back in the queue with backoff, or dead. False if not ours.
+
+    A run that was called off meanwhile ends as cancelled instead.
+    """
+    if end_called_off(session, run_id, fence):
+        return True
     run = session.scalar(
         sa.select(JobRun).where(*_held_by(run_id, fence)).with_for_update()
     )

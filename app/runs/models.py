@@ -10,7 +10,14 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.db import Base, HasId, choice
 from app.core.scope import Scope
-from app.runs.states import ACTIVE, TERMINAL, LogLevel, QueueName, RunStatus
+from app.runs.states import (
+    ACTIVE,
+    TERMINAL,
+    LogLevel,
+    MissedPolicy,
+    QueueName,
+    RunStatus,
+)
 
 
 def _listed(statuses: tuple[RunStatus, ...]) -> str:
@@ -21,7 +28,8 @@ class Schedule(HasId, Base):
     """When a kind of work is due: a cron line on the clock of a time zone.
 
     ``next_due_at`` is the slot that comes next; one run for each slot, by a constraint on
-    the runs. Slots missed while nothing ran are made up for by one run, the latest slot's.
+    the runs. ``missed`` says what becomes of slots that passed while nothing ran. After
+    ``until`` nothing is due any more.
     """
 
     __tablename__ = "schedule"
@@ -38,6 +46,10 @@ class Schedule(HasId, Base):
     cron: Mapped[str]
     time_zone: Mapped[str] = mapped_column(default="Asia/Jakarta")
     enabled: Mapped[bool] = mapped_column(default=True)
+    missed: Mapped[MissedPolicy] = mapped_column(
+        choice(MissedPolicy, "missed"), default=MissedPolicy.COALESCE
+    )
+    until: Mapped[datetime | None]
     next_due_at: Mapped[datetime]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
@@ -123,6 +135,21 @@ class JobRun(HasId, Base):
 
     def __str__(self) -> str:
         return self.label or f"{self.kind} {self.id}"
+
+
+class CancelRequest(Base):
+    """Somebody's wish that a run end. A table of its own: a publish holds its run's row."""
+
+    __tablename__ = "cancel_request"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    run_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("job_run.id", ondelete="CASCADE"), primary_key=True
+    )
+    requested_at: Mapped[datetime] = mapped_column(
+        server_default=sa.func.clock_timestamp()
+    )
+    requested_by: Mapped[str]
 
 
 class RunLog(Base):

@@ -9,9 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.runs.models import WorkerHeartbeat
 
-# Seconds without a pulse after which a process counts as gone.
-SILENT_SECONDS = 60
-
 
 def beat(session: Session, *, role: str, queue: str = "", pid: int | None = None) -> None:
     """Say that a process of this host lives."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -10,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
 from app.core.scope import visible
-from app.runs.models import JobRun, RunLog
-from app.runs.states import RunStatus
+from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
+from app.runs.states import DEAD_LETTERS, SILENT_SECONDS, QueueName, RunStatus
 
 PAGE_SIZE = 25
 
@@ -90,3 +91,112 @@ def pace_of(run: JobRun, now: datetime) -> Pace:
     if run.progress_total and run.status is RunStatus.RUNNING:
         left = max(run.progress_total - run.progress_done, 0) / rate
     return Pace(rate, left, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """One queue just now. ``lag``: how long the run that is due longest has waited.
+
+    ``done`` and ``failed`` are runs that ended within the last hour.
+    """
+
+    name: QueueName
+    workers: int
+    waiting: int
+    later: int
+    running: int
+    lag: timedelta | None
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """Everything that is at work or waits, at ``now`` on the database's clock."""
+
+    now: datetime
+    queues: Sequence[QueueState]
+    processes: Sequence[WorkerHeartbeat]
+    leased: Sequence[JobRun]
+    overdue: Sequence[Schedule]
+    dead_letters: int
+
+    def is_silent(self, process: WorkerHeartbeat) -> bool:
+        return self.now - process.seen_at > timedelta(seconds=SILENT_SECONDS)
+
+
+def ledger_state(session: Session, now: datetime) -> LedgerState:
+    """Return the state of the whole ledger; for the office alone."""
+    processes = session.scalars(
+        sa.select(WorkerHeartbeat).order_by(
+            WorkerHeartbeat.role, WorkerHeartbeat.queue, WorkerHeartbeat.name
+        )
+    ).all()
+    alive = [p for p in processes if now - p.seen_at <= timedelta(seconds=SILENT_SECONDS)]
+    counted = {row.queue: row for row in session.execute(_queue_counts(now))}
+    return LedgerState(
+        now=now,
+        queues=[
+            _queue_state(
+                name, counted.get(name), sum(p.queue == name for p in alive), now
+            )
+            for name in QueueName
+        ],
+        processes=processes,
+        leased=session.scalars(
+            sa.select(JobRun)
+            .where(JobRun.status == RunStatus.RUNNING)
+            .order_by(JobRun.started_at)
+            .limit(PAGE_SIZE)
+        ).all(),
+        overdue=session.scalars(
+            sa.select(Schedule)
+            .where(Schedule.enabled, Schedule.next_due_at < now - timedelta(minutes=1))
+            .order_by(Schedule.next_due_at)
+            .limit(PAGE_SIZE)
+        ).all(),
+        dead_letters=session.scalar(
+            sa.select(sa.func.count())
+            .select_from(JobRun)
+            .where(
+                JobRun.status.in_(DEAD_LETTERS),
+                JobRun.created_at > now - timedelta(days=7),
+            )
+        )
+        or 0,
+    )
+
+
+def _queue_counts(now: datetime) -> sa.Select[*tuple[Any, ...]]:
+    """Return what is asked of each queue; runs that ended long ago are not looked at."""
+    waits = sa.and_(JobRun.status == RunStatus.QUEUED, JobRun.not_before <= now)
+    count = sa.func.count
+    return (
+        sa.select(
+            JobRun.queue,
+            count().filter(waits).label("waiting"),
+            count()
+            .filter(JobRun.status == RunStatus.QUEUED, JobRun.not_before > now)
+            .label("later"),
+            count().filter(JobRun.status == RunStatus.RUNNING).label("running"),
+            sa.func.min(JobRun.not_before).filter(waits).label("oldest"),
+            count().filter(JobRun.status == RunStatus.SUCCEEDED).label("done"),
+            count().filter(JobRun.status.in_(DEAD_LETTERS)).label("failed"),
+        )
+        .where(
+            sa.or_(
+                JobRun.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]),
+                JobRun.finished_at > now - timedelta(hours=1),
+            )
+        )
+        .group_by(JobRun.queue)
+    )
+
+
+def _queue_state(name: QueueName, row: Any, workers: int, now: datetime) -> QueueState:
+    if row is None:
+        return QueueState(name, workers, 0, 0, 0, None, 0, 0)
+    lag = now - row.oldest if row.oldest else None
+    return QueueState(
+        name, workers, row.waiting, row.later, row.running, lag, row.done, row.failed
+    )

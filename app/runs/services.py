@@ -7,7 +7,7 @@ dispatcher hears of it when that commits. Redis is never touched here.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -25,14 +25,15 @@ from app.core.words import message_id
 from app.runs.errors import (
     AlreadyActiveError,
     BadScheduleError,
+    NotCancellableError,
     NotRetryableError,
     ReasonMissingError,
     SupersededError,
 )
 from app.runs.kinds import KINDS
-from app.runs.models import JobRun, Schedule
+from app.runs.models import CancelRequest, JobRun, Schedule
 from app.runs.queries import is_superseded
-from app.runs.states import ACTIVE, RETRYABLE, RunStatus
+from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
 
 BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
 _UNREADABLE = message_id("The schedule cannot be read: %(cron)s. Example: 0 2 * * *")
@@ -127,6 +128,41 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
     return new_id
 
 
+def cancel(session: Session, run: JobRun) -> None:
+    """Call a run off: one that waits ends now, one at work within moments.
+
+    Raises ``NotCancellableError`` when it is over already.
+    """
+    who = acting_principal().label
+    ended = session.execute(
+        sa.update(JobRun)
+        .where(JobRun.id == run.id, JobRun.status == RunStatus.QUEUED)
+        .values(
+            status=RunStatus.CANCELLED,
+            finished_at=sa.func.clock_timestamp(),
+            error_code="cancelled",
+            error_message=message_id("Cancelled by %(who)s."),
+            error_params={"who": who},
+        )
+        .returning(JobRun.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if ended is None:
+        _ask_to_end(session, run, who)
+    recorder.record(session, "cancel", run)
+
+
+def _ask_to_end(session: Session, run: JobRun, who: str) -> None:
+    status = session.scalar(sa.select(JobRun.status).where(JobRun.id == run.id))
+    if status not in ACTIVE:
+        raise NotCancellableError
+    session.execute(
+        insert(CancelRequest)
+        .values(run_id=run.id, requested_by=who)
+        .on_conflict_do_nothing()
+    )
+
+
 def accept_held(session: Session, run: JobRun, reason: str) -> UUID:
     """Run a held pull again and let the fault that held it pass, for that run alone.
 
@@ -171,9 +207,36 @@ def next_slots(cron: str, time_zone: str, after: datetime, count: int) -> list[d
     return slots
 
 
+def coming_slots(schedule: Schedule, now: datetime, count: int = 5) -> list[datetime]:
+    """Return the slots at which a schedule will really be due; none while it rests."""
+    if not schedule.enabled:
+        return []
+    slots = next_slots(schedule.cron, schedule.time_zone, now, count)
+    return [slot for slot in slots if schedule.until is None or slot <= schedule.until]
+
+
+def last_day(schedule: Schedule) -> date | None:
+    """Return the last day on which a schedule is due, on its own clock."""
+    if schedule.until is None:
+        return None
+    return schedule.until.astimezone(ZoneInfo(schedule.time_zone)).date()
+
+
+def set_days(schedule: Schedule, missed: MissedPolicy, last: date | None) -> None:
+    """Set what becomes of missed slots, and the last day (whole, on the schedule's clock)."""
+    schedule.missed = missed
+    zone = ZoneInfo(schedule.time_zone)
+    schedule.until = datetime.combine(last, time.max, zone) if last else None
+
+
 def save_schedule(session: Session, schedule: Schedule) -> None:
     """Check a new or changed schedule and set its next slot from the database's clock."""
     definition = KINDS[schedule.kind]
     msgspec.convert(schedule.params, definition.params, strict=False)
-    schedule.next_due_at = next_slot(schedule.cron, schedule.time_zone, db.now(session))
+    now = db.now(session)
+    schedule.next_due_at = next_slot(schedule.cron, schedule.time_zone, now)
+    if schedule.enabled and schedule.until and schedule.next_due_at > schedule.until:
+        raise BadScheduleError(
+            "The schedule would end before it is due for the first time."
+        )
     session.add(schedule)

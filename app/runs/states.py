@@ -12,12 +12,18 @@ class RunStatus(StrEnum):
     FAILED = "failed"  # the same call would fail again
     DEAD = "dead"  # every attempt was used up
     HELD = "held"  # a gate stopped it; a person decides
-    SKIPPED = "skipped"  # its slot came while the one before it was still at work
+    SKIPPED = "skipped"  # its slot came while the one before it was at work, or too late
+    CANCELLED = "cancelled"  # a person called it off
 
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 TERMINAL = tuple(status for status in RunStatus if status not in ACTIVE)
-RETRYABLE = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD)
+RETRYABLE = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD, RunStatus.CANCELLED)
+DEAD_LETTERS = (RunStatus.FAILED, RunStatus.DEAD)
+
+
+# Seconds without a pulse after which a worker or scheduler counts as gone.
+SILENT_SECONDS = 60
 
 
 class QueueName(StrEnum):
@@ -27,6 +33,14 @@ class QueueName(StrEnum):
     CHECKS = "checks"
     EXPORTS = "exports"
     NOTICES = "notices"
+
+
+class MissedPolicy(StrEnum):
+    """What becomes of the slots that passed while no scheduler ran."""
+
+    CATCH_UP = "catch_up"  # one run for each of them, one after the other
+    COALESCE = "coalesce"  # one run for all of them
+    SKIP = "skip"  # none; the next slot is the next run
 
 
 class LogLevel(StrEnum):

@@ -6,7 +6,7 @@
 
 import logging
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,13 +22,19 @@ from app.core.errors import TransientError
 from app.core.words import message_id
 from app.runs.errors import BadScheduleError
 from app.runs.kinds import KINDS
-from app.runs.ledger import requeue_or_bury
+from app.runs.ledger import end_called_off, is_called_off, requeue_or_bury
 from app.runs.models import JobRun, Schedule
 from app.runs.services import next_slot, ring, run_values
-from app.runs.states import QueueName, RunStatus
+from app.runs.states import ACTIVE, MissedPolicy, QueueName, RunStatus
 
 log = logging.getLogger("simpul.scheduler")
 _CLOCK = sa.func.clock_timestamp()
+# So late a slot still counts as on time: the scheduler was restarted, not away.
+ON_TIME = timedelta(minutes=5)
+_OVERLAP = message_id("Left out: the run before it had not ended.")
+_MISSED = message_id(
+    "Left out: nothing ran at that time, and it was not to be made up for."
+)
 
 
 class WorkerLostError(TransientError):
@@ -41,14 +47,14 @@ class WorkerLostError(TransientError):
 
 
 def open_due_slots(session: Session, *, limit: int = 100) -> int:
-    """Open one run for each due schedule; return how many schedules were looked at.
+    """Open the runs that schedules are due for; return how many were looked at.
 
-    Slots that were missed while no scheduler ran become one run, for the latest of them.
+    What becomes of slots that were missed is said by each schedule, see ``MissedPolicy``.
     """
     now = db.now(session)
     due = session.scalars(
         sa.select(Schedule)
-        .where(Schedule.enabled, Schedule.next_due_at <= now)
+        .where(Schedule.enabled, Schedule.next_due_at <= now, ~_is_catching_up())
         .order_by(Schedule.next_due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -58,8 +64,7 @@ def open_due_slots(session: Session, *, limit: int = 100) -> int:
         if problem:
             _switch_off(session, schedule, problem)
         else:
-            _open_slot(session, schedule, _latest_slot(schedule, now))
-            _move_on(session, schedule, now)
+            _MAKE_UP[schedule.missed](session, schedule, now)
     if due:
         ring(session)
     return len(due)
@@ -97,45 +102,104 @@ def _switch_off(session: Session, schedule: Schedule, problem: str) -> None:
     )
 
 
-def _move_on(session: Session, schedule: Schedule, now: datetime) -> None:
+def _is_catching_up() -> sa.ColumnElement[bool]:
+    """Return the condition that a schedule makes up for its slots and is at one of them."""
+    return sa.and_(
+        Schedule.missed == MissedPolicy.CATCH_UP,
+        sa.exists().where(
+            JobRun.kind == Schedule.kind,
+            JobRun.key == Schedule.key,
+            JobRun.status.in_(ACTIVE),
+        ),
+    )
+
+
+def _catch_up(session: Session, schedule: Schedule, now: datetime) -> None:
+    """Open the oldest missed slot; the others follow when its run is over."""
+    del now
+    _open_slot(session, schedule, schedule.next_due_at)
+    _move_on(session, schedule, schedule.next_due_at)
+
+
+def _coalesce(session: Session, schedule: Schedule, now: datetime) -> None:
+    """Open one run, for the latest slot."""
+    _open_slot(session, schedule, _latest_slot(schedule, now))
+    _move_on(session, schedule, now)
+
+
+def _skip(session: Session, schedule: Schedule, now: datetime) -> None:
+    """Open the latest slot if it is due just now; note what is left out."""
+    slot = _latest_slot(schedule, now)
+    if now - slot <= ON_TIME:
+        _open_slot(session, schedule, slot)
+    else:
+        _leave_out(session, schedule, slot, "missed", _MISSED)
+    _move_on(session, schedule, now)
+
+
+_MAKE_UP = {
+    MissedPolicy.CATCH_UP: _catch_up,
+    MissedPolicy.COALESCE: _coalesce,
+    MissedPolicy.SKIP: _skip,
+}
+
+
+def _move_on(session: Session, schedule: Schedule, after: datetime) -> None:
+    """Wait for the slot that follows ``after``, or rest when the schedule has run out."""
+    slot = next_slot(schedule.cron, schedule.time_zone, after)
+    if schedule.until is not None and slot > schedule.until:
+        _switch_off(session, schedule, "its last day is over")
     session.execute(
-        sa.update(Schedule)
-        .where(Schedule.id == schedule.id)
-        .values(next_due_at=next_slot(schedule.cron, schedule.time_zone, now)),
+        sa.update(Schedule).where(Schedule.id == schedule.id).values(next_due_at=slot),
         # Moving on to the next slot decides nothing; the run is the record of it.
         execution_options={"audited": True},
     )
 
 
 def _latest_slot(schedule: Schedule, now: datetime) -> datetime:
-    local = now.astimezone(ZoneInfo(schedule.time_zone))
+    """Return the last slot that has come, within the schedule's days."""
+    end = min(now, schedule.until) if schedule.until else now
+    local = end.astimezone(ZoneInfo(schedule.time_zone)) + timedelta(microseconds=1)
     previous: datetime = croniter(schedule.cron, local).get_prev(datetime)
     return max(previous, schedule.next_due_at)
 
 
-def _open_slot(session: Session, schedule: Schedule, due_at: datetime) -> None:
-    values = run_values(schedule.kind, schedule.key, schedule.params) | {
+def _slot_values(schedule: Schedule, due_at: datetime) -> dict[str, Any]:
+    return run_values(schedule.kind, schedule.key, schedule.params) | {
         "label": schedule.name,
         "agency_id": schedule.agency_id,
         "schedule_id": schedule.id,
         "due_at": due_at,
     }
+
+
+def _open_slot(session: Session, schedule: Schedule, due_at: datetime) -> None:
     opened = session.scalar(
-        insert(JobRun).values(**values).on_conflict_do_nothing().returning(JobRun.id)
+        insert(JobRun)
+        .values(**_slot_values(schedule, due_at))
+        .on_conflict_do_nothing()
+        .returning(JobRun.id)
     )
     if opened is None:
         # Either the slot has its run already, or the run before it is still at work.
-        values |= {
-            "status": RunStatus.SKIPPED,
-            "finished_at": _CLOCK,
-            "error_code": "overlap",
-            "error_message": message_id("Left out: the run before it had not ended."),
-        }
-        session.execute(
-            insert(JobRun)
-            .values(**values)
-            .on_conflict_do_nothing(index_elements=["schedule_id", "due_at"])
-        )
+        _leave_out(session, schedule, due_at, "overlap", _OVERLAP)
+
+
+def _leave_out(
+    session: Session, schedule: Schedule, due_at: datetime, code: str, message: str
+) -> None:
+    """Note that a slot has no run, so that nobody wonders; unless it has one."""
+    values = _slot_values(schedule, due_at) | {
+        "status": RunStatus.SKIPPED,
+        "finished_at": _CLOCK,
+        "error_code": code,
+        "error_message": message,
+    }
+    session.execute(
+        insert(JobRun)
+        .values(**values)
+        .on_conflict_do_nothing(index_elements=["schedule_id", "due_at"])
+    )
 
 
 class Waiting(NamedTuple):
@@ -198,6 +262,19 @@ def reconcile(session: Session, *, limit: int = 100) -> int:
     ).all()
     for run_id, fence in expired:
         requeue_or_bury(session, run_id, fence, WorkerLostError())
+    _end_called_off(session, limit)
     if expired:
         ring(session)
     return len(expired)
+
+
+def _end_called_off(session: Session, limit: int) -> None:
+    """End runs that came back to the queue after somebody had called them off."""
+    waiting = session.execute(
+        sa.select(JobRun.id, JobRun.fence)
+        .where(JobRun.status == RunStatus.QUEUED, is_called_off())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for run_id, fence in waiting:
+        end_called_off(session, run_id, fence)

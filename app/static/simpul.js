@@ -12,6 +12,11 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  const choice = event.target.dataset.choose;
+  if (choice) {
+    for (const box of document.querySelectorAll(`input[type=checkbox][name="${choice}"]`))
+      box.checked = event.target.checked;
+  }
 });
 
 document.addEventListener("click", (event) => {

@@ -17,6 +17,10 @@ STATES = {
     "dead": lazy_gettext("given up"),
     "held": lazy_gettext("held"),
     "skipped": lazy_gettext("left out"),
+    "cancelled": lazy_gettext("cancelled"),
+    "catch_up": lazy_gettext("make up for each of them"),
+    "coalesce": lazy_gettext("one run for all of them"),
+    "skip": lazy_gettext("leave them out"),
     "draft": lazy_gettext("draft"),
     "active": lazy_gettext("active"),
     "retired": lazy_gettext("retired"),
@@ -39,7 +43,14 @@ STATES = {
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
     "retry": lazy_gettext("tried again"),
+    "cancel": lazy_gettext("called off"),
     "export": lazy_gettext("asked for"),
+    "pulls": lazy_gettext("pulls"),
+    "checks": lazy_gettext("activations"),
+    "exports": lazy_gettext("exports"),
+    "notices": lazy_gettext("housekeeping and notices"),
+    "worker": lazy_gettext("worker"),
+    "scheduler": lazy_gettext("scheduler"),
     "True": lazy_gettext("yes"),
     "False": lazy_gettext("no"),
 }
@@ -71,6 +82,8 @@ PERMISSIONS = {
     Permission.SCHEDULE_WRITE: lazy_gettext("change schedules"),
     Permission.RUN_READ: lazy_gettext("see runs"),
     Permission.RUN_RETRY: lazy_gettext("try runs again"),
+    Permission.RUN_CANCEL: lazy_gettext("cancel runs"),
+    Permission.LEDGER_READ: lazy_gettext("see queues and workers"),
     Permission.QUARANTINE_READ: lazy_gettext("see records set aside"),
     Permission.QUARANTINE_RELEASE: lazy_gettext("let held pulls pass"),
     Permission.DATASET_READ: lazy_gettext("see datasets"),
@@ -83,7 +96,7 @@ MENU = (
         lazy_gettext("Exchange"),
         ("contracts", "sources", "schedules", "runs", "quarantine"),
     ),
-    (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit")),
+    (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
 )
 
 

@@ -3,12 +3,16 @@
 import os
 import signal
 import time
+from contextlib import contextmanager, nullcontext
 
 import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from app.runs.models import WorkerHeartbeat
+from app.core import db
+from app.runs import services
+from app.runs.models import JobRun, WorkerHeartbeat
 from app.runs.states import TERMINAL, RunStatus
 from tests import fakes, make
 from tests.faults.model import Agency, check_effects
@@ -286,3 +290,60 @@ def test_memory_limit_ends_the_run_and_not_the_worker(processes, pulled, upstrea
     again = make.make_run("pull", params={"source_id": str(source.id)}, max_attempts=1)
     fakes.wait_until(lambda: is_over(again), 30, processes.said)
     assert make.run_of(again).status is RunStatus.SUCCEEDED
+
+
+@contextmanager
+def locked(table):
+    """Hold a table so that nobody else comes to it."""
+    admin = os.environ["TEST_PG_ADMIN_URL"].rpartition("/")[0]
+    with psycopg.connect(f"{admin}/{db.engine().url.database}") as connection:
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "at", ["between pages", "in a page", "in the database", "frozen"]
+)
+def test_a_run_that_is_called_off_ends(processes, pulled, upstream, at):
+    """Between pages it ends by itself; what does not is broken off, harder and harder."""
+    agency, contract, source = pulled
+    first = make.request_pull(source)
+    seen = []
+    waits = {"between pages": 0.4, "in a page": 18.0}.get(at, 0.0)
+
+    def answer(_handler, page):
+        seen.append(page)
+        if len(seen) > 2:
+            time.sleep(waits)
+        return False
+
+    upstream.answer = answer
+    processes.scheduler()
+    blocker = (
+        locked(f'data."{contract.slug}"') if at == "in the database" else nullcontext()
+    )
+    worker = processes.worker()
+    with blocker:
+        fakes.wait_until(lambda: is_running(first) and len(seen) > 2, 20, processes.said)
+        if at == "frozen":
+            os.kill(run_process(worker).pid, signal.SIGSTOP)
+        elif at == "in the database":
+            fakes.wait_until(lambda: "settled" in make.run_of(first).checkpoint, 20)
+            time.sleep(1.0)
+        asked_before = len(seen)
+        with make.session() as s:
+            services.cancel(s, s.get_one(JobRun, first))
+        took = fakes.wait_until(lambda: is_over(first), 40, processes.said)
+    run = make.run_of(first)
+    print(f"called off {at}: ended after {took:.1f} s")
+    assert run.status is RunStatus.CANCELLED, processes.said()
+    assert took < {"between pages": 5, "in a page": 5, "in the database": 10}.get(at, 25)
+    assert len(seen) <= asked_before + 2
+    with make.session() as s:
+        assert s.scalar(sa.text(f'SELECT count(*) FROM data."{contract.slug}"')) == 0
+    upstream.answer = lambda _handler, _page: False
+    with make.session() as s:  # and the next one is not harmed
+        again = services.retry(s, s.get_one(JobRun, first))
+    await_end(processes, again)
+    check_effects(agency, contract, [again])

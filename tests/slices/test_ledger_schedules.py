@@ -1,6 +1,7 @@
 """Schedules: slots on the office's clock, one run for each, none piled up."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,14 @@ from app.core.policy import DISPATCHER, acting_as
 from app.runs import sweeps
 from app.runs.errors import BadScheduleError
 from app.runs.models import JobRun, Schedule
-from app.runs.services import next_slot, next_slots, save_schedule
-from app.runs.states import RunStatus
+from app.runs.services import (
+    coming_slots,
+    next_slot,
+    next_slots,
+    save_schedule,
+    set_days,
+)
+from app.runs.states import MissedPolicy, RunStatus
 from tests import make
 
 WIB = "Asia/Jakarta"
@@ -176,3 +183,69 @@ def test_saving_sets_the_next_slot_and_checks_the_line():
         with pytest.raises(BadScheduleError):
             save_schedule(s, kept)
         s.rollback()
+
+
+def finish(run_id):
+    lease = make.claim(run_id)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        lease.succeed(s, {})
+
+
+def test_missed_slots_are_made_up_for_one_after_the_other():
+    schedule = make_schedule(
+        "* * * * *", timedelta(minutes=3), missed=MissedPolicy.CATCH_UP
+    )
+    open_slots()
+    open_slots()  # while one is at work no other begins
+    for n in (1, 2, 3):
+        runs = runs_of(schedule)
+        assert [r.status for r in runs] == [RunStatus.SUCCEEDED] * (n - 1) + [
+            RunStatus.QUEUED
+        ]
+        finish(runs[-1].id)
+        open_slots()
+    slots = [r.due_at for r in runs_of(schedule)]
+    assert all(later - one == timedelta(minutes=1) for one, later in pairwise(slots[1:]))
+    assert RunStatus.SKIPPED not in {r.status for r in runs_of(schedule)}
+
+
+def test_missed_slots_are_left_out_and_that_is_noted():
+    late = make_schedule("0 2 1 1 *", timedelta(days=3), missed=MissedPolicy.SKIP)
+    due = make_schedule("* * * * *", timedelta(seconds=30), missed=MissedPolicy.SKIP)
+    open_slots()
+    [left_out] = runs_of(late)
+    assert (left_out.status, left_out.error_code) == (RunStatus.SKIPPED, "missed")
+    [opened] = runs_of(due)
+    assert opened.status is RunStatus.QUEUED
+    with make.session() as s:
+        assert s.get_one(Schedule, late.id).next_due_at > db.now(s)
+
+
+@pytest.mark.parametrize("missed", list(MissedPolicy))
+def test_after_its_last_day_a_schedule_rests(missed):
+    with make.session() as s:
+        until = db.now(s) - timedelta(seconds=20)
+    schedule = make_schedule(
+        "* * * * *", timedelta(minutes=2), missed=missed, until=until
+    )
+    for _ in range(5):
+        open_slots()
+        for run in runs_of(schedule):
+            if run.status is RunStatus.QUEUED:
+                finish(run.id)
+    assert all(run.due_at <= until for run in runs_of(schedule))
+    assert runs_of(schedule)
+    with make.session() as s:
+        assert not s.get_one(Schedule, schedule.id).enabled
+
+
+def test_a_schedule_that_would_never_be_due_is_refused():
+    schedule = make_schedule()
+    with make.session() as s:
+        kept = s.get_one(Schedule, schedule.id)
+        set_days(kept, MissedPolicy.SKIP, (db.now(s) - timedelta(days=2)).date())
+        with pytest.raises(BadScheduleError):
+            save_schedule(s, kept)
+        set_days(kept, MissedPolicy.SKIP, (db.now(s) + timedelta(days=2)).date())
+        save_schedule(s, kept)
+        assert len(coming_slots(kept, db.now(s))) in {2, 3}

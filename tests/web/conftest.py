@@ -19,7 +19,7 @@ from app.identity.passwords import hash_of
 from app.identity.principals import principal_of
 from app.pulls.models import QuarantinedRecord
 from app.pulls.pulling import pull
-from app.pulls.services import set_schedule
+from app.pulls.services import ScheduleWish, set_schedule
 from app.web.extensions import limiter
 from tests import fakes, make
 
@@ -100,7 +100,9 @@ def _estate(settings) -> Estate:
     with make.session() as s:
         user = s.get_one(User, operator.id)
         schedule = set_schedule(
-            s, s.get(type(source), source.id), "0 2 * * *", "Asia/Jakarta", enabled=True
+            s,
+            s.get(type(source), source.id),
+            ScheduleWish("0 2 * * *", "Asia/Jakarta"),
         )
         slug = s.scalars(
             sa.select(Dataset.slug).where(Dataset.contract_id == contract.id)
