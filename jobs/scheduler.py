@@ -9,12 +9,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 import psycopg
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.audit import anchors, sealer
 from app.core import db
 from app.core.policy import DISPATCHER, acting_as
 from app.runs import pulse, sweeps
@@ -24,6 +26,7 @@ from jobs import runtime
 from jobs.bell import Bell
 
 log = logging.getLogger("simpul.scheduler")
+SEAL_SECONDS = 5.0
 
 
 class Scheduler:
@@ -33,17 +36,30 @@ class Scheduler:
         self._settings = started.settings
         self._bell = Bell(started.redis, started.serializer)
         self._next_reconcile = 0.0
+        self._next_seal = 0.0
         self._redis_down = False
         self.stopping = False
 
     def step(self) -> None:
         """Open due slots, repair when it is time, ring for what waits."""
         self._sweep(sweeps.open_due_slots)
+        if time.monotonic() >= self._next_seal:
+            self._next_seal = time.monotonic() + SEAL_SECONDS
+            self._sweep(self._seal)
         if time.monotonic() >= self._next_reconcile:
             self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
             self._sweep(sweeps.reconcile)
             self._sweep(lambda session: pulse.beat(session, role="scheduler"))
         self.dispatch()
+
+    def _seal(self, session: Session) -> None:
+        sealer.seal(session)
+        last = sealer.last_seal(session)
+        if last is not None:
+            zone = ZoneInfo(self._settings.time_zone)
+            anchors.keep(
+                self._settings.home / anchors.FOLDER, db.now(session), zone, last
+            )
 
     def _sweep(self, sweep: Callable[[Session], object]) -> None:
         """Do one sweep; a row that breaks it must not keep the others from their work."""

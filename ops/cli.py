@@ -71,12 +71,20 @@ def migrate(_options: argparse.Namespace) -> int:
 
 
 def user(rest: list[str]) -> int:
-    """Hand over to ``ops.users``, in a process of its own: it reads its settings once."""
+    return _hand_over("ops.users", rest)
+
+
+def verify(rest: list[str]) -> int:
+    return _hand_over("ops.verify", rest)
+
+
+def _hand_over(module: str, rest: list[str]) -> int:
+    """Run a module's ``main`` in a process of its own: it reads its settings once."""
     import subprocess
 
     from ops.attach import settings_for_command
 
-    main = "import sys; from ops.users import main; sys.exit(main(sys.argv[1:]))"
+    main = f"import sys; from {module} import main; sys.exit(main(sys.argv[1:]))"
     with settings_for_command() as env:
         command = [sys.executable, "-c", main, *rest]
         return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode
@@ -128,6 +136,7 @@ PASSED_ON: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "worker": (worker, "hanya pekerja (produksi) / worker (production)"),
     "scheduler": (scheduler, "hanya penjadwal (produksi) / scheduler (production)"),
     "user": (user, "kelola pengguna / manage users"),
+    "verify": (verify, "periksa yang tersimpan / check what is stored"),
 }
 
 

@@ -1,15 +1,19 @@
-"""The table of audit events: appended to, never changed."""
+"""Audit events, appended to and never changed, and the seals upon them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
 from app.core.scope import Scope
+
+
+# The number of the transaction that wrote a row: what the sealer finds new rows by.
+WRITTEN_BY = sa.text("(pg_current_xact_id()::text)::bigint")
 
 
 class AuditEvent(Base):
@@ -20,7 +24,11 @@ class AuditEvent(Base):
 
     __tablename__ = "audit_event"
     __scope__: ClassVar[Scope] = Scope.AGENCY
-    __table_args__ = (sa.Index(None, "object_type", "object_id"), sa.Index(None, "at"))
+    __table_args__ = (
+        sa.Index(None, "object_type", "object_id"),
+        sa.Index(None, "at"),
+        sa.Index(None, "txid", postgresql_using="brin"),
+    )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
@@ -35,6 +43,33 @@ class AuditEvent(Base):
     after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     reason: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
+    txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=WRITTEN_BY)
 
     def __str__(self) -> str:
         return self.object_label or f"{self.object_type} {self.object_id}"
+
+
+class SealBatch(Base):
+    """A seal upon some rows of a log; with the seal before it a chain, see ``sealer``.
+
+    ``ids`` are the rows, ``columns`` what of them is sealed, in this order. ``snapshot``:
+    which transactions were through when it was made, of the server whose ``epoch`` it is
+    (another one after a restore); rows up to ``floor`` were there when the epoch began.
+    """
+
+    __tablename__ = "seal_batch"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+    __table_args__ = (sa.Index(None, "log", "id"),)
+
+    id: Mapped[int] = mapped_column(
+        sa.BigInteger, primary_key=True, autoincrement=False
+    )  # without gaps
+    at: Mapped[datetime]
+    log: Mapped[str]
+    columns: Mapped[list[str]] = mapped_column(ARRAY(sa.Text))
+    ids: Mapped[list[int]] = mapped_column(ARRAY(sa.BigInteger))
+    epoch: Mapped[str]
+    snapshot: Mapped[str]
+    floor: Mapped[int] = mapped_column(sa.BigInteger)
+    rows_digest: Mapped[bytes]
+    digest: Mapped[bytes]

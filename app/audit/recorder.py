@@ -31,6 +31,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "answer_page": "digests that runs recognise records by; nobody else reads them",
         "export_run": "written by runs alone; the request for it is an explicit event",
         "exchange_log": "is a log itself",
+        "seal_batch": "seals upon the logs, written by the sealer alone",
     }
 )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.audit.models import WRITTEN_BY
 from app.core.db import Base, HasId
 from app.core.scope import Scope
 from app.datasets.models import Dataset
@@ -48,6 +49,7 @@ class ExchangeLog(Base):
 
     __tablename__ = "exchange_log"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __table_args__ = (sa.Index(None, "txid", postgresql_using="brin"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
@@ -60,3 +62,4 @@ class ExchangeLog(Base):
     byte_count: Mapped[int] = mapped_column(sa.BigInteger)
     file_sha256: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
+    txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=WRITTEN_BY)
