@@ -172,6 +172,23 @@ def test_an_administrator_adds_pulls_and_downloads_by_hand(page: Page, office, t
     assert all(isinstance(code, str) for code, *_ in rows)
 
 
+def test_what_the_walk_left_behind_holds(page: Page, office):
+    """Everything is sealed within moments, the anchor is out, and ``verify`` is content."""
+    _address, home, _process = office
+    time.sleep(6)
+    env = {"PATH": os.environ["PATH"], "SIMPUL_HOME": str(home)}
+    env["SIMPUL_RUNTIME"] = str(home.parent / "runtime")
+    said = subprocess.run(
+        [sys.executable, "-m", "ops.cli", "verify"],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stdout + said.stderr
+    lines = said.stdout.splitlines()
+    assert len(lines) == 10
+    assert all(line.startswith("ok ") for line in lines)
+    assert len(list((home / "anchors").glob("*.json"))) == 1
+
+
 def _demo_service(page: Page) -> str:
     """Return the demo service's address, as the seeded source shows it."""
     page.goto("/sources/")
