@@ -11,7 +11,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.db import Base
 from app.core.scope import Scope
 
-
 # The number of the transaction that wrote a row: what the sealer finds new rows by.
 WRITTEN_BY = sa.text("(pg_current_xact_id()::text)::bigint")
 
