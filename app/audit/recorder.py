@@ -29,6 +29,8 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "pull_run": "counters of a run, written by the run alone",
         "quarantined_record": "written by runs alone; the run and the raw record are kept",
         "answer_page": "digests that runs recognise records by; nobody else reads them",
+        "raw_page": "what a run read, kept as it came; the run tells of it",
+        "raw_body": "what a run read, kept as it came; the run tells of it",
         "export_run": "written by runs alone; the request for it is an explicit event",
         "exchange_log": "is a log itself",
         "seal_batch": "seals upon the logs, written by the sealer alone",

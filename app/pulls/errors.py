@@ -25,3 +25,15 @@ class PublishedMeanwhileError(TransientError):
 
     def __init__(self) -> None:
         super().__init__("The dataset was changed during the pull; it begins anew.")
+
+
+class AnswerGoneError(PermanentError):
+    """The pages of a run that is to be replayed are kept no longer, or were never whole."""
+
+    code = "answer_gone"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer of that run is not kept any more: pull again, and decide on the new"
+            " one."
+        )

@@ -84,3 +84,38 @@ class AnswerPage(Base):
     page: Mapped[int] = mapped_column(primary_key=True)
     source_id: Mapped[UUID] = mapped_column(sa.ForeignKey("source.id"), index=True)
     digests: Mapped[bytes]
+
+
+class RawBody(Base):
+    """The records of a page as they came: a JSON array, compressed (zstd).
+
+    ``byte_count`` is its size before; ``fingerprint`` see ``connectors.base.Page``.
+    """
+
+    __tablename__ = "raw_body"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    fingerprint: Mapped[bytes] = mapped_column(primary_key=True)
+    rows: Mapped[bytes]
+    byte_count: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class RawPage(Base):
+    """One page of a run's answer, to be read again by a replay."""
+
+    __tablename__ = "raw_page"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    run_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("job_run.id", ondelete="CASCADE"), primary_key=True
+    )
+    page: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(sa.ForeignKey("source.id"))
+    fingerprint: Mapped[bytes] = mapped_column(
+        sa.ForeignKey("raw_body.fingerprint"), index=True
+    )
+    row_count: Mapped[int] = mapped_column(sa.BigInteger)
+    declared_total: Mapped[int | None] = mapped_column(sa.BigInteger)
+    at: Mapped[datetime] = mapped_column(
+        server_default=sa.func.clock_timestamp(), index=True
+    )

@@ -19,97 +19,32 @@ from sqlalchemy.orm import Session
 
 from app.connectors.base import Page
 from app.connectors.registry import ReadOrder
-from app.contracts.fields import FieldSpec
-from app.contracts.models import ContractVersion
-from app.contracts.states import LoadMode, VersionStatus
 from app.core import db, faults
 from app.core.words import message_id
-from app.datasets.ddl import Names
 from app.datasets.models import Dataset
-from app.pulls import gate
+from app.pulls import gate, raw_pages
 from app.pulls.answers import (
     FormerAnswer,
-    digest_salt,
     forget_others,
     forget_records,
     page_starts,
     remember_page,
 )
 from app.pulls.errors import (
-    NotPullableError,
     PublishedMeanwhileError,
     VersionChangedError,
 )
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
+from app.pulls.plan import Plan, Progress, order_of, read_plan
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
 from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
 from app.runs.errors import HeldError
 from app.runs.ledger import Lease
 from app.runs.states import LogLevel
-from app.sources.models import Source
 
 # Records of one run that are kept with their raw text; the counters count them all.
 MAX_QUARANTINED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one pull works with, read once at its start."""
-
-    source_id: UUID
-    source_name: str
-    kind: str
-    settings: dict[str, Any]
-    secret: str
-    approved_host: str
-    dataset_id: UUID
-    contract_id: UUID
-    agency_id: UUID
-    slug: str
-    load_mode: LoadMode
-    version_id: UUID
-    version_number: int
-    published_run_id: UUID | None
-    fields: tuple[FieldSpec, ...]
-    max_rejected_percent: int
-    max_vanished_percent: int
-
-    @property
-    def names(self) -> Names:
-        return Names(self.slug, self.version_number)
-
-    @property
-    def owner(self) -> dict[str, UUID]:
-        return {
-            "source_id": self.source_id,
-            "version_id": self.version_id,
-            "agency_id": self.agency_id,
-        }
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """Where a pull has come to: the run's checkpoint, committed with the rows it counts.
-
-    ``former_run_id`` is the published run that records are recognised by, ``staged`` how
-    many rows the stage must hold; with another truth than these the pull begins anew.
-    """
-
-    version_id: UUID
-    former_run_id: UUID | None
-    staged: int
-    position: dict[str, Any] | None = None
-    read: int = 0
-    known: int = 0
-    rejected: int = 0
-    repeated: int = 0
-    fetched: bool = False
-    settled: bool = False
-
-    @property
-    def fresh(self) -> int:
-        """Accepted records that the former answer did not have."""
-        return self.read - self.known - self.rejected - self.repeated
 
 
 Pages = Iterator[tuple[Page, dict[str, Any]]]
@@ -125,15 +60,19 @@ def pull(
 
     ``read`` yields the pages of an order as ``Connector.pages`` does.
     """
+    replayed: UUID | None = lease.params.replay_of
     with db.unit_of_work() as session:
         plan = read_plan(session, lease.params.source_id)
+        if replayed is not None:
+            raw_pages.require_whole(session, replayed)
     try:
         progress = _begin(lease, plan)
         if not progress.fetched:
-            order = _order(plan, progress, approved_hosts, time_zone)
+            order = order_of(plan, progress, approved_hosts, time_zone)
             former = FormerAnswer(progress.former_run_id, lease.run_id)
             reader = PageReader(plan.fields, time_zone, former)
-            progress = _fetch(lease, plan, progress, read(order), reader)
+            pages = raw_pages.pages_of(replayed, order) if replayed else read(order)
+            progress = _fetch(lease, plan, progress, pages, reader)
         if not progress.settled:
             progress = _settle(lease, plan, progress)
         _publish(lease, plan, progress)
@@ -144,60 +83,6 @@ def pull(
         if isinstance(cause, psycopg.errors.UndefinedTable):
             raise VersionChangedError from None
         raise
-
-
-def read_plan(session: Session, source_id: UUID) -> Plan:
-    """Return everything a pull of this source needs, or say why it cannot be pulled."""
-    source = session.get(Source, source_id)
-    if source is None or not source.enabled:
-        raise NotPullableError("The source is switched off or was removed.")
-    dataset = session.scalar(
-        sa.select(Dataset).where(Dataset.contract_id == source.contract_id)
-    )
-    version = session.scalar(
-        sa.select(ContractVersion).where(
-            ContractVersion.contract_id == source.contract_id,
-            ContractVersion.status == VersionStatus.ACTIVE,
-        )
-    )
-    if dataset is None or version is None:
-        raise NotPullableError(
-            "The contract has no active version yet: activate it first."
-        )
-    return Plan(
-        source_id=source.id,
-        source_name=source.name,
-        kind=source.kind,
-        settings=dict(source.settings),
-        secret=source.secret or "",
-        approved_host=source.approved_host,
-        dataset_id=dataset.id,
-        contract_id=source.contract_id,
-        agency_id=source.agency_id,
-        slug=dataset.slug,
-        load_mode=source.contract.load_mode,
-        version_id=version.id,
-        version_number=version.number,
-        published_run_id=dataset.published_run_id,
-        fields=version.specs(),
-        max_rejected_percent=version.max_rejected_percent,
-        max_vanished_percent=version.max_vanished_percent,
-    )
-
-
-def _order(
-    plan: Plan, progress: Progress, approved_hosts: Sequence[str], time_zone: str
-) -> ReadOrder:
-    """Return what to read, allowed to reach this source's host and the office's list."""
-    own = [plan.approved_host] if plan.approved_host else []
-    return ReadOrder(
-        kind=plan.kind,
-        settings=plan.settings,
-        secrets={"auth_secret": plan.secret},
-        approved_hosts=[*approved_hosts, *own],
-        digest_salt=digest_salt(plan.version_id, time_zone),
-        position=progress.position,
-    )
 
 
 def _begin(lease: Lease, plan: Plan) -> Progress:
@@ -220,6 +105,7 @@ def _begin(lease: Lease, plan: Plan) -> Progress:
             sa.text("DELETE FROM quarantined_record WHERE run_id = :run"),
             {"run": lease.run_id},
         )
+        raw_pages.forget(session, lease.run_id)
         former = plan.published_run_id
         forget_others(session, plan.source_id, [former] if former else [])
     faults.point("cleared")
@@ -268,7 +154,7 @@ def _fetch(
         storing: Future[None] | None = None
         for page, position in pages:
             read = reader.read(page, progress.read)
-            progress = replace_progress(
+            progress = msgspec.structs.replace(
                 progress,
                 position=position,
                 read=progress.read + page.row_count,
@@ -279,13 +165,13 @@ def _fetch(
             if storing is not None:
                 storing.result()
             # Stored at once, while the next page is decoded; in order, one at a time.
-            work = _PageWork.of(lease, plan, progress, read, page.declared_total)
+            work = _PageWork.of(lease, plan, progress, read, page)
             storing = background.submit(copy_context().run, work.store, connection)
         if storing is not None:
             storing.result()
     # An answer in the order of its keys, as most are, has none of them twice.
     settled = is_whole and reader.is_ordered
-    progress = replace_progress(progress, fetched=True, settled=settled)
+    progress = msgspec.structs.replace(progress, fetched=True, settled=settled)
     with db.unit_of_work() as session:
         _save(lease, session, progress, progress.read)
     faults.point("fetched")
@@ -306,7 +192,7 @@ class _PageWork:
     progress: Progress
     page: ReadPage
     aside: dict[str, list[Any]]
-    declared_total: int | None
+    raw: Page
 
     @classmethod
     def of(
@@ -315,12 +201,12 @@ class _PageWork:
         plan: Plan,
         progress: Progress,
         page: ReadPage,
-        declared_total: int | None,
+        raw: Page,
     ) -> Self:
         """Prepare all that storing does not have to do itself: the next page waits for it."""
         room = max(MAX_QUARANTINED - progress.rejected + len(page.rejected), 0)
         aside = as_columns([(page.index, bad) for bad in page.rejected[:room]])
-        return cls(lease, plan, progress, page, aside, declared_total)
+        return cls(lease, plan, progress, page, aside, raw)
 
     def store(self, connection: sa.Connection) -> None:
         """Commit the page's rows together with their checkpoint.
@@ -329,7 +215,7 @@ class _PageWork:
         here. Publish waits.
         """
         with db.unit_of_work(connection, durable=False) as session:
-            _save(self.lease, session, self.progress, self.declared_total)
+            _save(self.lease, session, self.progress, self.raw.declared_total)
             Stage(self.plan.names, self.plan.fields).add(session, self.page)
             remember_page(
                 session,
@@ -338,6 +224,7 @@ class _PageWork:
                 self.page.index,
                 self.page.digests,
             )
+            raw_pages.keep(session, self.lease.run_id, self.plan.source_id, self.raw)
             self._set_aside(session)
             faults.point("page_written")
         faults.point("page_committed")
@@ -371,10 +258,6 @@ def _busy() -> Iterator[None]:
         sys.setswitchinterval(turns)
 
 
-def replace_progress(progress: Progress, **changes: Any) -> Progress:
-    return msgspec.structs.replace(progress, **changes)
-
-
 def _merge_of(plan: Plan, progress: Progress) -> Merge:
     return Merge(
         plan.names,
@@ -399,7 +282,7 @@ def _settle(lease: Lease, plan: Plan, progress: Progress) -> Progress:
         aside = as_columns(found.conflicting[:room])
         quarantine(session, lease.run_id, aside, **plan.owner)
         forget_records(session, lease.run_id, found.unpublished)
-        progress = replace_progress(
+        progress = msgspec.structs.replace(
             progress,
             known=progress.known - found.filled,
             repeated=len(found.dropped),

@@ -23,10 +23,14 @@ class KindName(StrEnum):
 
 
 class PullParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``accepted`` lists the gate codes that a person has let pass for this run."""
+    """``accepted`` lists the gate codes that a person has let pass for this run.
+
+    ``replay_of`` names a run whose kept answer is read instead of the service.
+    """
 
     source_id: UUID
     accepted: list[str] = []
+    replay_of: UUID | None = None
 
 
 class ActivationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

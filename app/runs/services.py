@@ -109,6 +109,7 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
     before = params.pop("accepted", [])
     if accepted:
         params["accepted"] = sorted({*before, accepted})
+        params["replay_of"] = str(run.id)  # the answer they looked at, and no other
     new_id = request_run(
         session,
         Order(

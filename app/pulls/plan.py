@@ -1,0 +1,133 @@
+"""What a pull is to do, and how far it has come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.connectors.registry import ReadOrder
+from app.contracts.fields import FieldSpec
+from app.contracts.models import ContractVersion
+from app.contracts.states import LoadMode, VersionStatus
+from app.datasets.ddl import Names
+from app.datasets.models import Dataset
+from app.pulls.answers import digest_salt
+from app.pulls.errors import NotPullableError
+from app.sources.models import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one pull works with, read once at its start."""
+
+    source_id: UUID
+    source_name: str
+    kind: str
+    settings: dict[str, Any]
+    secret: str
+    approved_host: str
+    dataset_id: UUID
+    contract_id: UUID
+    agency_id: UUID
+    slug: str
+    load_mode: LoadMode
+    version_id: UUID
+    version_number: int
+    published_run_id: UUID | None
+    fields: tuple[FieldSpec, ...]
+    max_rejected_percent: int
+    max_vanished_percent: int
+
+    @property
+    def names(self) -> Names:
+        return Names(self.slug, self.version_number)
+
+    @property
+    def owner(self) -> dict[str, UUID]:
+        return {
+            "source_id": self.source_id,
+            "version_id": self.version_id,
+            "agency_id": self.agency_id,
+        }
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a pull has come to: the run's checkpoint, committed with the rows it counts.
+
+    ``former_run_id`` is the published run that records are recognised by, ``staged`` how
+    many rows the stage must hold; with another truth than these the pull begins anew.
+    """
+
+    version_id: UUID
+    former_run_id: UUID | None
+    staged: int
+    position: dict[str, Any] | None = None
+    read: int = 0
+    known: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    fetched: bool = False
+    settled: bool = False
+
+    @property
+    def fresh(self) -> int:
+        """Accepted records that the former answer did not have."""
+        return self.read - self.known - self.rejected - self.repeated
+
+
+def read_plan(session: Session, source_id: UUID) -> Plan:
+    """Return everything a pull of this source needs, or say why it cannot be pulled."""
+    source = session.get(Source, source_id)
+    if source is None or not source.enabled:
+        raise NotPullableError("The source is switched off or was removed.")
+    dataset = session.scalar(
+        sa.select(Dataset).where(Dataset.contract_id == source.contract_id)
+    )
+    version = session.scalar(
+        sa.select(ContractVersion).where(
+            ContractVersion.contract_id == source.contract_id,
+            ContractVersion.status == VersionStatus.ACTIVE,
+        )
+    )
+    if dataset is None or version is None:
+        raise NotPullableError(
+            "The contract has no active version yet: activate it first."
+        )
+    return Plan(
+        source_id=source.id,
+        source_name=source.name,
+        kind=source.kind,
+        settings=dict(source.settings),
+        secret=source.secret or "",
+        approved_host=source.approved_host,
+        dataset_id=dataset.id,
+        contract_id=source.contract_id,
+        agency_id=source.agency_id,
+        slug=dataset.slug,
+        load_mode=source.contract.load_mode,
+        version_id=version.id,
+        version_number=version.number,
+        published_run_id=dataset.published_run_id,
+        fields=version.specs(),
+        max_rejected_percent=version.max_rejected_percent,
+        max_vanished_percent=version.max_vanished_percent,
+    )
+
+
+def order_of(
+    plan: Plan, progress: Progress, approved_hosts: Sequence[str], time_zone: str
+) -> ReadOrder:
+    """Return what to read, allowed to reach this source's host and the office's list."""
+    own = [plan.approved_host] if plan.approved_host else []
+    return ReadOrder(
+        kind=plan.kind,
+        settings=plan.settings,
+        secrets={"auth_secret": plan.secret},
+        approved_hosts=[*approved_hosts, *own],
+        digest_salt=digest_salt(plan.version_id, time_zone),
+        position=progress.position,
+    )
