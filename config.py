@@ -64,6 +64,7 @@ class Settings:
     run_time_limit_seconds: int = 3600
     run_memory_limit_mb: int = 2048
     download_days: int = 7
+    raw_days: int = 7
     demo_agency_url: str = ""
 
     @classmethod
@@ -94,6 +95,7 @@ class Settings:
             run_time_limit_seconds=reader.number("RUN_TIME_LIMIT_SECONDS", 3600, low=1),
             run_memory_limit_mb=reader.number("RUN_MEMORY_LIMIT_MB", 2048, low=256),
             download_days=reader.number("DOWNLOAD_DAYS", 7, low=1, high=365),
+            raw_days=reader.number("RAW_DAYS", 7, low=1, high=365),
             demo_agency_url=env.get("DEMO_AGENCY_URL", ""),
         )
         reader.distinct("SECRET_KEY", "FIELD_KEY", "QUEUE_KEY", mode=mode)

@@ -2,25 +2,32 @@
 
 from app.core import db
 from app.exports import services
+from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
 
 
 def tidy(lease: Lease) -> None:
     """Remove expired downloads, parts of dead writers and files that no row knows."""
-    home = current_settings().home
+    settings = current_settings()
+    home = settings.home
     with db.unit_of_work() as session:
         lease.save(session)
         expired = services.remove_expired(session, home)
     with db.unit_of_work() as session:
         lease.save(session)
         parts, strays = services.remove_strays(session, home)
+        pages = raw_pages.forget_old(session, settings.raw_days)
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"
-            " files without an owner.",
+            " files without an owner, %(pages)s old pages of answers.",
             expired=expired,
             parts=parts,
             strays=strays,
+            pages=pages,
         )
-        lease.succeed(session, {"expired": expired, "parts": parts, "strays": strays})
+        lease.succeed(
+            session,
+            {"expired": expired, "parts": parts, "strays": strays, "pages": pages},
+        )

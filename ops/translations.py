@@ -47,6 +47,8 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "SourceAnswerError": (1,),
     "BadScheduleError": (1,),
     "NotPullableError": (1,),
+    "NotReturnableError": (1,),
+    "NotReplayableError": (1,),
     "MemoryLimitError": (1,),
     "TimeLimitError": (1,),
     "DatabaseLostError": (1,),

@@ -49,7 +49,16 @@ class AuditView(ReadOnlyView):
     column_searchable_list = ("actor", "object_label", "object_id", "request_id")
     column_sortable_list = ("at",)
     named_filters: ClassVar = {
-        "action": ("create", "update", "delete", "retry", "export")
+        "action": (
+            "create",
+            "update",
+            "delete",
+            "retry",
+            "cancel",
+            "replay",
+            "rollback",
+            "export",
+        )
     }
     column_details_list = (
         "at", "actor", "action", "object_type", "object_label", "object_id", "reason",

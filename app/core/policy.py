@@ -41,6 +41,7 @@ class Permission(StrEnum):
     QUARANTINE_RELEASE = "quarantine.release"
     DATASET_READ = "dataset.read"
     DATASET_EXPORT = "dataset.export"
+    DATASET_ROLLBACK = "dataset.rollback"
     AUDIT_READ = "audit.read"
 
 

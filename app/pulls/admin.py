@@ -12,10 +12,11 @@ from wtforms import SelectChoice
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import Permission
-from app.core.scope import get_visible
+from app.core.scope import NotFoundError, get_visible
 from app.pulls import queries, services
-from app.pulls.models import QuarantinedRecord
+from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs.errors import BadScheduleError
+from app.runs.models import JobRun
 from app.runs.services import coming_slots, last_day
 from app.runs.states import MissedPolicy
 from app.sources.forms import AUTH, PAGING
@@ -126,6 +127,8 @@ class PullPage(Page):
                 last_day=last_day(schedule) if schedule else None,
                 policies=list(MissedPolicy),
                 pulls=queries.last_pulls(session, principal_now(), source.id),
+                source_run=services.published_run(session, source),
+                replayable=queries.replayable_runs(session, principal_now(), source.id),
                 approved=is_approved(source, settings.approved_hosts),
                 host=host_of(source),
                 auth=_named(AUTH, source.settings.get("auth", "none")),
@@ -140,6 +143,46 @@ class PullPage(Page):
             with db.unit_of_work() as session:
                 source = get_visible(session, Source, ident, principal_now())
                 run_id = services.request_pull(session, source)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("pulls.source", ident=ident)
+        return back_to("runs.show", ident=run_id)
+
+    @expose("/source/<ident>/replay", methods=("POST",))
+    @needs(Permission.SOURCE_RUN)
+    def replay(self, ident: str) -> Response:
+        """Publish an answer again that is kept: by the rules of today's contract."""
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                run = get_visible(
+                    session, JobRun, request.form.get("run", ""), principal_now()
+                )
+                if str(run.params.get("source_id")) != str(source.id):
+                    raise NotFoundError
+                run_id = services.request_replay(session, run)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("pulls.source", ident=ident)
+        return back_to("runs.show", ident=run_id)
+
+    @expose("/source/<ident>/rollback", methods=("POST",))
+    @needs(Permission.DATASET_ROLLBACK)
+    def rollback(self, ident: str) -> Response:
+        """Bring the source's dataset back to how it stood after a pull."""
+        try:
+            with db.unit_of_work() as session:
+                principal = principal_now()
+                source = get_visible(session, Source, ident, principal)
+                target = get_visible(
+                    session, PullRun, request.form.get("run", ""), principal
+                )
+                if target.dataset.contract_id != source.contract_id:
+                    raise NotFoundError
+                reason = request.form.get("reason", "").strip()[:500]
+                run_id = services.request_rollback(
+                    session, target.dataset, target, reason
+                )
         except RejectedError as error:
             flash_rejected(error)
             return back_to("pulls.source", ident=ident)

@@ -1,6 +1,6 @@
 """Why a pull cannot be done, or must begin anew."""
 
-from app.core.errors import PermanentError, TransientError
+from app.core.errors import PermanentError, RejectedError, TransientError
 
 
 class NotPullableError(PermanentError):
@@ -37,3 +37,15 @@ class AnswerGoneError(PermanentError):
             "The answer of that run is not kept any more: pull again, and decide on the new"
             " one."
         )
+
+
+class NotReturnableError(RejectedError):
+    """The dataset cannot be brought back to a publish; the message says why."""
+
+    code = "not_returnable"
+
+
+class NotReplayableError(RejectedError):
+    """A run's answer shall not be published again; the message says why."""
+
+    code = "not_replayable"

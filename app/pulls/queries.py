@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
 from app.core.scope import visible
-from app.pulls.models import PullRun, QuarantinedRecord
+from app.pulls.models import PullRun, QuarantinedRecord, RawPage
+from app.runs.kinds import KindName
+from app.runs.models import JobRun
 from app.sources.models import Source
 
 PAGE_SIZE = 25
@@ -72,6 +74,35 @@ def reasons_of(
 def sources_seen(session: Session, principal: Principal) -> Sequence[Source]:
     return session.scalars(
         sa.select(Source).where(visible(Source, principal)).order_by(Source.name)
+    ).all()
+
+
+def replayable_runs(
+    session: Session, principal: Principal, source_id: UUID
+) -> Sequence[JobRun]:
+    """Return runs of a source whose answer is kept and that no later publish has passed.
+
+    For the office alone: what is kept is raw.
+    """
+    if not principal.is_office:
+        return ()
+    published = sa.select(sa.func.max(PullRun.published_at)).where(
+        PullRun.source_id == source_id
+    )
+    since = sa.func.coalesce(published.scalar_subquery(), sa.text("'-infinity'"))
+    kept = sa.exists().where(RawPage.run_id == JobRun.id)
+    return session.scalars(
+        sa.select(JobRun)
+        .where(
+            visible(JobRun, principal),
+            JobRun.kind == KindName.PULL,
+            JobRun.params["source_id"].astext == str(source_id),
+            JobRun.checkpoint["fetched"].as_boolean(),
+            JobRun.finished_at >= since,
+            kept,
+        )
+        .order_by(JobRun.created_at.desc())
+        .limit(5)
     ).all()
 
 

@@ -1,6 +1,6 @@
 """Asking for pulls, now and on a schedule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -8,10 +8,19 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.runs.kinds import KindName, PullParams
-from app.runs.models import Schedule
+from app.audit import recorder
+from app.core import db
+from app.datasets.models import Dataset
+from app.pulls import raw_pages
+from app.pulls.errors import NotReplayableError
+from app.pulls.models import PullRun
+from app.pulls.rollback import require_returnable
+from app.runs.errors import AlreadyActiveError, ReasonMissingError
+from app.runs.kinds import KindName, PullParams, RollbackParams
+from app.runs.models import JobRun, Schedule
+from app.runs.queries import is_active
 from app.runs.services import Order, request_run, save_schedule, set_days
-from app.runs.states import MissedPolicy
+from app.runs.states import MissedPolicy, RunStatus
 from app.sources.models import Source
 
 
@@ -29,6 +38,79 @@ def order_for(source: Source) -> Order:
 def request_pull(session: Session, source: Source) -> UUID:
     """Ask for a pull now; raises ``AlreadyActiveError`` while one is under way."""
     return request_run(session, order_for(source))
+
+
+def request_replay(session: Session, run: JobRun) -> UUID:
+    """Ask for a pull out of the kept answer of an earlier one.
+
+    Raises ``NotReplayableError`` when the answer is not whole any more, or when a later
+    one was published; ``AlreadyActiveError`` while a pull is under way.
+    """
+    if run.kind != KindName.PULL or not raw_pages.is_whole(session, run.id):
+        raise NotReplayableError(
+            "The answer of this run is not kept, or was never whole."
+        )
+    newer = sa.exists().where(
+        JobRun.kind == run.kind,
+        JobRun.key == run.key,
+        JobRun.created_at > run.created_at,
+        JobRun.status == RunStatus.SUCCEEDED,
+    )
+    if session.scalar(sa.select(newer)):
+        raise NotReplayableError(
+            "A later answer was published since. To go back, use the roll-back."
+        )
+    source = session.get_one(Source, UUID(str(run.params["source_id"])))
+    order = order_for(source)
+    params = PullParams(source_id=source.id, replay_of=run.id)
+    run_id = request_run(session, replace(order, params=params))
+    recorder.record(session, "replay", run, after={"run": str(run_id)})
+    return run_id
+
+
+def published_run(session: Session, source: Source) -> UUID | None:
+    """Return the run at which the source's dataset stands."""
+    return session.scalar(
+        sa.select(Dataset.published_run_id).where(
+            Dataset.contract_id == source.contract_id
+        )
+    )
+
+
+def request_rollback(
+    session: Session, dataset: Dataset, target: PullRun, reason: str
+) -> UUID:
+    """Ask that a dataset be brought back to how it stood after ``target``.
+
+    Its schedules rest from now on: the next pull would bring back what is rolled back.
+    Raises ``ReasonMissingError``, ``NotReturnableError``, or ``AlreadyActiveError`` while a
+    pull is under way.
+    """
+    if not reason:
+        raise ReasonMissingError
+    require_returnable(dataset, target)
+    key = f"contract:{dataset.contract_id}"
+    if is_active(session, KindName.PULL, key):
+        raise AlreadyActiveError
+    db.because(session, reason)
+    for schedule in session.scalars(
+        sa.select(Schedule).where(
+            Schedule.kind == KindName.PULL, Schedule.key == key, Schedule.enabled
+        )
+    ):
+        schedule.enabled = False
+    run_id = request_run(
+        session,
+        Order(
+            kind=KindName.ROLLBACK,
+            key=key,
+            params=RollbackParams(dataset_id=dataset.id, to_run_id=target.run_id),
+            label=dataset.title,
+            agency_id=dataset.agency_id,
+        ),
+    )
+    recorder.record(session, "rollback", dataset, after={"to": str(target.run_id)})
+    return run_id
 
 
 def schedule_of(session: Session, source: Source) -> Schedule | None:

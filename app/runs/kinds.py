@@ -18,6 +18,7 @@ from app.runs.states import QueueName
 class KindName(StrEnum):
     PULL = "pull"
     ACTIVATION = "activation"
+    ROLLBACK = "rollback"
     EXPORT = "export"
     HOUSEKEEPING = "housekeeping"
 
@@ -42,6 +43,13 @@ class ActivationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ExportParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     export_id: UUID
+
+
+class RollbackParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``to_run_id`` is the pull after which the dataset stood as it shall stand again."""
+
+    dataset_id: UUID
+    to_run_id: UUID
 
 
 class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +85,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 QueueName.PULLS,
                 PullParams,
                 reads=True,
+            ),
+            Kind(
+                KindName.ROLLBACK,
+                "Roll-back",
+                "jobs.rollbacks.roll_back",
+                QueueName.CHECKS,
+                RollbackParams,
             ),
             Kind(
                 KindName.ACTIVATION,

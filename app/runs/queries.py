@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.core.policy import Principal
 from app.core.scope import visible
 from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
-from app.runs.states import DEAD_LETTERS, SILENT_SECONDS, QueueName, RunStatus
+from app.runs.states import ACTIVE, DEAD_LETTERS, SILENT_SECONDS, QueueName, RunStatus
 
 PAGE_SIZE = 25
 
@@ -26,6 +26,14 @@ def is_superseded(session: Session, run: JobRun) -> bool:
         JobRun.status != RunStatus.SKIPPED,
     )
     return bool(session.scalar(sa.select(newer)))
+
+
+def is_active(session: Session, kind: str, key: str) -> bool:
+    """Tell whether work of this kind and key waits or is at work."""
+    active = sa.exists().where(
+        JobRun.kind == kind, JobRun.key == key, JobRun.status.in_(ACTIVE)
+    )
+    return bool(session.scalar(sa.select(active)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ STATES = {
     "delete": lazy_gettext("removed"),
     "retry": lazy_gettext("tried again"),
     "cancel": lazy_gettext("called off"),
+    "replay": lazy_gettext("done again from the kept answer"),
+    "rollback": lazy_gettext("rolled back"),
     "export": lazy_gettext("asked for"),
     "pulls": lazy_gettext("pulls"),
     "checks": lazy_gettext("activations"),
@@ -88,6 +90,7 @@ PERMISSIONS = {
     Permission.QUARANTINE_RELEASE: lazy_gettext("let held pulls pass"),
     Permission.DATASET_READ: lazy_gettext("see datasets"),
     Permission.DATASET_EXPORT: lazy_gettext("download Excel"),
+    Permission.DATASET_ROLLBACK: lazy_gettext("roll datasets back"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (

@@ -54,8 +54,15 @@ def upgrade() -> None:
     op.execute("GRANT SELECT, INSERT, DELETE ON raw_body, raw_page TO simpul_worker")
     # Whether an answer is still kept is asked on pages; what is in it is not.
     op.execute("GRANT SELECT ON raw_page TO simpul_office")
+    op.execute(
+        "UPDATE role SET permissions = permissions || '{dataset.rollback}'::text[]"
+        " WHERE name = 'PENGAWAS_DATA' AND NOT 'dataset.rollback' = ANY (permissions)"
+    )
 
 
 def downgrade() -> None:
+    op.execute(
+        "UPDATE role SET permissions = array_remove(permissions, 'dataset.rollback')"
+    )
     op.drop_table("raw_page")
     op.drop_table("raw_body")

@@ -3,9 +3,12 @@
 import signal
 
 import pytest
+import sqlalchemy as sa
 
 from app.core import db
 from app.core.policy import DISPATCHER, acting_as
+from app.pulls import services
+from app.pulls.models import PullRun
 from app.runs import sweeps
 from app.runs.states import RunStatus
 from app.runs.sweeps import WorkerLostError
@@ -89,3 +92,33 @@ def test_killed_before_every_statement(yard, upstream, seed):
         check_effects(agency, contract, done)
     assert statement > 50
     print(f"killed before each of {statement - 1} statements")
+
+
+@pytest.mark.parametrize("point", ["restored", "restored_written", "rolled_back"])
+def test_a_rollback_is_done_once_or_not_at_all(yard, upstream, point):
+    contract = make.make_contract(max_vanished_percent=100)
+    source = make.make_source(contract, upstream.url)
+    runs = []
+    for names in (("A", "B", "C"), ("A", "D")):
+        upstream.records = [
+            {"nip": f"{n:04}", "nama": name} for n, name in enumerate(names)
+        ]
+        runs.append(make.request_pull(source))
+        assert yard.run(runs[-1]) == 0
+    with make.session() as s:
+        target = s.get_one(PullRun, runs[0])
+        run_id = services.request_rollback(s, target.dataset, target, "salah kirim")
+    pid = yard.start(run_id, point)
+    assert yard.wait(pid) == -signal.SIGKILL
+    report_lost(run_id, perform.worker_name(pid), WorkerLostError())
+    make.make_due(run_id)
+    assert yard.run(run_id) == 0
+    assert make.run_of(run_id).status is RunStatus.SUCCEEDED
+    table = f'data."{contract.slug}"'
+    with make.session() as s:
+        rows = s.scalars(
+            sa.text(f"SELECT nama FROM {table} WHERE _deleted_at IS NULL ORDER BY nip")
+        ).all()
+        kept = s.scalar(sa.text(f'SELECT count(*) FROM data."{contract.slug}__history"'))
+    assert rows == ["A", "B", "C"]
+    assert kept == 4  # two of the second pull, two of the roll-back

@@ -314,4 +314,6 @@ def test_a_plain_retry_lets_nothing_pass_that_somebody_let_pass_before(office):
     with make.session() as s:
         again = services.retry(s, s.get_one(JobRun, run_id))
 
-    assert make.run_of(again).params == {"source_id": source_id, "accepted": []}
+    assert make.run_of(again).params == {
+        "source_id": source_id, "accepted": [], "replay_of": None,
+    }  # fmt: skip
