@@ -13,6 +13,7 @@ from app.contracts.decoder import Decoder
 from app.contracts.fields import FieldSpec
 from app.core import db
 from app.pulls.answers import FormerAnswer, without
+from app.pulls.poison import poisoned, set_aside
 from app.pulls.stage import ReadPage
 
 # What a record and each of its values take as Python objects, roughly.
@@ -24,11 +25,18 @@ class PageReader:
     """Reads the pages of one pull, in order.
 
     ``former`` is the answer the central table stands at: what it has is not decoded.
+    ``careful``: an attempt before may have died of a record; it is looked for and set aside.
     """
 
     def __init__(
-        self, fields: Sequence[FieldSpec], time_zone: str, former: FormerAnswer
+        self,
+        fields: Sequence[FieldSpec],
+        time_zone: str,
+        former: FormerAnswer,
+        *,
+        careful: bool = False,
     ) -> None:
+        self._careful = careful
         self._decoder = Decoder(fields, time_zone)
         self._former = former
         key_at = [at for at, each in enumerate(fields) if each.is_key]
@@ -93,6 +101,34 @@ class PageReader:
         self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
     ) -> ReadPage:
         """Decode records that stood at ``positions`` of the page."""
+        if self._careful:
+            return self._decoded_carefully(page, rows_json, first, positions)
+        return self._decoded_at_once(page, rows_json, first, positions)
+
+    def _decoded_carefully(
+        self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
+    ) -> ReadPage:
+        records = _split(rows_json)
+        bad = poisoned(records, lambda some: self._decoder.decode(_array(some)))
+        harmless = [at not in set(bad) for at in range(len(records))]
+        read = self._decoded_at_once(
+            page,
+            _array(compress(records, harmless)),
+            first,
+            [*compress(positions, harmless)],
+        )
+        rejected = [
+            *read.rejected, *(set_aside(records[at], positions[at]) for at in bad)
+        ]  # fmt: skip
+        return replace(
+            read,
+            rejected=rejected,
+            digests=without(page.digests, [each.position for each in rejected]),
+        )
+
+    def _decoded_at_once(
+        self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
+    ) -> ReadPage:
         decoded = self._decoder.decode(rows_json, page=page.index)
         rejected = [
             replace(bad, position=positions[bad.position]) for bad in decoded.rejected

@@ -22,7 +22,7 @@ from app.connectors.registry import ReadOrder
 from app.core import db, faults
 from app.core.words import message_id
 from app.datasets.models import Dataset
-from app.pulls import gate, raw_pages
+from app.pulls import gate, poison, raw_pages
 from app.pulls.answers import (
     FormerAnswer,
     forget_others,
@@ -70,7 +70,8 @@ def pull(
         if not progress.fetched:
             order = order_of(plan, progress, approved_hosts, time_zone)
             former = FormerAnswer(progress.former_run_id, lease.run_id)
-            reader = PageReader(plan.fields, time_zone, former)
+            careful = lease.former_error in poison.SUSPICIOUS
+            reader = PageReader(plan.fields, time_zone, former, careful=careful)
             pages = raw_pages.pages_of(replayed, order) if replayed else read(order)
             progress = _fetch(lease, plan, progress, pages, reader)
         if not progress.settled:

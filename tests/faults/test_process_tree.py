@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.core import db
+from app.pulls.models import QuarantinedRecord
 from app.runs import services
 from app.runs.models import JobRun, WorkerHeartbeat
 from app.runs.states import TERMINAL, RunStatus
@@ -347,3 +348,32 @@ def test_a_run_that_is_called_off_ends(processes, pulled, upstream, at):
         again = services.retry(s, s.get_one(JobRun, first))
     await_end(processes, again)
     check_effects(agency, contract, [again])
+
+
+def test_a_record_that_takes_for_ever_is_set_aside(processes, upstream):
+    """Its pattern has exponential patience: the first attempt dies of it, the second looks."""
+    fields = [*make.PERSON[:1], make.field("nama", pattern="(a+)+b?")]
+    contract = make.make_contract(fields, max_rejected_percent=50)
+    source = make.make_source(contract, upstream.url)
+    upstream.records = [{"nip": f"{n:04}", "nama": "aaa"} for n in range(35)]
+    upstream.records[17]["nama"] = "a" * 40 + "!"
+    processes.scheduler()
+    hasty = processes.worker(RUN_TIME_LIMIT_SECONDS="4")
+    run_id = make.make_run(
+        "pull", params={"source_id": str(source.id)}, key=f"contract:{contract.id}"
+    )
+    fakes.wait_until(lambda: make.run_of(run_id).attempt == 1, 20, processes.said)
+    fakes.wait_until(lambda: make.run_of(run_id).error_code == "time_limit", 20)
+    hasty.send_signal(signal.SIGTERM)
+    hasty.wait(10)
+    make.make_due(run_id)
+    processes.worker(RUN_TIME_LIMIT_SECONDS="60")
+    await_end(processes, run_id, 100)
+    run = make.run_of(run_id)
+    assert (run.result["rejected_count"], run.result["inserted_count"]) == (1, 34)
+    with make.session() as s:
+        [aside] = s.scalars(
+            sa.select(QuarantinedRecord).where(QuarantinedRecord.run_id == run_id)
+        )
+    assert aside.errors[0]["code"] == "poison"
+    assert b'"0017"' in aside.raw
