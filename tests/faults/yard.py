@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from app.core import faults
 from jobs import perform, runtime, worker
+from tests.faults import guards
 
 
 def kill_at_statement(number: int) -> None:
@@ -30,6 +31,8 @@ def kill_at_statement(number: int) -> None:
 def main() -> None:
     runtime.start()
     perform.prepare()
+    if os.environ.get("GUARD_OFF"):
+        guards.switch_off(os.environ["GUARD_OFF"])
     statuses: dict[int, int] = {}
     for line in sys.stdin:
         order = json.loads(line)
