@@ -101,8 +101,10 @@ GUARDS = {
         "            is_called_off(),\n",
         "            sa.false(),\n",
         (
-            "tests/slices/test_cancel.py"
-            "::test_a_run_called_off_while_it_returns_to_the_queue[failed]",
+            (
+                "tests/slices/test_cancel.py"
+                "::test_a_run_called_off_while_it_returns_to_the_queue[failed]"
+            ),
         ),
     ),
 }
