@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.audit.models import SealBatch
+from app.audit.models import AuditEvent, SealBatch
 from app.core import db
 from app.core.db import Base
 from app.core.sql import quote, quote_all
@@ -170,3 +170,12 @@ def last_seal(session: Session) -> SealBatch | None:
 def digest_of(session: Session, number: int) -> bytes | None:
     """Return the digest of a seal, None when there is no seal of that number."""
     return session.scalar(sa.select(SealBatch.digest).where(SealBatch.id == number))
+
+
+def is_late(session: Session) -> bool:
+    """Tell whether some row has waited for its seal for more than a minute."""
+    last = sa.select(sa.func.max(SealBatch.at)).scalar_subquery()
+    newest = sa.select(sa.func.max(AuditEvent.at)).scalar_subquery()
+    late = sa.func.coalesce(newest > last, newest.is_not(None))
+    is_old = newest < sa.func.clock_timestamp() - sa.text("interval '1 minute'")
+    return bool(session.scalar(sa.select(sa.and_(late, is_old))))

@@ -9,6 +9,7 @@ from flask_babel import gettext
 from wtforms import DateField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, Length, Optional
 
+from app.audit import sealer
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import Permission
@@ -167,7 +168,13 @@ class LedgerPage(Page):
     def index(self) -> str:
         with db.unit_of_work() as session:
             state = queries.ledger_state(session, db.now(session))
-            text: str = self.render("runs/ledger.html", state=state, kinds=KINDS)
+            text: str = self.render(
+                "runs/ledger.html",
+                state=state,
+                kinds=KINDS,
+                seal=sealer.last_seal(session),
+                seal_is_late=sealer.is_late(session),
+            )
         return text
 
 

@@ -163,3 +163,17 @@ def test_an_anchor_is_written_once_a_day_and_tells_another_chain_apart(tmp_path)
     (tmp_path / "2026-11-25.json").write_text("bukan json")
     assert [each.digest for each in anchors.kept(tmp_path)][1] == ""
     assert list(tmp_path.glob("*.part")) == []
+
+
+def test_rows_that_wait_for_long_are_noticed():
+    make.make_agency()
+    seal()
+    with make.session() as s:
+        assert not sealer.is_late(s)
+    found = []
+    with contextlib.suppress(UndoneError), db.owner_unit_of_work() as session:
+        session.execute(sa.text("UPDATE seal_batch SET at = at - interval '1 h';"))
+        session.execute(sa.text("UPDATE audit_event SET at = at - interval '2 minutes'"))
+        found.append(sealer.is_late(session))
+        raise UndoneError
+    assert found == [True]
