@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -66,6 +66,13 @@ class Position:
     total: int | None = None  # as declared last
     page_size: int = 0  # as asked; another one makes the position worthless
     done: bool = False
+    cursor: str = ""  # what leads to the next page, or its address, without any key
+    mark: str = ""  # the fingerprint of one earlier page: see ``rest_json``
+    window: int = 0  # of a reading in windows: which, and what was read before it
+    base_page: int = 0
+    base_rows: int = 0
+    until: str = ""  # the end of the last window, fixed when the reading began
+    high: str = ""  # the highest mark among the records
 
     @classmethod
     def read(cls, stored: Mapping[str, object] | None, host: str) -> "Position":
@@ -74,6 +81,9 @@ class Position:
             return msgspec.convert(dict(stored or {}), cls)
         except msgspec.ValidationError as error:
             raise errors.position_mismatch(host) from error
+
+    def with_(self, **changed: Any) -> "Position":
+        return replace(self, **changed)
 
     def stored(self) -> dict[str, object]:
         """As a mapping of JSON values."""

@@ -28,6 +28,7 @@ class Opened:
 
     records: list[msgspec.Raw]
     total: int | None
+    next: Any = None  # what stands where the next page is named
 
     def rows_json(self) -> bytes:
         """The records (one at least) as a JSON array, without white space between them."""
@@ -48,13 +49,24 @@ class Envelope:
         total_path: str = "",
         success_path: str = "",
         success_value: str = "",
+        failure: tuple[str, str] = ("", ""),
+        next_path: str = "",
+        inner_path: str = "",
+        blank_is_empty: bool = False,
     ) -> None:
         self._rows = _parts(rows_path)
         self._total = _parts(total_path)
         self._success = _parts(success_path)
         self._success_value = success_value
+        self._failure = _parts(failure[0])
+        self._failure_text = failure[1]
+        self._next = _parts(next_path)
+        self._is_inside = bool(inner_path)
+        self._inner = _parts("" if inner_path == "$" else inner_path)
+        self._blank_is_empty = blank_is_empty
         leaves: list[tuple[tuple[str, ...], Any]] = [(self._rows, list[msgspec.Raw])]
-        leaves += [(path, Any) for path in (self._total, self._success) if path]
+        others = dict.fromkeys((self._total, self._success, self._failure, self._next))
+        leaves += [(path, Any) for path in others if path]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             _type_of(leaves, 0)
         )
@@ -63,11 +75,15 @@ class Envelope:
     def open(self, body: bytes, *, host: str, content_type: str) -> Opened:
         """Take one answer apart, or raise not_json, success_rule or wrong_shape."""
         body = body.removeprefix(_BOM)
+        if self._is_inside:
+            body = self._unwrapped(body, host, content_type)
         try:
             whole = self._decode(body)
         except msgspec.ValidationError as error:
             if body.lstrip()[:1] not in {b"{", b"["}:
                 raise errors.not_json(host, safe_type(content_type), len(body)) from error
+            if self._is_blank(body, host):
+                return Opened([], None)
             raise self._explained(body, host) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise errors.not_json(host, safe_type(content_type), len(body)) from error
@@ -76,7 +92,38 @@ class Envelope:
             and _words(self._at(whole, self._success)) != self._success_value
         ):
             raise errors.success_rule(host, ".".join(self._success))
-        return Opened(self._at(whole, self._rows), self._count(whole, host))
+        if self._failure and self._says_failure(self._at(whole, self._failure)):
+            raise errors.success_rule(host, ".".join(self._failure))
+        return Opened(
+            self._at(whole, self._rows),
+            self._count(whole, host),
+            self._at(whole, self._next) if self._next else None,
+        )
+
+    def _unwrapped(self, body: bytes, host: str, content_type: str) -> bytes:
+        """The JSON text that lies inside the answer, as old services wrap it."""
+        found = _dig(body, self._inner)
+        if not isinstance(found, str):
+            if body.lstrip()[:1] not in {b"{", b"[", b'"'}:
+                raise errors.not_json(host, safe_type(content_type), len(body))
+            raise errors.wrong_shape(host, ".".join(self._inner) or "$")
+        return found.encode("utf-8", "surrogatepass").removeprefix(_BOM)
+
+    def _says_failure(self, value: Any) -> bool:
+        """Whether the failure's text stands in a text or in one of a list of texts."""
+        texts = value if isinstance(value, list) else [value]
+        return any(self._failure_text in _words(text) for text in texts)
+
+    def _is_blank(self, body: bytes, host: str) -> bool:
+        """Whether the place of the records, or one above it, is there and holds nothing."""
+        if not self._blank_is_empty:
+            return False
+        if self._success and _words(_dig(body, self._success)) != self._success_value:
+            return False
+        if self._failure and self._says_failure(_dig(body, self._failure)):
+            raise errors.success_rule(host, ".".join(self._failure))
+        ways = [self._rows[:depth] for depth in range(len(self._rows) + 1)]
+        return any(_is_nothing(_dig(body, way)) for way in ways)
 
     def _decode(self, body: bytes) -> Any:
         """Decode; one record with half a character must not cost the whole page."""
@@ -119,6 +166,10 @@ class Envelope:
         # The records are fine or the answer itself should be the list: only a branch
         # towards the total is left to be missing.
         return errors.wrong_shape(host, ".".join(self._total) or "$")
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value in ("", [])
 
 
 def safe_type(content_type: str) -> str:

@@ -141,6 +141,14 @@ def tls_failed(host: str) -> SourceRefusedError:
     )
 
 
+def tls_pin_mismatch(host: str) -> SourceRefusedError:
+    return SourceRefusedError(
+        "The certificate of %(host)s is not the one that was pinned",
+        code="tls_pin_mismatch",
+        host=host,
+    )
+
+
 def not_http(host: str) -> SourceAnswerError:
     return SourceAnswerError(
         "%(host)s answers with something that is not HTTP", code="not_http", host=host
@@ -212,6 +220,32 @@ def for_status(
     )
 
 
+def login_refused(host: str, status: object) -> SourceRefusedError:
+    return SourceRefusedError(
+        "%(host)s does not accept our log-in (HTTP %(status)s)",
+        code="login_refused",
+        host=host,
+        status=status,
+    )
+
+
+def no_token(host: str, path: str) -> SourceAnswerError:
+    return SourceAnswerError(
+        "The log-in at %(host)s brought no token at %(path)s",
+        code="no_token",
+        host=host,
+        path=path[:100],
+    )
+
+
+def foreign_next(host: str) -> SourceAnswerError:
+    return SourceAnswerError(
+        "%(host)s leads to another host for the next page; we do not follow",
+        code="foreign_next",
+        host=host,
+    )
+
+
 # --- the body of the answer -----------------------------------------------------------
 
 
@@ -274,6 +308,15 @@ def repeated_page(host: str, page: int) -> SourceAnswerError:
     return SourceAnswerError(
         "%(host)s sent the same page twice (page %(page)s)",
         code="repeated_page",
+        host=host,
+        page=page,
+    )
+
+
+def page_loop(host: str, page: int) -> SourceAnswerError:
+    return SourceAnswerError(
+        "%(host)s sends pages in a circle: page %(page)s was there before",
+        code="page_loop",
         host=host,
         page=page,
     )

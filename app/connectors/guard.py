@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -22,6 +22,7 @@ from app.connectors.transport import Flight, PinnedBackend, Resolver, resolve
 from app.core.errors import SimpulError
 
 USER_AGENT = "Simpul/0.1"
+_SAMPLE_BYTES = 4_096
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 KEEP_ALIVE_SECONDS = 15.0
 _OURS = frozenset(
@@ -55,10 +56,34 @@ class Answer:
     elapsed_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came back, for a preview. ``failure`` None: a good answer.
+
+    It holds keys and personal data: whoever shows it hides them first.
+    """
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    content: bytes
+    status: int | None
+    answer_headers: Mapping[str, str]
+    sample: bytes
+    failure: SimpulError | None = None
+
+
 @functools.lru_cache(maxsize=32)
-def tls_context(extra_ca_pem: str = "") -> ssl.SSLContext:
-    """Verify always: the public authorities, the system's, and one private authority."""
+def tls_context(extra_ca_pem: str = "", *, pinned: bool = False) -> ssl.SSLContext:
+    """Verify always: the public authorities, the system's, and one private authority.
+
+    With a pinned certificate that one is compared instead (``transport.BoundStream``).
+    """
     context = ssl.create_default_context(cafile=certifi.where())
+    if pinned:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
     context.load_default_certs()
     if extra_ca_pem:
         try:
@@ -100,8 +125,18 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one source's requests travel: whom to trust, through whom, under which name."""
+
+    extra_ca_pem: str = ""
+    pin_sha256: str = ""
+    proxy: str = ""
+    user_agent: str = ""
+
+
 class GuardedClient:
-    """GET requests to approved pairs. One request at a time; a second thread waits.
+    """GET and POST requests to approved pairs. One request at a time; a second thread waits.
 
     Connections are kept open between requests. Redirects are errors, cookies are not
     kept, proxies of the environment are not used, certificates are always verified.
@@ -114,13 +149,16 @@ class GuardedClient:
         *,
         budgets: Budgets | None = None,
         resolver: Resolver = resolve,
-        extra_ca_pem: str = "",
+        way: Way | None = None,
+        watch: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._approved = approved
         self.budgets = budgets or Budgets()
         self._flight = Flight()
-        self._backend = PinnedBackend(approved, resolver, self._flight)
-        self._extra_ca_pem = extra_ca_pem
+        self._way = way or Way()
+        pin = read_pin(self._way.pin_sha256)
+        self._backend = PinnedBackend(approved, resolver, self._flight, pin)
+        self._watch = watch
         self._pools: dict[str, httpcore.ConnectionPool] = {}
         self._turn = threading.Lock()
 
@@ -137,52 +175,107 @@ class GuardedClient:
                 pool.close()
             self._pools.clear()
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """Fetch ``url`` within the budgets, or raise an error of ``app.connectors.errors``."""
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        *,
+        cookie: str = "",
+    ) -> Answer:
+        """Do one request within the budgets, or raise one of ``app.connectors.errors``.
+
+        ``content`` is sent with a POST; a POST here reads, as a GET does, and may be said
+        again when a kept connection turns out to be closed.
+        """
         target = self._approved.target(url)
-        fields = [(b"Host", target.host_header.encode("ascii"))]
         given = header_fields(headers or {})
+        if cookie:
+            given.append((b"Cookie", cookie.encode("ascii")))
+        if method == "POST":
+            given.append((b"Content-Length", str(len(content)).encode("ascii")))
+        request = _Request(
+            method, target, self._own_fields(target, given) + given, content
+        )
+        with self._turn:
+            return self._watched(request)
+
+    def _own_fields(
+        self, target: Target, given: list[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        fields = [(b"Host", target.host_header.encode("ascii"))]
         names = {name.lower() for name, _ in given}
         if b"user-agent" not in names:
-            fields.append((b"User-Agent", USER_AGENT.encode("ascii")))
+            agent = self._way.user_agent or USER_AGENT
+            fields.append((b"User-Agent", agent.encode("ascii")))
         if b"accept" not in names:
             fields.append((b"Accept", b"application/json"))
         fields.append((b"Accept-Encoding", b"gzip, deflate"))
-        with self._turn:
-            return self._get_once_or_again(target, fields + given)
+        return fields
 
-    def _get_once_or_again(
-        self, target: Target, fields: list[tuple[bytes, bytes]]
-    ) -> Answer:
-        """Once more on a fresh connection when a kept one had died; a GET may be repeated."""
+    def _watched(self, request: "_Request") -> Answer:
+        """Do a request and tell whoever watches how it went."""
+        self._seen: tuple[int, Mapping[str, str], bytes] | None = None
+        try:
+            answer = self._get_once_or_again(request)
+        except SimpulError as error:
+            self._tell(request, error)
+            raise
+        self._seen = (answer.status, answer.headers, answer.body)
+        self._tell(request, None)
+        return answer
+
+    def _tell(self, request: "_Request", failure: SimpulError | None) -> None:
+        if self._watch is None:
+            return
+        status, headers, sample = self._seen or (None, {}, b"")
+        scheme, host = request.target.scheme, request.target.host_header
+        self._watch(
+            Exchange(
+                request.method,
+                f"{scheme}://{host}{request.target.path}",
+                [(n.decode("ascii"), v.decode("ascii")) for n, v in request.fields],
+                request.content,
+                status,
+                headers,
+                sample,
+                failure,
+            )
+        )
+
+    def _get_once_or_again(self, request: "_Request") -> Answer:
+        """Once more on a fresh connection when a kept one had died."""
         self._flight.start(self.budgets.page_seconds)
         before = self._flight.connections
         try:
-            return self._get_once(target, fields)
+            return self._get_once(request)
         except errors.SourceUnavailableError as error:
             reused = self._flight.connections == before
             if error.code != "connection_lost" or not reused:
                 raise
-        return self._get_once(target, fields)
+        return self._get_once(request)
 
-    def _get_once(self, target: Target, fields: list[tuple[bytes, bytes]]) -> Answer:
+    def _get_once(self, request: "_Request") -> Answer:
         began = time.monotonic()
         answered = False
+        target = request.target
         try:
             with self._pool(target.scheme).stream(
-                "GET",
+                request.method,
                 httpcore.URL(
                     scheme=target.scheme.encode("ascii"),
                     host=target.host.encode("ascii"),
                     port=target.port,
                     target=target.path.encode("ascii"),
                 ),
-                headers=fields,
+                headers=request.fields,
+                content=request.content or None,
                 extensions={"timeout": self._timeouts()},
             ) as response:
                 answered = True
                 headers = _readable(response.headers)
-                self._refuse_status(target, response.status, headers)
+                self._refuse_status(target, response, headers)
                 body = self._body(target, headers, response.iter_stream())
             return Answer(response.status, headers, body, time.monotonic() - began)
         except SimpulError:
@@ -191,6 +284,7 @@ class GuardedClient:
             httpcore.TimeoutException,
             httpcore.NetworkError,
             httpcore.ProtocolError,
+            httpcore.ProxyError,
         ) as error:
             raise self._named(target, error, answered=answered) from error
 
@@ -206,21 +300,42 @@ class GuardedClient:
     def _pool(self, scheme: str) -> httpcore.ConnectionPool:
         """Plain http needs no certificates: loading them costs 10 to 20 ms."""
         if scheme not in self._pools:
-            context = tls_context(self._extra_ca_pem) if scheme == "https" else _no_tls()
+            way = self._way
+            context = (
+                tls_context(way.extra_ca_pem, pinned=bool(way.pin_sha256))
+                if scheme == "https"
+                else _no_tls()
+            )
             self._pools[scheme] = httpcore.ConnectionPool(
                 ssl_context=context,
                 max_connections=1,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
                 network_backend=self._backend,
+                proxy=httpcore.Proxy(way.proxy) if way.proxy else None,
             )
         return self._pools[scheme]
 
     def _refuse_status(
-        self, target: Target, status: int, headers: Mapping[str, str]
+        self, target: Target, response: httpcore.Response, headers: Mapping[str, str]
     ) -> None:
+        status = response.status
         if not 200 <= status < 300:
+            self._seen = (status, headers, self._beginning(target, response, headers))
             wait = retry_after(headers.get("retry-after"), datetime.now(UTC))
             raise errors.for_status(target.host, status, wait)
+
+    def _beginning(
+        self, target: Target, response: httpcore.Response, headers: Mapping[str, str]
+    ) -> bytes:
+        """The first part of a refusal's body, when somebody watches; it explains much."""
+        if self._watch is None:
+            return b""
+        try:
+            parts = self._body(target, headers, response.iter_stream())
+        except (SimpulError, httpcore.TimeoutException, httpcore.NetworkError,
+                httpcore.ProtocolError):  # fmt: skip
+            return b""
+        return parts[:_SAMPLE_BYTES]
 
     def _body(
         self, target: Target, headers: Mapping[str, str], parts: Iterator[bytes]
@@ -266,6 +381,26 @@ class GuardedClient:
         budgets = self.budgets
         seconds = budgets.connect_seconds if connecting else budgets.read_seconds
         return errors.timeout(target.host, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    target: Target
+    fields: list[tuple[bytes, bytes]]
+    content: bytes
+
+
+def read_pin(text: str) -> bytes:
+    """A SHA-256 as people copy it, hexadecimal with or without colons; 32 bytes or none."""
+    plain = text.replace(":", "").replace(" ", "").lower()
+    if not plain:
+        return b""
+    if not re.fullmatch(r"[0-9a-f]{64}", plain):
+        raise errors.SourceSettingsError(
+            "A pinned certificate is named by its SHA-256: 64 hexadecimal digits"
+        )
+    return bytes.fromhex(plain)
 
 
 def _no_tls() -> ssl.SSLContext:

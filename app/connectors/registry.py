@@ -1,6 +1,6 @@
 """The kinds of service we can read, by name; a new kind is one line here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +8,9 @@ import msgspec
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
 from app.connectors.base import Connector, Param
-from app.connectors.rest_json import RestJsonConnector, RestJsonSettings
+from app.connectors.guard import Exchange
+from app.connectors.rest_json import RestJsonConnector
+from app.connectors.settings import RestJsonSettings
 from app.connectors.transport import Resolver, resolve
 
 CONNECTORS: Mapping[str, type[Connector]] = {RestJsonConnector.kind: RestJsonConnector}
@@ -27,6 +29,8 @@ def connector_for(
     *,
     resolver: Resolver = resolve,
     digest_salt: bytes = b"",
+    since: str = "",
+    watch: Callable[[Exchange], None] | None = None,
 ) -> Connector:
     """A connector ready to read, or ``SourceSettingsError`` / ``not_approved``.
 
@@ -34,25 +38,32 @@ def connector_for(
     that are. Nothing is requested yet; making one is also the check of a source at saving.
     """
     _class_of(kind)
+    return RestJsonConnector(
+        settings_of(settings),
+        approved=approved,
+        secrets=secrets,
+        resolver=resolver,
+        digest_salt=digest_salt,
+        since=since,
+        watch=watch,
+    )
+
+
+def settings_of(settings: Mapping[str, object]) -> RestJsonSettings:
+    """Stored settings, checked; ``SourceSettingsError`` says what does not fit."""
     try:
-        known = msgspec.convert(dict(settings), RestJsonSettings, strict=False)
+        return msgspec.convert(dict(settings), RestJsonSettings, strict=False)
     except msgspec.ValidationError as error:
         raise errors.SourceSettingsError(
             "The settings do not fit: %(problem)s", problem=str(error)
         ) from error
-    return RestJsonConnector(
-        known,
-        approved=approved,
-        auth_secret=secrets.get("auth_secret", ""),
-        resolver=resolver,
-        digest_salt=digest_salt,
-    )
 
 
 class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to read a service, as plain data: it goes to another process.
 
-    ``position`` is where to go on, ``digest_salt`` see ``base.digests_of``.
+    ``position`` is where to go on, ``digest_salt`` see ``base.digests_of``, ``since`` the
+    mark from which a service is asked what changed.
     """
 
     kind: str
@@ -61,6 +72,7 @@ class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
     approved_hosts: list[str]
     digest_salt: bytes = b""
     position: dict[str, Any] | None = None
+    since: str = ""
 
 
 def connector_for_order(order: ReadOrder) -> Connector:
@@ -70,6 +82,7 @@ def connector_for_order(order: ReadOrder) -> Connector:
         order.secrets,
         ApprovedHosts(order.approved_hosts),
         digest_salt=order.digest_salt,
+        since=order.since,
     )
 
 

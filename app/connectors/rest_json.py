@@ -1,104 +1,33 @@
-"""Services that answer GET requests with JSON, in one piece or in numbered pages."""
+"""Services that answer with JSON: asked page by page, in every way that is common."""
 
-import base64
 import time
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
-from urllib.parse import urlencode
-
-import msgspec
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import ClassVar
+from urllib.parse import quote
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
+from app.connectors.asking import Asking
 from app.connectors.base import Page, Param, Position, digests_of
-from app.connectors.envelope import Envelope
+from app.connectors.envelope import Opened
 from app.connectors.guard import (
-    Budgets,
+    Answer,
+    Exchange,
     GuardedClient,
+    Way,
     header_fields,
+    read_pin,
     tls_context,
 )
+from app.connectors.incremental import HighWater, until_now, windows_of
+from app.connectors.paging import LEADS_ON, ask_for, next_cursor, without
+from app.connectors.settings import RestJsonSettings
+from app.connectors.settings_words import PARAMS
+from app.connectors.signing import Signer
 from app.connectors.transport import Resolver, resolve
 
-MAX_PAGE_SIZE = 1_000_000
-
-
-class RestJsonSettings(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
-    """How one service is read. Checked when made; secrets are given to the connector apart.
-
-    Paths into the answer are dotted (``data.items``); an empty ``rows_path`` means that the
-    answer is the list itself. ``success_value`` is compared as text: ``true``, ``200``.
-    """
-
-    base_url: str
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
-    query: dict[str, str] = msgspec.field(default_factory=dict)
-    auth: Literal["none", "header", "bearer", "basic", "query"] = "none"
-    auth_name: str = "X-API-Key"  # header or query parameter; the user name for basic
-    paging: Literal["none", "page", "offset"] = "none"
-    page_param: str = "page"
-    size_param: str = "per_page"
-    first_page: int = 1
-    offset_param: str = "offset"
-    limit_param: str = "limit"
-    page_size: int = 1_000
-    until_empty: bool = False  # go on after a short page: for services that cap silently
-    rows_path: str = ""
-    total_path: str = ""
-    success_path: str = ""
-    success_value: str = ""
-    connect_seconds: float = 5.0
-    read_seconds: float = 30.0
-    page_seconds: float = 60.0
-    page_bytes: int = 64 * 1024 * 1024
-    max_pages: int = 10_000
-    rate_per_second: float = 0.0  # 0: as fast as they answer
-    extra_ca_pem: str = ""
-
-    def __post_init__(self) -> None:
-        numbers = (
-            (1 <= self.page_size <= MAX_PAGE_SIZE, "page_size"),
-            (0 <= self.first_page <= 1_000_000, "first_page"),
-            (0 < self.connect_seconds <= 60, "connect_seconds"),
-            (0 < self.read_seconds <= 600, "read_seconds"),
-            (0 < self.page_seconds <= 3_600, "page_seconds"),
-            (1 <= self.page_bytes <= 1 << 30, "page_bytes"),
-            (1 <= self.max_pages <= 1_000_000, "max_pages"),
-            (0 <= self.rate_per_second <= 1_000, "rate_per_second"),
-        )
-        for fine, name in numbers:
-            if not fine:
-                raise errors.SourceSettingsError("%(name)s is out of bounds", name=name)
-        if bool(self.success_path) != bool(self.success_value):
-            raise errors.SourceSettingsError("A success rule needs a path and a value")
-
-    def budgets(self) -> Budgets:
-        return Budgets(
-            self.connect_seconds, self.read_seconds, self.page_seconds, self.page_bytes
-        )
-
-    def envelope(self) -> Envelope:
-        return Envelope(
-            self.rows_path,
-            total_path=self.total_path,
-            success_path=self.success_path,
-            success_value=self.success_value,
-        )
-
-    def paging_query(self, position: Position) -> dict[str, str]:
-        """The part of the query that names the page at ``position``."""
-        if self.paging == "page":
-            page = str(self.first_page + position.page)
-            return {self.page_param: page, self.size_param: str(self.page_size)}
-        if self.paging == "offset":
-            # By rows received, not pages asked: a service that caps its pages loses nothing.
-            return {
-                self.offset_param: str(position.rows),
-                self.limit_param: str(self.page_size),
-            }
-        return {}
+__all__ = ["RestJsonConnector", "RestJsonSettings"]
 
 
 class RestJsonConnector:
@@ -106,86 +35,85 @@ class RestJsonConnector:
 
     kind: ClassVar[str] = "rest_json"
     label: ClassVar[str] = "JSON web service (REST)"
-    params: ClassVar[tuple[Param, ...]] = (
-        Param("base_url", "Address of the service", required=True),
-        Param("headers", "Fixed headers"),
-        Param("query", "Fixed query parameters"),
-        Param(
-            "auth",
-            "Authentication",
-            choices=("none", "header", "bearer", "basic", "query"),
-        ),
-        Param("auth_name", "Name of the key's header, query parameter, or the user name"),
-        Param("auth_secret", "Key or password", secret=True),
-        Param("paging", "Paging", choices=("none", "page", "offset")),
-        Param("page_param", "Parameter of the page number"),
-        Param("size_param", "Parameter of the page size"),
-        Param("first_page", "Number of the first page"),
-        Param("offset_param", "Parameter of the offset"),
-        Param("limit_param", "Parameter of the limit"),
-        Param("page_size", "Records per page"),
-        Param("until_empty", "Read on until an empty page"),
-        Param("rows_path", "Where the records are in the answer", hint="data.items"),
-        Param("total_path", "Where the total is in the answer", hint="data.total"),
-        Param("success_path", "Where the answer says that it succeeded", hint="status"),
-        Param("success_value", "What it says then", hint="success"),
-        Param("connect_seconds", "Seconds to wait for a connection"),
-        Param("read_seconds", "Seconds to wait for data"),
-        Param("page_seconds", "Seconds for one whole page"),
-        Param("page_bytes", "Largest page in bytes"),
-        Param("max_pages", "Largest number of pages"),
-        Param("rate_per_second", "Requests per second at most (0: no limit)"),
-        Param("extra_ca_pem", "Certificate of a private authority (PEM)"),
-    )
+    params: ClassVar[tuple[Param, ...]] = PARAMS
 
     def __init__(
         self,
         settings: RestJsonSettings,
         *,
         approved: ApprovedHosts,
-        auth_secret: str = "",
+        secrets: Mapping[str, str] | None = None,
         resolver: Resolver = resolve,
         digest_salt: bytes = b"",
+        since: str = "",
+        watch: Callable[[Exchange], None] | None = None,
     ) -> None:
-        """Check everything that needs no network; raise settings errors or not_approved."""
+        """Check everything that needs no network; raise settings errors or not_approved.
+
+        ``since`` is the mark of the last publish, for services that are asked what changed.
+        """
         self._settings = settings
         self._approved = approved
         self._resolver = resolver
         self._digest_salt = digest_salt
-        self._host = approved.target(settings.base_url).host
+        self._since = since
+        self._watch = watch
         self._envelope = settings.envelope()
+        self._high_water = HighWater(settings)
+        self._secrets = dict(secrets or {})
+        self._key_names = frozenset(
+            rule.name for rule in settings.sign_rules() if rule.way == "query"
+        )
+        self._check()
+
+    def _check(self) -> None:
+        settings = self._settings
         try:
-            self._headers, secret_query = _credentials(settings, auth_secret)
-            self._query = {**settings.query, **secret_query}
-            approved.target(self._url(Position()))
+            signer = Signer(settings.sign_rules(), self._secrets)
+            asking = self._asking(Position(until=until_now(settings, _today())))
+            signer.sign(asking)
+            self._host = self._approved.target(asking.address()).host
+            asking.content()
         except UnicodeEncodeError as error:
             raise errors.SourceSettingsError("The settings hold broken text") from error
-        header_fields(self._headers)
+        for address in settings.addresses()[1:]:
+            self._approved.target(address)
+        header_fields(asking.headers)
+        header_fields({"User-Agent": settings.user_agent or "-"})
+        read_pin(settings.pin_sha256)
         if settings.extra_ca_pem:
             tls_context(settings.extra_ca_pem)
 
     def pages(
         self, start: Mapping[str, object] | None = None
     ) -> Iterator[tuple[Page, dict[str, object]]]:
-        """See ``Connector.pages``. Each call has its own connection."""
+        """See ``Connector.pages``. Each call has its own connection and its own tokens."""
         position = Position.read(start, self._host)
         self._check_position(position)
+        if not position.until:
+            position = position.with_(until=until_now(self._settings, _today()))
         pace = _Pace(self._settings.rate_per_second)
+        signer = Signer(self._settings.sign_rules(), self._secrets)
         with self._client() as client:
             while not position.done:
-                got = self._step(client, pace, position)
-                if got is None:
-                    return
-                position = got[1]
-                yield got[0], position.stored()
-                del got  # a page is large, and the next is on its way
+                page, position = self._step(client, pace, signer, position)
+                if page is not None:
+                    yield page, position.stored()
+                del page  # it is large, and the next is on its way
 
     def _client(self) -> GuardedClient:
+        settings = self._settings
         return GuardedClient(
             self._approved,
-            budgets=self._settings.budgets(),
+            budgets=settings.budgets(),
             resolver=self._resolver,
-            extra_ca_pem=self._settings.extra_ca_pem,
+            way=Way(
+                settings.extra_ca_pem,
+                settings.pin_sha256,
+                settings.proxy,
+                settings.user_agent,
+            ),
+            watch=self._watch,
         )
 
     def _check_position(self, position: Position) -> None:
@@ -194,21 +122,24 @@ class RestJsonConnector:
             raise errors.position_mismatch(self._host)
 
     def _step(
-        self, client: GuardedClient, pace: "_Pace", position: Position
-    ) -> tuple[Page, Position] | None:
-        """Fetch the page at ``position``; None when it is empty and all was read before."""
+        self, client: GuardedClient, pace: "_Pace", signer: Signer, position: Position
+    ) -> tuple[Page | None, Position]:
+        """Fetch the page at ``position``; no page when it is empty and ends its window."""
         if position.page >= self._settings.max_pages:
             raise errors.too_many_pages(self._host, self._settings.max_pages)
         pace.wait()
-        answer = client.get(self._url(position), self._headers)
+        answer, asked = self._ask(client, signer, position)
         opened = self._envelope.open(
             answer.body,
             host=self._host,
             content_type=answer.headers.get("content-type", ""),
         )
-        if not opened.records:
+        cursor = self._cursor_after(opened, answer, asked, position)
+        if not opened.records and not cursor:
             self._check_end(position, opened.total)
-            return None
+            return None, self._window_over(position)
+        if not opened.records:  # a page that was filtered empty, with more behind it
+            return None, self._passed(position, cursor)
         page = Page(
             index=position.page,
             rows_json=opened.rows_json(),
@@ -216,32 +147,138 @@ class RestJsonConnector:
             declared_total=opened.total,
             digests=digests_of(opened.records, self._digest_salt),
         )
+        self._refuse_circle(position, page)
+        high = self._high_water.of(opened.records, position.high)
+        return page, self._next(position.with_(high=high, cursor=cursor), page)
+
+    def _ask(
+        self, client: GuardedClient, signer: Signer, position: Position
+    ) -> tuple[Answer, str]:
+        """Send the request; once more with fresh tokens or the next keys after a 401."""
+        while True:
+            signer.prepare(client)
+            asking = self._asking(position)
+            signer.sign(asking)
+            address = asking.address()
+            content, kind = asking.content()
+            if kind:
+                asking.headers["Content-Type"] = kind
+            try:
+                answer = client.send(
+                    asking.method, address, asking.headers, content, cookie=asking.cookie
+                )
+            except errors.SourceRefusedError as error:
+                if error.code != "http_401" or not signer.renew():
+                    raise
+                continue
+            signer.accepted()
+            return answer, self._storable(signer, address)
+
+    def _asking(self, position: Position) -> Asking:
+        settings = self._settings
+        asking = Asking(
+            settings.base_url,
+            settings.method,
+            settings.body_kind,
+            query=dict(settings.query),
+            headers=dict(settings.headers),
+            body=dict(settings.body),
+        )
+        if settings.since_param:
+            self._put_window(asking, position)
+        ask_for(settings, position, asking)
+        return asking
+
+    def _put_window(self, asking: Asking, position: Position) -> None:
+        settings = self._settings
+        windows = windows_of(settings, self._since, position.until)
+        start, end = windows[min(position.window, len(windows) - 1)]
+        for name, value in ((settings.since_param, start), (settings.until_param, end)):
+            if name and value:
+                asking.query[name] = value
+
+    def _storable(self, signer: Signer, address: str) -> str:
+        """An address that was asked, without its keys."""
+        return (
+            signer.hidden(without(address, self._key_names))
+            if self._key_names
+            else (signer.hidden(address))
+        )
+
+    def _cursor_after(
+        self, opened: Opened, answer: Answer, asked: str, position: Position
+    ) -> str:
+        if self._settings.paging not in LEADS_ON:
+            return ""
+        cursor = next_cursor(self._settings, opened.next, answer.headers, asked)
+        if self._key_names and "://" in cursor:
+            cursor = without(cursor, self._key_names)
+        for key in filter(None, self._secrets.values()):
+            cursor = cursor.replace(quote(key, safe=""), "{key}")
+        if cursor and cursor == position.cursor:
+            raise errors.page_loop(self._host, position.page + 1)
+        return cursor
+
+    def _refuse_circle(self, position: Position, page: Page) -> None:
+        """Refuse a page that came before: the one before it, or by Brent's method any.
+
+        One former page is remembered, and replaced at every power of two: a circle of any
+        length is met within three times its length, with one fingerprint to keep.
+        """
         if page.fingerprint == position.fingerprint:
             raise errors.repeated_page(self._host, position.page + 1)
-        return page, self._next(position, page)
+        if page.fingerprint == position.mark:
+            raise errors.page_loop(self._host, position.page + 1)
 
     def _check_end(self, position: Position, total: int | None) -> None:
-        if not position.rows:
+        if not position.rows and not self._settings.since_param:
             raise errors.empty_answer(self._host)
-        self._check_total(position.rows, total if total is not None else position.total)
+        rows = position.rows - position.base_rows
+        self._check_total(rows, total if total is not None else position.total)
+
+    def _passed(self, position: Position, cursor: str) -> Position:
+        return position.with_(
+            page=position.page + 1, page_size=self._settings.page_size, cursor=cursor
+        )
 
     def _next(self, position: Position, page: Page) -> Position:
         rows = position.rows + page.row_count
-        done = self._is_last(page, rows)
-        if done:
-            self._check_total(rows, page.declared_total)
-        return Position(
+        window_rows = rows - position.base_rows
+        last = self._is_last(page, window_rows, position.cursor)
+        if last:
+            self._check_total(window_rows, page.declared_total)
+        number = position.page - position.base_page + 1
+        is_mark = number & (number - 1) == 0
+        after = position.with_(
             page=position.page + 1,
             rows=rows,
             fingerprint=page.fingerprint,
             total=page.declared_total,
             page_size=self._settings.page_size,
-            done=done,
+            mark=page.fingerprint if is_mark else position.mark,
+        )
+        return self._window_over(after) if last else after
+
+    def _window_over(self, position: Position) -> Position:
+        """Go to the next window, or to the end after the last one."""
+        windows = windows_of(self._settings, self._since, position.until)
+        if position.window + 1 >= len(windows):
+            return position.with_(done=True)
+        return position.with_(
+            window=position.window + 1,
+            base_page=position.page,
+            base_rows=position.rows,
+            fingerprint="",
+            mark="",
+            cursor="",
+            total=None,
         )
 
-    def _is_last(self, page: Page, rows: int) -> bool:
+    def _is_last(self, page: Page, rows: int, cursor: str) -> bool:
         if self._settings.paging == "none":
             return True
+        if self._settings.paging in LEADS_ON:
+            return not cursor
         if page.declared_total is not None:
             return rows >= page.declared_total
         return (
@@ -252,31 +289,9 @@ class RestJsonConnector:
         if total is not None and rows < total:
             raise errors.short_total(self._host, rows, total)
 
-    def _url(self, position: Position) -> str:
-        query = urlencode({**self._query, **self._settings.paging_query(position)})
-        url = self._settings.base_url
-        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
-
-def _credentials(
-    settings: RestJsonSettings, secret: str
-) -> tuple[dict[str, str], dict[str, str]]:
-    """All headers and the secret part of the query. Errors name the setting, no value."""
-    headers = dict(settings.headers)
-    if settings.auth == "none":
-        return headers, {}
-    if not secret:
-        raise errors.SourceSettingsError("The key of the service is missing")
-    if settings.auth == "query":
-        return headers, {settings.auth_name: secret}
-    if settings.auth == "bearer":
-        headers["Authorization"] = f"Bearer {secret}"
-    elif settings.auth == "basic":
-        pair = f"{settings.auth_name}:{secret}".encode()
-        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
-    else:
-        headers[settings.auth_name] = secret
-    return headers, {}
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 class _Pace:

@@ -1,5 +1,6 @@
 """Sockets to addresses we resolved and judged ourselves, each wait bounded by a deadline."""
 
+import hashlib
 import socket
 import ssl
 import threading
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import httpcore
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, pinned
@@ -44,15 +47,25 @@ class Flight:
         return left if seconds is None else min(seconds, left)
 
 
+def fingerprints(der: bytes) -> tuple[bytes, bytes]:
+    """The SHA-256 of a certificate and of its public key."""
+    key = x509.load_der_x509_certificate(der).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).digest(), hashlib.sha256(spki).digest()
+
+
 class BoundStream(httpcore.NetworkStream):
     """A connection whose every read and write also ends when the page's budget ends.
 
     A socket's own time limit starts anew with each byte received; this one does not.
     """
 
-    def __init__(self, inner: httpcore.NetworkStream, flight: Flight) -> None:
+    def __init__(
+        self, inner: httpcore.NetworkStream, flight: Flight, pin: bytes = b""
+    ) -> None:
         self._inner = inner
         self._flight = flight
+        self._pin = pin
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._flight.left() <= 0:  # data that is always there would never wait
@@ -74,6 +87,11 @@ class BoundStream(httpcore.NetworkStream):
     ) -> "BoundStream":
         timeout = self._flight.bound(timeout)
         inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
+        if self._pin:
+            shown = inner.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            if self._pin not in fingerprints(shown or b""):
+                inner.close()
+                raise errors.tls_pin_mismatch(server_hostname or "?")
         return BoundStream(inner, self._flight)
 
     def get_extra_info(self, info: str) -> Any:
@@ -87,8 +105,13 @@ class PinnedBackend(httpcore.NetworkBackend):
     """
 
     def __init__(
-        self, approved: ApprovedHosts, resolver: Resolver, flight: Flight
+        self,
+        approved: ApprovedHosts,
+        resolver: Resolver,
+        flight: Flight,
+        pin: bytes = b"",
     ) -> None:
+        self._pin = pin
         self._approved = approved
         self._resolver = resolver
         self._flight = flight
@@ -107,7 +130,7 @@ class PinnedBackend(httpcore.NetworkBackend):
         addresses = pinned(host, port, self._answers(host, port, timeout), self._approved)
         stream = self._first_open(host, addresses, port, until, socket_options)
         self._flight.connections += 1
-        return BoundStream(stream, self._flight)
+        return BoundStream(stream, self._flight, self._pin)
 
     def _first_open(
         self,

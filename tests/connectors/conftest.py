@@ -18,6 +18,8 @@ class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 def read_request(connection):
@@ -27,13 +29,17 @@ def read_request(connection):
         if not part:
             return None
         data += part
-    head, *lines = data.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
+    data, _, body = data.partition(b"\r\n\r\n")
+    head, *lines = data.decode("latin-1").split("\r\n")
     path, _, query = head.split(" ")[1].partition("?")
     pairs = [part.partition("=") for part in query.split("&") if part]
     headers = {
         name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
     }
-    return Request(path, {name: value for name, _, value in pairs}, headers)
+    while len(body) < int(headers.get("content-length", "0")):
+        body += connection.recv(65_536)
+    query = {name: value for name, _, value in pairs}
+    return Request(path, query, headers, head.split(" ")[0], body)
 
 
 def reply(body=b"", status="200 OK", **headers):
@@ -157,7 +163,7 @@ def upstream():
 def make_connector(upstream):
     """A connector to the upstream; settings by name over small budgets."""
 
-    def make(*, secret="", approved=None, **settings):
+    def make(*, secret="", secrets=None, approved=None, since="", **settings):
         small = {"connect_seconds": 2.0, "read_seconds": 0.5, "page_seconds": 1.5}
         known = (
             {"base_url": upstream.url, "page_bytes": 4 * 1024 * 1024} | small | settings
@@ -165,7 +171,8 @@ def make_connector(upstream):
         return RestJsonConnector(
             RestJsonSettings(**known),
             approved=approved or ApprovedHosts([upstream.pair]),
-            auth_secret=secret,
+            secrets=secrets or ({"auth_secret": secret} if secret else {}),
+            since=since,
         )
 
     return make

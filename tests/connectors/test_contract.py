@@ -689,6 +689,9 @@ def test_an_unknown_kind_is_refused():
 def test_every_kind_marks_its_secrets_and_describes_every_setting(kind):
     params = params_of(kind)
 
-    assert [param.name for param in params if param.secret] == ["auth_secret"]
+    assert [param.name for param in params if param.secret] == [
+        "auth_secret",
+        "also_secret",
+    ]
     assert len({param.name for param in params}) == len(params)
     assert all(param.label for param in params)

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
-from app.connectors.guard import Budgets, GuardedClient
+from app.connectors.guard import Budgets, GuardedClient, Way
 from app.connectors.transport import Flight, PinnedBackend
 from app.core.errors import SimpulError
 
@@ -167,7 +167,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused(upstream, answer):
     for answers in ([answer], ["93.184.216.34", answer]):
         with client_on(upstream, Names(answers)) as client:
             with pytest.raises(errors.SourceRefusedError) as caught:
-                client.get("http://api.opd.example/")
+                client.send("GET", "http://api.opd.example/")
             assert caught.value.code == "not_approved"
             assert client._backend._inner.asked == []
 
@@ -178,7 +178,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused(upstream, answer):
 def test_an_approved_name_may_lead_into_the_intranet(upstream, answer):
     upstream.script = reply(b"[1]")
     with client_on(upstream, Names([answer])) as client:
-        assert client.get("http://api.opd.example/").body == b"[1]"
+        assert client.send("GET", "http://api.opd.example/").body == b"[1]"
         assert client._backend._inner.asked == [(answer, 80)]
 
     assert upstream.requests[0].headers["host"] == "api.opd.example"
@@ -188,13 +188,13 @@ def test_rebinding_between_question_and_connection_is_impossible(upstream):
     upstream.script = reply(b"[1]", Connection="close")
     names = Names(["10.1.2.3"], ["127.0.0.1"])
     with client_on(upstream, names) as client:
-        client.get("http://api.opd.example/")
+        client.send("GET", "http://api.opd.example/")
         assert names.asked == 1
         assert client._backend._inner.asked == [("10.1.2.3", 80)]
 
         upstream.stop()
         with pytest.raises(errors.SourceRefusedError):
-            client.get("http://api.opd.example/")
+            client.send("GET", "http://api.opd.example/")
 
         assert client._backend._inner.asked == [("10.1.2.3", 80)]
 
@@ -204,7 +204,7 @@ def test_a_kept_connection_asks_the_name_service_once(upstream):
     names = Names(["10.1.2.3"])
     with client_on(upstream, names) as client:
         for _ in range(5):
-            client.get("http://api.opd.example/")
+            client.send("GET", "http://api.opd.example/")
 
     assert (names.asked, upstream.connections) == (1, 1)
 
@@ -212,7 +212,7 @@ def test_a_kept_connection_asks_the_name_service_once(upstream):
 def test_the_second_address_is_tried_when_the_first_is_down(upstream):
     upstream.script = reply(b"[1]")
     with client_on(upstream, Names(["10.0.0.66", "10.0.0.67"])) as client:
-        client.get("http://api.opd.example/")
+        client.send("GET", "http://api.opd.example/")
 
         assert client._backend._inner.asked == [("10.0.0.66", 80), ("10.0.0.67", 80)]
 
@@ -228,7 +228,7 @@ def test_the_second_address_is_tried_when_the_first_is_down(upstream):
 )  # fmt: skip
 def test_failures_of_the_name_service_are_told_apart(upstream, answer, code, kind):
     with client_on(upstream, Names(answer)) as client, pytest.raises(kind) as caught:
-        client.get("http://api.opd.example/")
+        client.send("GET", "http://api.opd.example/")
 
     assert caught.value.code == code
 
@@ -243,7 +243,7 @@ def test_a_name_service_that_hangs_is_left_waiting(upstream):
     began = time.monotonic()
     with client_on(upstream, hang, budgets=Budgets(connect_seconds=0.2)) as client:
         with pytest.raises(errors.SourceUnavailableError) as caught:
-            client.get("http://api.opd.example/")
+            client.send("GET", "http://api.opd.example/")
         released.set()
 
     assert caught.value.code == "name_service_failed"
@@ -255,7 +255,7 @@ def test_the_systems_own_name_service_is_asked_and_its_loopback_answer_refused()
         GuardedClient(ApprovedHosts(["localhost:8081"])) as client,
         pytest.raises(errors.SourceRefusedError) as caught,
     ):
-        client.get("http://localhost:8081/")
+        client.send("GET", "http://localhost:8081/")
 
     assert caught.value.code == "not_approved"
 
@@ -285,7 +285,7 @@ def test_failures_to_connect_are_told_apart(upstream, number, code):
 
         client._backend._inner.connect_tcp = fail
         with pytest.raises(errors.SourceUnavailableError) as caught:
-            client.get("http://api.opd.example/")
+            client.send("GET", "http://api.opd.example/")
 
     assert caught.value.code == code
 
@@ -298,7 +298,7 @@ def test_a_connection_that_hangs_is_given_up(upstream):
 
         client._backend._inner.connect_tcp = hang
         with pytest.raises(errors.SourceUnavailableError) as caught:
-            client.get("http://api.opd.example/")
+            client.send("GET", "http://api.opd.example/")
 
     assert (caught.value.code, caught.value.params["seconds"]) == ("timeout", "5")
 
@@ -318,7 +318,7 @@ def test_silence_ends_with_the_page_when_that_is_earlier(upstream, part):
         client_on(upstream, Names(["10.1.2.3"]), budgets=budgets) as client,
         pytest.raises(errors.SourceUnavailableError) as caught,
     ):
-        client.get("http://api.opd.example/")
+        client.send("GET", "http://api.opd.example/")
 
     assert caught.value.code == "too_slow"
     assert time.monotonic() - began < 2
@@ -406,9 +406,9 @@ def test_the_name_is_shown_and_verified_though_the_address_is_pinned(
     server = tls_upstream(["api.opd.example"])
     names = Names(["10.1.2.3"])
 
-    with client_on(server, names, extra_ca_pem=pem(authority[0])) as client:
-        assert client.get("https://api.opd.example/").body == b"[1]"
-        assert client.get("https://api.opd.example/").body == b"[1]"
+    with client_on(server, names, way=Way(pem(authority[0]))) as client:
+        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
+        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
 
     assert server.names_shown == ["api.opd.example"]
 
@@ -430,10 +430,10 @@ def test_bad_certificates_are_told_apart(
     extra = pem(authority[0]) if trusted else ""
 
     with (
-        client_on(server, Names(["10.1.2.3"]), extra_ca_pem=extra) as client,
+        client_on(server, Names(["10.1.2.3"]), way=Way(extra)) as client,
         pytest.raises(errors.SourceRefusedError) as caught,
     ):
-        client.get("https://api.opd.example/")
+        client.send("GET", "https://api.opd.example/")
 
     assert caught.value.code == code
     assert server.requests == []
@@ -441,10 +441,10 @@ def test_bad_certificates_are_told_apart(
 
 def test_an_address_needs_its_address_in_the_certificate(tls_upstream, authority):
     server = tls_upstream(["127.0.0.1"])
-    client = GuardedClient(ApprovedHosts([server.pair]), extra_ca_pem=pem(authority[0]))
+    client = GuardedClient(ApprovedHosts([server.pair]), way=Way(pem(authority[0])))
 
     with client:
-        assert client.get(f"https://{server.pair}/").status == 200
+        assert client.send("GET", f"https://{server.pair}/").status == 200
 
 
 def test_encryption_asked_of_a_plain_service_is_an_error():
@@ -454,7 +454,7 @@ def test_encryption_asked_of_a_plain_service_is_an_error():
             GuardedClient(ApprovedHosts([plain.pair])) as client,
             pytest.raises(errors.SourceRefusedError) as caught,
         ):
-            client.get(f"https://{plain.pair}/")
+            client.send("GET", f"https://{plain.pair}/")
 
     assert caught.value.code == "tls_failed"
 
@@ -465,6 +465,6 @@ def test_plain_http_asked_of_an_encrypted_service_is_an_error(tls_upstream):
         GuardedClient(ApprovedHosts([server.pair])) as client,
         pytest.raises(SimpulError) as caught,
     ):
-        client.get(f"http://{server.pair}/")
+        client.send("GET", f"http://{server.pair}/")
 
     assert caught.value.code in {"connection_lost", "not_http"}
