@@ -21,7 +21,8 @@ from app.identity.models import Agency, Role, User
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
-from app.sources.admin import SourcePage
+from app.sources.admin import HostView, SourcePage
+from app.sources.models import Host
 from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.i18n import lazy_gettext as _
@@ -100,6 +101,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         ActivationPage(_("Activation"), endpoint="activation", url="/activation"),
         SourcePage(_("Sources"), endpoint="sources", url="/sources"),
         PullPage(_("Pulls"), endpoint="pulls", url="/pulls"),
+        HostView(Host, name=_("Hosts"), endpoint="hosts", url="/hosts"),
         ScheduleView(
             Schedule, name=_("Schedules"), endpoint="schedules", url="/schedules"
         ),

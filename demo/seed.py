@@ -244,7 +244,7 @@ def _dataset(
         contract = session.get_one(Contract, contract.id)
         source = Source(name=title, kind="rest_json", contract=contract)
         key = os.environ.get("DEMO_AGENCY_KEY", "demo-kunci-opd")
-        save_source(session, source, settings, secret=key)
+        save_source(session, source, settings, secrets={"auth_secret": key})
         session.flush()  # its id is the schedule's parameter
         set_schedule(session, source, ScheduleWish(cron, time_zone))
         run_id = request_pull(session, source)

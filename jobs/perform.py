@@ -21,7 +21,7 @@ from app.core import db, faults
 from app.core.errors import PermanentError, RejectedError, TransientError
 from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
-from app.runs.errors import HeldError, LeaseLostError
+from app.runs.errors import HeldError, LeaseLostError, PutOffError
 from app.runs.kinds import KINDS
 from app.runs.ledger import Lease, StopRequestedError, TurnOverError
 from jobs.reader import Reader
@@ -320,6 +320,8 @@ def _ending(error: BaseException, lease: Lease) -> Ending | None:
         return Lease.give_back
     if isinstance(error, TurnOverError):
         return _turn_over(lease)
+    if isinstance(error, PutOffError):
+        return lambda lease, session: lease.put_off(session, error)
     return _fault_ending(error)
 
 

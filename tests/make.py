@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from contextlib import contextmanager
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -187,6 +188,7 @@ def make_source(contract: Contract, base_url: str, **settings: Any) -> Source:
             contract_id=contract.id,
             name=word("sumber_"),
             approved_host=host,
+            plain_until=date.today() + timedelta(days=30),  # noqa: DTZ011 - any near day
             settings={
                 "base_url": base_url,
                 "paging": "page",

@@ -28,6 +28,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "worker_heartbeat": "a pulse, not a decision",
         "pull_run": "counters of a run, written by the run alone",
         "quarantined_record": "written by runs alone; the run and the raw record are kept",
+        "host_visit": "who is at a host right now; gone when the run is",
         "answer_page": "digests that runs recognise records by; nobody else reads them",
         "raw_page": "what a run read, kept as it came; the run tells of it",
         "raw_body": "what a run read, kept as it came; the run tells of it",
@@ -157,7 +158,7 @@ def _plain(values: Any, attr: Any, *, secret: bool) -> Any:
     if isinstance(attr, orm.RelationshipProperty):
         return _names(values)
     value = values[0] if values else None
-    if secret and value not in {None, ""}:
+    if secret and value:
         return CENSORED
     return as_json(value)
 

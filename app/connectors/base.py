@@ -71,6 +71,7 @@ class Position:
     window: int = 0  # of a reading in windows: which, and what was read before it
     base_page: int = 0
     base_rows: int = 0
+    empty: int = 0  # pages without a record that had others behind them
     until: str = ""  # the end of the last window, fixed when the reading began
     high: str = ""  # the highest mark among the records
 

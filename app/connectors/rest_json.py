@@ -69,7 +69,7 @@ class RestJsonConnector:
     def _check(self) -> None:
         settings = self._settings
         try:
-            signer = Signer(settings.sign_rules(), self._secrets)
+            signer = self._signer = Signer(settings.sign_rules(), self._secrets)
             asking = self._asking(Position(until=until_now(settings, _today())))
             signer.sign(asking)
             self._host = self._approved.target(asking.address()).host
@@ -101,6 +101,17 @@ class RestJsonConnector:
                     yield page, position.stored()
                 del page  # it is large, and the next is on its way
 
+    def first_answer(self) -> Answer:
+        """Ask for the first page and return the answer as it came; for a preview."""
+        self._signer = Signer(self._settings.sign_rules(), self._secrets)
+        position = Position(until=until_now(self._settings, _today()))
+        with self._client() as client:
+            return self._ask(client, self._signer, position)[0]
+
+    def hidden(self, text: str) -> str:
+        """``text`` without the keys and the token of ``first_answer``."""
+        return self._signer.hidden(text)
+
     def _client(self) -> GuardedClient:
         settings = self._settings
         return GuardedClient(
@@ -125,7 +136,7 @@ class RestJsonConnector:
         self, client: GuardedClient, pace: "_Pace", signer: Signer, position: Position
     ) -> tuple[Page | None, Position]:
         """Fetch the page at ``position``; no page when it is empty and ends its window."""
-        if position.page >= self._settings.max_pages:
+        if position.page + position.empty >= self._settings.max_pages:
             raise errors.too_many_pages(self._host, self._settings.max_pages)
         pace.wait()
         answer, asked = self._ask(client, signer, position)
@@ -237,9 +248,7 @@ class RestJsonConnector:
         self._check_total(rows, total if total is not None else position.total)
 
     def _passed(self, position: Position, cursor: str) -> Position:
-        return position.with_(
-            page=position.page + 1, page_size=self._settings.page_size, cursor=cursor
-        )
+        return position.with_(empty=position.empty + 1, cursor=cursor)
 
     def _next(self, position: Position, page: Page) -> Position:
         rows = position.rows + page.row_count

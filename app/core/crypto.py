@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,3 +54,39 @@ class EncryptedText(sa.types.TypeDecorator[str]):
             return _fernet().decrypt(value.encode()).decode()
         except InvalidToken:
             raise SecretUnreadableError from None
+
+
+class EncryptedMap(sa.types.TypeDecorator[dict[str, str]]):
+    """Named secrets, encrypted as one. A lone text of former days is called ``lone``."""
+
+    impl = EncryptedText
+    cache_ok = True
+    _MARK = "named:"
+
+    def __init__(self, lone: str = "") -> None:
+        super().__init__()
+        self.lone = lone
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        return self._MARK + json.dumps(value) if value else None
+
+    def process_result_value(self, value: Any, dialect: Any) -> dict[str, str]:  # noqa: ARG002 - SQLAlchemy's
+        if value is None:
+            return {}
+        if not value.startswith(self._MARK):
+            return {self.lone: value}
+        named: dict[str, str] = json.loads(value.removeprefix(self._MARK))
+        return named
+
+
+def seal(text: str) -> str:
+    """Return ``text`` as a token that only this installation can open."""
+    return _fernet().encrypt(text.encode()).decode()
+
+
+def unseal(token: str, max_age_seconds: int) -> str | None:
+    """Return what was sealed; None when it is too old or was never sealed here."""
+    try:
+        return _fernet().decrypt(token.encode(), ttl=max_age_seconds).decode()
+    except (InvalidToken, UnicodeEncodeError):
+        return None

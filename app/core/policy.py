@@ -31,6 +31,7 @@ class Permission(StrEnum):
     SOURCE_WRITE = "source.write"
     SOURCE_APPROVE = "source.approve"
     SOURCE_RUN = "source.run"
+    SOURCE_PREVIEW = "source.preview"
     SCHEDULE_READ = "schedule.read"
     SCHEDULE_WRITE = "schedule.write"
     RUN_READ = "run.read"

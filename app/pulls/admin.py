@@ -15,13 +15,13 @@ from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.pulls import queries, services
 from app.pulls.models import PullRun, QuarantinedRecord
-from app.runs.errors import BadScheduleError
+from app.runs.errors import BadScheduleError, ReasonMissingError
 from app.runs.models import JobRun
 from app.runs.services import coming_slots, last_day
 from app.runs.states import MissedPolicy
 from app.sources.forms import AUTH, PAGING
 from app.sources.models import Source
-from app.sources.services import host_of, is_approved
+from app.sources.services import approvable, is_approved, plain_risk
 from app.web.guard import needs, principal_now
 from app.web.paging import page_number
 from app.web.views import Page, back_to, flash_rejected
@@ -130,7 +130,8 @@ class PullPage(Page):
                 source_run=services.published_run(session, source),
                 replayable=queries.replayable_runs(session, principal_now(), source.id),
                 approved=is_approved(source, settings.approved_hosts),
-                host=host_of(source),
+                plain=plain_risk(source, settings.approved_hosts, db.now(session).date()),
+                host=approvable(source),
                 auth=_named(AUTH, source.settings.get("auth", "none")),
                 paging=_named(PAGING, source.settings.get("paging", "none")),
             )
@@ -147,6 +148,46 @@ class PullPage(Page):
             flash_rejected(error)
             return back_to("pulls.source", ident=ident)
         return back_to("runs.show", ident=run_id)
+
+    @expose("/source/<ident>/again", methods=("POST",))
+    @needs(Permission.SOURCE_RUN)
+    def again(self, ident: str) -> Response:
+        """Let a source that rests work again, and pull it at once."""
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                services.resume_source(session, source)
+                run_id = services.request_pull(session, source)
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("pulls.source", ident=ident)
+        return back_to("runs.show", ident=run_id)
+
+    @expose("/many", methods=("POST",))
+    @needs(Permission.SOURCE_WRITE)
+    def many(self) -> Response:
+        """Let many sources rest, or work again, with one reason."""
+        wish, reason = request.form.get("do"), request.form.get("reason", "").strip()
+        idents = request.form.getlist("source")[:500]
+        try:
+            with db.unit_of_work() as session:
+                if wish == "pause" and not reason:
+                    raise ReasonMissingError
+                db.because(session, reason[:500])
+                for ident in idents:
+                    source = get_visible(session, Source, ident, principal_now())
+                    if wish == "pause":
+                        why = {"reason": reason[:500], "who": principal_now().label}
+                        services.pause_source(session, source, services.RESTS, why)
+                    elif wish == "resume":
+                        services.resume_source(session, source)
+            flash(
+                gettext("%(n)s sources were changed.", n=len(idents)),
+                "success",
+            )
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("sources.index")
 
     @expose("/source/<ident>/replay", methods=("POST",))
     @needs(Permission.SOURCE_RUN)

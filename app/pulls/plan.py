@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from app.datasets.models import Dataset
 from app.pulls.answers import digest_salt
 from app.pulls.errors import NotPullableError
 from app.sources.models import Source
+from app.sources.services import open_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Plan:
     source_name: str
     kind: str
     settings: dict[str, Any]
-    secret: str
+    secrets: dict[str, str]
     approved_host: str
     dataset_id: UUID
     contract_id: UUID
@@ -41,6 +44,8 @@ class Plan:
     fields: tuple[FieldSpec, ...]
     max_rejected_percent: int
     max_vanished_percent: int
+    plain_until: date | None
+    since: str
 
     @property
     def names(self) -> Names:
@@ -102,7 +107,7 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         source_name=source.name,
         kind=source.kind,
         settings=dict(source.settings),
-        secret=source.secret or "",
+        secrets=dict(source.secrets or {}),
         approved_host=source.approved_host,
         dataset_id=dataset.id,
         contract_id=source.contract_id,
@@ -115,6 +120,30 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         fields=version.specs(),
         max_rejected_percent=version.max_rejected_percent,
         max_vanished_percent=version.max_vanished_percent,
+        plain_until=source.plain_until,
+        since=_since(source, version.id),
+    )
+
+
+def _since(source: Source, version_id: UUID) -> str:
+    """Return the mark of the last publish; a new version reads everything once more."""
+    mark = source.mark or {}
+    return str(mark.get("value", "")) if mark.get("version") == str(version_id) else ""
+
+
+def advance_mark(session: Session, plan: Plan, progress: Progress) -> None:
+    """Remember up to where changes are published, in the transaction that publishes them."""
+    position = progress.position or {}
+    has_field = bool(plan.settings.get("since_field"))
+    value = position.get("high" if has_field else "until", "")
+    if not plan.settings.get("since_param") or not value or not position.get("done"):
+        return
+    session.execute(
+        sa.update(Source)
+        .where(Source.id == plan.source_id)
+        .values(mark={"version": str(plan.version_id), "value": value})
+        # The run's counters are the record of a publish.
+        .execution_options(audited=True, synchronize_session=False)
     )
 
 
@@ -122,12 +151,30 @@ def order_of(
     plan: Plan, progress: Progress, approved_hosts: Sequence[str], time_zone: str
 ) -> ReadOrder:
     """Return what to read, allowed to reach this source's host and the office's list."""
-    own = [plan.approved_host] if plan.approved_host else []
+    own = plan.approved_host.split()
+    require_excepted(plan, approved_hosts, datetime.now(ZoneInfo(time_zone)).date())
     return ReadOrder(
         kind=plan.kind,
         settings=plan.settings,
-        secrets={"auth_secret": plan.secret},
+        secrets=plan.secrets,
         approved_hosts=[*approved_hosts, *own],
         digest_salt=digest_salt(plan.version_id, time_zone),
         position=progress.position,
+        since=plan.since,
     )
+
+
+def require_excepted(plan: Plan, office_list: Sequence[str], today: date) -> None:
+    """Raise ``NotPullableError`` for a service without encryption and without exception."""
+    if not open_pairs(plan.settings, office_list):
+        return
+    if plan.plain_until is None:
+        raise NotPullableError(
+            "The service is asked without encryption (http), and nobody has made an exception"
+            " for it: see the source's page."
+        )
+    if plan.plain_until < today:
+        raise NotPullableError(
+            "The exception from encryption ended on %(day)s: see the source's page.",
+            day=plan.plain_until.isoformat(),
+        )

@@ -36,7 +36,7 @@ from app.pulls.errors import (
 )
 from app.pulls.intake import PageReader
 from app.pulls.models import PullRun
-from app.pulls.plan import Plan, Progress, order_of, read_plan
+from app.pulls.plan import Plan, Progress, advance_mark, order_of, read_plan
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
 from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
 from app.runs.errors import HeldError
@@ -329,6 +329,7 @@ def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
             lease.hold(session, held)
             return
         faults.point("merged")
+        advance_mark(session, plan, progress)
         _close(session, lease, plan, counts)
         faults.point("published_written")
     faults.point("published")

@@ -1,5 +1,6 @@
 """Asking for pulls, now and on a schedule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.audit import recorder
 from app.core import db
+from app.core.errors import SimpulError
+from app.core.words import message_id
 from app.datasets.models import Dataset
 from app.pulls import raw_pages
 from app.pulls.errors import NotReplayableError
@@ -99,6 +102,11 @@ def request_rollback(
         )
     ):
         schedule.enabled = False
+    # What changed since then is not there any more: it must be asked for again.
+    for source in session.scalars(
+        sa.select(Source).where(Source.contract_id == dataset.contract_id)
+    ):
+        source.mark = None
     run_id = request_run(
         session,
         Order(
@@ -148,3 +156,66 @@ def set_schedule(session: Session, source: Source, wish: ScheduleWish) -> Schedu
     set_days(schedule, wish.missed, wish.last_day)
     save_schedule(session, schedule)
     return schedule
+
+
+RESTS = message_id("%(who)s let it rest: %(reason)s")
+
+
+def pause_source(
+    session: Session, source: Source, message: str, params: Mapping[str, object]
+) -> None:
+    """Let a source and its schedule rest; ``message`` is a message id that says why."""
+    schedule = schedule_of(session, source)
+    had_schedule = schedule is not None and schedule.enabled
+    if schedule is not None:
+        schedule.enabled = False
+    source.enabled = False
+    source.pause = {
+        "message": message,
+        "params": msgspec.to_builtins(dict(params), enc_hook=str),
+        "schedule": had_schedule,
+    }
+
+
+def resume_source(session: Session, source: Source) -> None:
+    """Let a source work again, and its schedule when that rested with it."""
+    pause = source.pause or {}
+    source.enabled, source.pause, source.failure_count = True, None, 0
+    schedule = schedule_of(session, source)
+    if schedule is not None and pause.get("schedule"):
+        schedule.enabled = True
+        save_schedule(session, schedule)
+
+
+def note_failure(session: Session, source_id: UUID, error: SimpulError) -> None:
+    """Count a run that failed; after too many in a row the source rests."""
+    source = _locked(session, source_id)
+    if not source.enabled:
+        return
+    count = source.failure_count + 1
+    _count(session, source_id, count)
+    if source.max_failures and count >= source.max_failures:
+        session.refresh(source, with_for_update={"of": Source})
+        db.because(session, f"{count}: {error.code}")
+        pause_source(session, source, error.message, error.params)
+
+
+def note_success(session: Session, source_id: UUID) -> None:
+    """A run came to its end: failures in a row begin anew."""
+    _count(session, source_id, 0)
+
+
+def _locked(session: Session, source_id: UUID) -> Source:
+    return session.scalars(
+        sa.select(Source).where(Source.id == source_id).with_for_update(of=Source)
+    ).one()
+
+
+def _count(session: Session, source_id: UUID, count: int) -> None:
+    session.execute(
+        sa.update(Source)
+        .where(Source.id == source_id, Source.failure_count != count)
+        .values(failure_count=count)
+        # A counter of runs, which tell of themselves.
+        .execution_options(audited=True, synchronize_session=False)
+    )

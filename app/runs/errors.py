@@ -55,6 +55,16 @@ class ReasonMissingError(RejectedError):
         super().__init__("Say why: the reason stands in the audit trail.")
 
 
+class PutOffError(TransientError):
+    """It is not the time for this run: it goes back, and no attempt is counted."""
+
+    code = "put_off"
+
+    def __init__(self, message: str, *, seconds: float, **params: object) -> None:
+        super().__init__(message, code=None, **params)
+        self.seconds = seconds
+
+
 class BadScheduleError(RejectedError):
     code = "bad_schedule"
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app.core import db
 from app.core.errors import PermanentError, SimpulError
 from app.core.words import message_id
-from app.runs.errors import HeldError, LeaseLostError
+from app.runs.errors import HeldError, LeaseLostError, PutOffError
 from app.runs.kinds import KINDS
 from app.runs.models import CancelRequest, JobRun, RunLog
 from app.runs.states import ACTIVE, LogLevel, RunStatus
@@ -186,6 +186,18 @@ class Lease:
             attempt=JobRun.attempt - 1,
         )
         self.log_in(session, why)
+
+    def put_off(self, session: Session, reason: PutOffError) -> None:
+        """Return the run unfinished until its time has come; no attempt is counted."""
+        self._update(
+            session,
+            status=RunStatus.QUEUED,
+            lease_until=None,
+            rung_at=None,
+            not_before=_CLOCK + timedelta(seconds=max(reason.seconds, 1.0)),
+            attempt=JobRun.attempt - 1,
+        )
+        self.log_in(session, reason.message, level=LogLevel.INFO, **reason.params)
 
     def try_later(
         self, session: Session, error: SimpulError, *, seconds: float | None = None

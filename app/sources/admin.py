@@ -1,23 +1,41 @@
-"""Pages of sources: the list, and the form. Running and scheduling are the pulls' pages."""
+"""Pages of sources: the list, the form with its preview, and hosts.
 
-from typing import Any
+Running and scheduling are the pulls' pages.
+"""
 
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, ClassVar
+
+import msgspec
 import sqlalchemy as sa
-from flask import Response, current_app, request
+from flask import Response, current_app, flash, request
 from flask_admin import expose
+from flask_babel import gettext
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from wtforms import SelectChoice
 
-from app.contracts.models import Contract
-from app.core import db
-from app.core.errors import RejectedError
+from app.connectors.looking import Look
+from app.connectors.presets import preset_named
+from app.connectors.sampling import FoundField
+from app.contracts import services as contract_services
+from app.contracts.models import Contract, ContractVersion
+from app.contracts.states import DatasetKind, LoadMode, VersionStatus
+from app.core import crypto, db
+from app.core.errors import RejectedError, SimpulError
 from app.core.policy import Permission
 from app.core.scope import get_visible, visible
-from app.sources import services
-from app.sources.forms import SourceForm
+from app.identity.models import Agency
+from app.sources import looks, services
+from app.sources.errors import SourceInvalidError
+from app.sources.forms import PLAIN, SourceForm
 from app.sources.models import Source
 from app.web.guard import needs, principal_now
-from app.web.views import Page, back_to, flash_rejected, flash_taken
+from app.web.i18n import lazy_gettext as _
+from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken
+
+NEW_CONTRACT = "new"
 
 
 class SourcePage(Page):
@@ -32,8 +50,12 @@ class SourcePage(Page):
                 .where(visible(Source, principal_now()))
                 .order_by(Source.name)
             ).all()
+            today = db.now(session).date()
             text: str = self.render(
-                "sources/list.html", sources=sources, approved=_approved
+                "sources/list.html",
+                sources=sources,
+                approved=_approved,
+                plain=lambda source: services.plain_risk(source, _office_list(), today),
             )
         return text
 
@@ -46,6 +68,25 @@ class SourcePage(Page):
     @needs(Permission.SOURCE_WRITE)
     def edit(self, ident: str) -> Response | str:
         return self._form(ident)
+
+    @expose("/<ident>/look", methods=("GET", "POST"))
+    @needs(Permission.SOURCE_PREVIEW)
+    def look(self, ident: str) -> str:
+        """Try a saved source out; the agency's own developer may, at approved addresses."""
+        found = None
+        with db.unit_of_work() as session:
+            source = get_visible(session, Source, ident, principal_now())
+            specs = _specs(session, source)
+            if request.method == "POST":
+                services.require_readable(source)
+                looks.record_look(session, source, source.settings)
+        if request.method == "POST":
+            found = _looked(source.settings, dict(source.secrets or {}), source)
+        differences = _differences(found, specs)
+        text: str = self.render(
+            "sources/look.html", source=source, look=found, differences=differences
+        )
+        return text
 
     @expose("/<ident>/approve", methods=("POST",))
     @needs(Permission.SOURCE_APPROVE)
@@ -61,6 +102,20 @@ class SourcePage(Page):
             flash_rejected(error)
         return back_to("pulls.source", ident=ident)
 
+    @expose("/<ident>/plain", methods=("POST",))
+    @needs(Permission.SOURCE_APPROVE)
+    def plain(self, ident: str) -> Response:
+        """Let a source be asked without encryption until a day, or end that."""
+        reason = request.form.get("reason", "").strip()[:500]
+        try:
+            until = _day(request.form.get("until", ""))
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                services.except_plain(session, source, until, reason)
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("pulls.source", ident=ident)
+
     def _form(self, ident: str | None) -> Response | str:
         form = SourceForm()
         with db.unit_of_work() as session:
@@ -68,27 +123,164 @@ class SourcePage(Page):
                 get_visible(session, Source, ident, principal_now()) if ident else None
             )
             form.contract.choices = _contracts(session, source)
+            agencies = _agencies(session)
             if request.method == "GET":
-                _fill(form, source)
-        if form.validate_on_submit():
-            saved = _save(form, ident)
+                _fill(session, form, source)
+        step = _Step(form, source)
+        if request.method == "POST" and form.validate_on_submit():
+            saved = step.go()
             if saved is not None:
                 return back_to("pulls.source", ident=saved)
         # Only now: a page shows the messages that were there when it was first drawn.
-        text: str = self.render("sources/form.html", form=form, source=source)
+        text: str = self.render(
+            "sources/form.html",
+            form=form,
+            source=source,
+            agencies=agencies,
+            **step.shown(),
+        )
         return text
 
 
-def _fill(form: SourceForm, source: Source | None) -> None:
+class _Step:
+    """One submit of the form: look, accept what was proposed, or save."""
+
+    def __init__(self, form: SourceForm, source: Source | None) -> None:
+        self._form = form
+        self._source = source
+        self._look: Look | None = None
+        self._kept = ""
+        self._confirm: list[str] = []
+
+    def go(self) -> str | None:
+        """Do what was asked for; return the source's id when it is saved."""
+        wish = request.form.get("do", "save")
+        if wish == "accept":
+            self._accept()
+        settings = self._form.settings()
+        secrets = self._secrets(settings)
+        if wish == "save":
+            return _save(self._form, self._source, settings, secrets)
+        try:
+            services.refuse_plain_secrets(settings)
+            self._kept = looks.sealed(secrets, settings)
+            self._confirm = looks.to_confirm(settings, self._source, _office_list())
+            confirmed = request.form.getlist("confirm")
+            if not set(self._confirm) <= set(confirmed):
+                return None
+            with db.unit_of_work() as session:
+                looks.record_look(session, self._source, settings)
+            stored = looks.stored_secrets(self._source, settings)
+            self._look = _looked(settings, {**stored, **secrets}, self._source, confirmed)
+        except RejectedError as error:
+            flash_rejected(error)
+        except SimpulError as error:
+            flash_rejected(SourceInvalidError(error))
+        return None
+
+    def _secrets(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        kept = looks.unsealed(request.form.get("kept", ""), settings)
+        return {**kept, **self._form.secrets()}
+
+    def _accept(self) -> None:
+        """Put the proposed settings, or those of a kind of service, into the form."""
+        preset = preset_named(self._form.preset.data or "")
+        proposal = dict(preset.settings) if preset else {}
+        proposal |= _decoded(request.form.get("proposal", ""))
+        self._form.show({k: v for k, v in proposal.items() if k in _ACCEPTABLE})
+
+    def shown(self) -> dict[str, Any]:
+        fields = self._look.sample.fields if self._look and self._look.sample else []
+        return {
+            "look": self._look,
+            "kept": self._kept,
+            "confirm": self._confirm,
+            "confirmed": request.form.getlist("confirm"),
+            "proposal": _encoded(self._look.proposal if self._look else {}),
+            "fields_token": crypto.seal(_encoded(fields)) if fields else "",
+            "load_modes": list(LoadMode),
+        }
+
+
+_ACCEPTABLE = {*PLAIN, "also_fields", "query", "body"} - {
+    "base_url",
+    "auth_url",
+    "also_url",
+    "proxy",
+}
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "replace"), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def _looked(
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    source: Source | None,
+    confirmed: Any = (),
+) -> Look | None:
+    """Look, or say why not. No transaction is open meanwhile: it takes its time."""
+    try:
+        return looks.look_at(
+            settings, secrets, source, office_list=_office_list(), confirmed=confirmed
+        )
+    except RejectedError as error:
+        flash_rejected(error)
+    except SimpulError as error:
+        flash_rejected(SourceInvalidError(error))
+    return None
+
+
+def _specs(session: Session, source: Source) -> Any:
+    """The fields of the active version, or of the newest draft when none is active."""
+    versions = session.scalars(
+        sa.select(ContractVersion)
+        .where(ContractVersion.contract_id == source.contract_id)
+        .order_by(ContractVersion.number.desc())
+    ).all()
+    active = [each for each in versions if each.status is VersionStatus.ACTIVE]
+    return (active or versions)[0].specs() if versions else ()
+
+
+def _differences(look: Look | None, specs: Any) -> list[looks.Difference]:
+    if look is None or look.sample is None or not look.sample.fields:
+        return []
+    return looks.compare(look.sample.fields, specs)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+def _fill(session: Session, form: SourceForm, source: Source | None) -> None:
     if source is None:
         form.contract.data = request.args.get("contract", "")
+        like = request.args.get("like", "")
+        if like:
+            form.show(get_visible(session, Source, like, principal_now()).settings)
         return
     form.name.data, form.enabled.data = source.name, source.enabled
     form.contract.data = str(source.contract_id)
+    form.max_failures.data = source.max_failures
     form.show(source.settings)
 
 
-def _contracts(session: Any, source: Source | None) -> list[SelectChoice]:
+def _agencies(session: Session) -> list[Agency]:
+    return list(session.scalars(sa.select(Agency).order_by(Agency.name)))
+
+
+def _contracts(session: Session, source: Source | None) -> list[SelectChoice]:
     """Return the contracts to choose from; a source keeps the one it was made for.
 
     Its schedule and its waiting runs keep apart by contract: they would not know.
@@ -96,31 +288,37 @@ def _contracts(session: Any, source: Source | None) -> list[SelectChoice]:
     if source is not None:
         rows = [source.contract]
     else:
-        rows = session.scalars(
-            sa.select(Contract)
-            .where(visible(Contract, principal_now()))
-            .order_by(Contract.title)
-        ).all()
-    return [SelectChoice(str(c.id), f"{c.title} ({c.agency.name})") for c in rows]
+        rows = list(
+            session.scalars(
+                sa.select(Contract)
+                .where(visible(Contract, principal_now()))
+                .order_by(Contract.title)
+            )
+        )
+    choices = [SelectChoice(str(c.id), f"{c.title} ({c.agency.name})") for c in rows]
+    if source is None and principal_now().may(Permission.CONTRACT_WRITE):
+        choices.insert(0, SelectChoice(NEW_CONTRACT, _("a new draft, from the sample")))
+    return choices
 
 
-def _save(form: SourceForm, ident: str | None) -> str | None:
+def _save(
+    form: SourceForm,
+    former: Source | None,
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+) -> str | None:
     """Write the form; return the source's id, or None after saying why not."""
     try:
         with db.unit_of_work() as session:
-            principal = principal_now()
             source = (
-                get_visible(session, Source, ident, principal)
-                if ident
+                get_visible(session, Source, former.id, principal_now())
+                if former
                 else Source(kind="rest_json")
             )
-            source.contract = get_visible(
-                session, Contract, form.contract.data, principal
-            )
+            source.contract = _contract_of(session, form)
             source.name, source.enabled = form.name.data.strip(), form.enabled.data
-            services.save_source(
-                session, source, form.settings(), secret=form.secret.data or ""
-            )
+            source.max_failures = form.max_failures.data or 0
+            services.save_source(session, source, settings, secrets=secrets)
             session.flush()  # its id is where we go next
             return str(source.id)
     except RejectedError as error:
@@ -130,6 +328,73 @@ def _save(form: SourceForm, ident: str | None) -> str | None:
     return None
 
 
+def _contract_of(session: Session, form: SourceForm) -> Contract:
+    """The chosen contract, or a new draft made of the fields that the sample had."""
+    if form.contract.data != NEW_CONTRACT:
+        return get_visible(session, Contract, form.contract.data, principal_now())
+    if not principal_now().may(Permission.CONTRACT_WRITE):
+        raise services.no_sample()
+    opened = crypto.unseal(request.form.get("fields_token", ""), looks.KEEP_SECONDS)
+    fields = msgspec.json.decode(opened, type=list[FoundField]) if opened else []
+    if not fields:
+        raise services.no_sample()
+    agency = get_visible(session, Agency, request.form.get("agency", ""), principal_now())
+    mode = request.form.get("load_mode", "")
+    contract = contract_services.create_contract(
+        session,
+        agency_id=agency.id,
+        slug=request.form.get("slug", "").strip(),
+        title=form.name.data.strip(),
+        kind=DatasetKind.MASTER,
+        load_mode=LoadMode(mode) if mode in set(LoadMode) else LoadMode.SNAPSHOT,
+    )
+    session.flush()
+    draft = session.scalars(
+        sa.select(ContractVersion).where(ContractVersion.contract_id == contract.id)
+    ).one()
+    contract_services.save_fields(session, draft, looks.specs_from(fields))
+    flash(
+        gettext("The contract's draft is made: look at its fields and activate it."),
+        "success",
+    )
+    return contract
+
+
+def _office_list() -> tuple[str, ...]:
+    hosts: tuple[str, ...] = current_app.extensions["simpul_settings"].approved_hosts
+    return hosts
+
+
 def _approved(source: Source) -> bool:
-    settings = current_app.extensions["simpul_settings"]
-    return services.is_approved(source, settings.approved_hosts)
+    return services.is_approved(source, _office_list())
+
+
+class HostView(ScopedView):
+    """Hosts that are asked: how fast, how many at once, and when not."""
+
+    read: ClassVar[Permission] = Permission.LEDGER_READ
+    write: ClassVar[Permission | None] = Permission.SOURCE_APPROVE
+    title = _("Hosts")
+    lead = _(
+        "One line for each host and port. The limits hold for all sources and workers"
+        " together."
+    )
+    column_list = (
+        "pair", "per_second", "at_once", "quiet_from", "quiet_until", "failure_count",
+        "wait_until", "wait_code",
+    )  # fmt: skip
+    column_details_list = (*column_list, "note")
+    column_searchable_list = ("pair",)
+    column_default_sort = "pair"
+    form_columns = ("pair", "per_second", "at_once", "quiet_from", "quiet_until", "note")
+    column_labels: ClassVar[dict[str, Any]] = {
+        "pair": _("Host and port"),
+        "per_second": _("Requests per second (0: no limit)"),
+        "at_once": _("Pulls at once (0: no limit)"),
+        "quiet_from": _("Maintenance from"),
+        "quiet_until": _("Maintenance until"),
+        "failure_count": _("Failures in a row"),
+        "wait_until": _("Left alone until"),
+        "wait_code": _("Because of"),
+        "note": _("Note"),
+    }

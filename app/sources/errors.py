@@ -49,3 +49,52 @@ class AddressChangedError(RejectedError):
             " you approve it.",
             host=host,
         )
+
+
+class SnapshotIncrementalError(RejectedError):
+    """Only what changed would make everything else vanish."""
+
+    code = "snapshot_incremental"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This contract loads the whole set each time: asking only for changes would make"
+            " all other rows vanish. Use a contract of new and changed rows."
+        )
+
+
+class SamePersonError(RejectedError):
+    """An approval is the word of a second person."""
+
+    code = "same_person"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You changed the address or the signing in of this source last: somebody else"
+            " must approve it."
+        )
+
+
+class PlainTooLongError(RejectedError):
+    code = "plain_too_long"
+
+    def __init__(self) -> None:
+        super().__init__("An exception from encryption lasts a year at most.")
+
+
+class NotConfirmedError(RejectedError):
+    """Nobody has said yet that requests may go there, or nobody may."""
+
+    code = "not_confirmed"
+
+    def __init__(self, pair: str, why: str) -> None:
+        super().__init__(
+            "Requests to %(host)s are not allowed: %(why)s", host=pair, why=why
+        )
+
+
+class NoSampleError(RejectedError):
+    code = "no_sample"
+
+    def __init__(self) -> None:
+        super().__init__("Look at the service first: the draft is made of its sample.")

@@ -1,6 +1,6 @@
 """The table of sources."""
 
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.models import Contract
-from app.core.crypto import EncryptedText
+from app.core.crypto import EncryptedMap
 from app.core.db import Base, HasId
 from app.core.scope import Scope
 from app.identity.models import Agency
@@ -17,8 +17,13 @@ from app.identity.models import Agency
 class Source(HasId, Base):
     """One web service that fills one contract's dataset.
 
-    ``settings`` are the connector's plain settings; ``secret`` is its one secret, write-only
-    in forms. ``approved_host`` is the exact host:port that requests may go to.
+    ``settings`` are the connector's plain settings; ``secrets`` its secrets by name,
+    write-only in forms. ``approved_host`` names the exact host:port pairs, parted by blanks,
+    that requests may go to; ``settled_by_id`` is who last changed what was approved.
+
+    ``pause`` says why the source rests: message, params, and whether its schedule rests with
+    it. ``mark`` is up to where changes were published: value, and the version of then.
+    Until ``plain_until`` it may be asked without encryption.
     """
 
     __tablename__ = "source"
@@ -30,8 +35,20 @@ class Source(HasId, Base):
     name: Mapped[str]
     kind: Mapped[str] = mapped_column(default="rest_json")
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    secret: Mapped[str | None] = mapped_column(EncryptedText, info={"secret": True})
+    secrets: Mapped[dict[str, str] | None] = mapped_column(
+        EncryptedMap("auth_secret"), default=dict, info={"secret": True}
+    )
     approved_host: Mapped[str] = mapped_column(default="")
+    approved_by_id: Mapped[UUID | None]
+    approved_by: Mapped[str] = mapped_column(default="")
+    approved_at: Mapped[datetime | None]
+    settled_by_id: Mapped[UUID | None]
+    pause: Mapped[dict[str, Any] | None]
+    failure_count: Mapped[int] = mapped_column(default=0)
+    max_failures: Mapped[int] = mapped_column(default=5)
+    plain_until: Mapped[date | None]
+    plain_reason: Mapped[str] = mapped_column(default="")
+    mark: Mapped[dict[str, Any] | None]
     enabled: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
@@ -40,3 +57,42 @@ class Source(HasId, Base):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Host(HasId, Base):
+    """What is known about one host:port, for all sources and all processes at once.
+
+    ``per_second`` and ``at_once`` 0: no limit. Between ``quiet_from`` and ``quiet_until``, on
+    the office's clock, nobody asks it. Nobody does before ``wait_until`` either: it asked
+    for that (``http_429``), or it failed ``failure_count`` times in a row.
+    """
+
+    __tablename__ = "host"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    pair: Mapped[str] = mapped_column(unique=True)
+    per_second: Mapped[float] = mapped_column(default=0.0)
+    at_once: Mapped[int] = mapped_column(default=0)
+    quiet_from: Mapped[time | None]
+    quiet_until: Mapped[time | None]
+    note: Mapped[str] = mapped_column(default="")
+    next_at: Mapped[datetime | None]
+    wait_until: Mapped[datetime | None]
+    wait_code: Mapped[str] = mapped_column(default="")
+    failure_count: Mapped[int] = mapped_column(default=0)
+
+    def __str__(self) -> str:
+        return self.pair
+
+
+class HostVisit(Base):
+    """A run that is at a host; void after ``until`` unless it is prolonged."""
+
+    __tablename__ = "host_visit"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    run_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("job_run.id", ondelete="CASCADE"), primary_key=True
+    )
+    pair: Mapped[str] = mapped_column(index=True)
+    until: Mapped[datetime]

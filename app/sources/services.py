@@ -1,7 +1,8 @@
 """Everything that changes sources."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,20 +10,28 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.connectors.addresses import ApprovedHosts, parse_url
-from app.connectors.registry import connector_for
+from app.connectors.registry import connector_for, settings_of
 from app.contracts.models import Contract
 from app.contracts.states import LoadMode
 from app.core import db
 from app.core.errors import SimpulError
+from app.core.policy import acting_principal
 from app.runs.errors import ReasonMissingError
 from app.sources.errors import (
     AddressChangedError,
+    NoSampleError,
     PlainSecretError,
+    PlainTooLongError,
+    SamePersonError,
+    SnapshotIncrementalError,
     SnapshotTakenError,
     SourceInvalidError,
 )
 from app.sources.models import Source
 
+Secrets = Mapping[str, str]
+_NOTHING: tuple[Any, ...] = ("", None)
+MAX_PLAIN = timedelta(days=366)
 _SECRET_NAME = re.compile(
     r"^cookie$|authori[sz]ation|(^|[-_.])(auth|pwd|sandi)$"
     r"|(api|access|private|secret|subscription)[-_.]?key|^(key|kunci)$"
@@ -31,64 +40,142 @@ _SECRET_NAME = re.compile(
 )
 
 
-def host_of(source: Source) -> str:
-    """Return the exact host:port that this source's requests go to."""
-    target = parse_url(str(source.settings.get("base_url", "")))
+# What an approval is about: where requests go, and what is shown there.
+_APPROVED_OF = re.compile(r"^(base_url|auth|also|proxy|pin_sha256|extra_ca_pem)")
+# What decides which records a mark stands for.
+_MARKED_OF = re.compile(r"^(base_url|since_|until_|window|query|body|rows_path)")
+
+
+def hosts_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the exact host:port pairs that requests with these settings go to.
+
+    Raises the connectors' errors for an address that cannot be read.
+    """
+    addresses = settings_of(settings).addresses()
+    return tuple(dict.fromkeys(_pair_of(address) for address in addresses))
+
+
+def _pair_of(address: str) -> str:
+    target = parse_url(address)
     host = f"[{target.host}]" if ":" in target.host else target.host
     return f"{host}:{target.port}"
 
 
-def is_approved(source: Source, office_list: Sequence[str]) -> bool:
-    """Tell whether requests may go to the source's address."""
+def approvable(source: Source) -> str:
+    """Return the pairs of a source as an approval names them; "" when they are unreadable."""
     try:
-        pairs = ApprovedHosts([*office_list, *filter(None, [source.approved_host])])
-        pairs.target(str(source.settings.get("base_url", "")))
+        return " ".join(hosts_of(source.settings))
+    except SimpulError:
+        return ""
+
+
+def is_approved(source: Source, office_list: Sequence[str]) -> bool:
+    """Tell whether requests may go to each of the source's addresses."""
+    try:
+        pairs = ApprovedHosts([*office_list, *source.approved_host.split()])
+        for address in settings_of(source.settings).addresses():
+            pairs.target(address)
     except SimpulError:
         return False
     return True
 
 
-def save_source(
-    session: Session, source: Source, settings: Mapping[str, Any], *, secret: str
-) -> None:
-    """Check a new or changed source and write it. An empty secret keeps the one there is.
+def open_pairs(settings: Mapping[str, Any], office_list: Sequence[str]) -> list[str]:
+    """Return the pairs that are asked without encryption, beside those of the office."""
+    try:
+        office = ApprovedHosts(office_list)
+        targets = [parse_url(url) for url in settings_of(settings).addresses()]
+    except SimpulError:
+        return []
+    return [
+        f"{each.host}:{each.port}"
+        for each in targets
+        if each.scheme == "http" and each.pair not in office
+    ]
 
-    A changed address loses its approval. Raises ``SourceInvalidError`` with the reason,
-    ``PlainSecretError``, or ``SnapshotTakenError``.
+
+def plain_risk(source: Source, office_list: Sequence[str], today: date) -> str:
+    """Return "", "excepted", "expired" or "refused": what asking without encryption is."""
+    if not open_pairs(source.settings, office_list):
+        return ""
+    if source.plain_until is None:
+        return "refused"
+    return "excepted" if source.plain_until >= today else "expired"
+
+
+def save_source(
+    session: Session, source: Source, settings: Mapping[str, Any], *, secrets: Secrets
+) -> None:
+    """Check a new or changed source and write it. A secret that is not given stays.
+
+    A changed address or way of signing in loses the approval. Raises ``SourceInvalidError``
+    with the reason, ``PlainSecretError``, ``SnapshotTakenError`` or
+    ``SnapshotIncrementalError``.
     """
-    plain = {name: value for name, value in settings.items() if value not in ("", None)}
-    if secret:
-        source.secret = secret
-    _refuse_plain_secrets(plain)
+    plain = {name: value for name, value in settings.items() if value not in _NOTHING}
+    given = {name: value for name, value in secrets.items() if value}
+    before = source.settings or {}
+    refuse_plain_secrets(plain)
+    source.secrets = {**(source.secrets or {}), **given}
     source.settings = plain
     _require_sound(source)
-    if source.approved_host and source.approved_host != host_of(source):
-        source.approved_host = ""
+    if given or _differ(before, plain, _APPROVED_OF):
+        _lose_approval(source)
+    if _differ(before, plain, _MARKED_OF):
+        source.mark = None
     if source.contract.load_mode is LoadMode.SNAPSHOT:
+        if plain.get("since_param"):
+            raise SnapshotIncrementalError
         _require_only(session, source)
     source.agency_id = source.contract.agency_id
     session.add(source)
 
 
-def _refuse_plain_secrets(settings: Mapping[str, Any]) -> None:
+def _differ(
+    before: Mapping[str, Any], after: Mapping[str, Any], names: re.Pattern[str]
+) -> bool:
+    return any(
+        before.get(name) != after.get(name)
+        for name in {*before, *after}
+        if names.match(name)
+    )
+
+
+def _lose_approval(source: Source) -> None:
+    source.approved_host, source.approved_by = "", ""
+    source.approved_by_id = source.approved_at = None
+    source.settled_by_id = acting_principal().user_id
+
+
+def refuse_plain_secrets(settings: Mapping[str, Any]) -> None:
     """Keep keys out of settings: those stand on pages and in the audit trail."""
     address = urlsplit(str(settings.get("base_url", "")))
-    names = [
-        *settings.get("headers", {}),
-        *settings.get("query", {}),
-        *(name for name, _ in parse_qsl(address.query, keep_blank_values=True)),
+    pairs = [
+        *settings.get("headers", {}).items(),
+        *settings.get("query", {}).items(),
+        *settings.get("auth_fields", {}).items(),
+        *settings.get("also_fields", {}).items(),
+        *_leaves(settings.get("body", {})),
+        *parse_qsl(address.query, keep_blank_values=True),
     ]
-    for name in names:
-        if _SECRET_NAME.search(name):
+    for name, value in pairs:
+        if _SECRET_NAME.search(name) and "{key}" not in str(value):
             raise PlainSecretError(name)
+
+
+def _leaves(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in body.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield name, value
 
 
 def _require_sound(source: Source) -> None:
     """Make the connector as a pull would; nothing is requested by that."""
     try:
-        own = [host_of(source)]
-        secrets = {"auth_secret": source.secret or ""}
-        connector_for(source.kind, source.settings, secrets, ApprovedHosts(own))
+        own = ApprovedHosts(hosts_of(source.settings))
+        connector_for(source.kind, source.settings, source.secrets or {}, own)
     except SimpulError as error:
         raise SourceInvalidError(error) from error
 
@@ -110,16 +197,56 @@ def _require_only(session: Session, source: Source) -> None:
         raise SnapshotTakenError
 
 
-def approve_host(session: Session, source: Source, host: str, reason: str) -> None:
-    """Let requests go to ``host``, the host:port that the approver saw on the page.
+def approve_host(session: Session, source: Source, hosts: str, reason: str) -> None:
+    """Let requests go to ``hosts``, the host:port pairs that the approver saw on the page.
 
-    Raises ``AddressChangedError`` when the source leads elsewhere by now, and
-    ``ReasonMissingError``; the audit names the approval with its reason.
+    Raises ``AddressChangedError`` when the source leads elsewhere by now,
+    ``SamePersonError`` for who settled the address, and ``ReasonMissingError``; the audit
+    names the approval with its reason.
     """
     if not reason:
         raise ReasonMissingError
-    if host != host_of(source):
-        raise AddressChangedError(host_of(source))
+    if hosts != approvable(source) or not hosts:
+        raise AddressChangedError(approvable(source))
+    principal = acting_principal()
+    if principal.user_id is not None and principal.user_id == source.settled_by_id:
+        raise SamePersonError
     db.because(session, reason)
-    source.approved_host = host
+    source.approved_host = hosts
+    source.approved_by_id, source.approved_by = principal.user_id, principal.label
+    source.approved_at = db.now(session)
     session.add(source)
+
+
+def except_plain(
+    session: Session, source: Source, until: date | None, reason: str
+) -> None:
+    """Let a source be asked without encryption until a day; None takes it back.
+
+    Raises ``ReasonMissingError``, ``PlainTooLongError``, or ``SamePersonError``: it is an
+    approval like the address's.
+    """
+    if not reason:
+        raise ReasonMissingError
+    if until is not None:
+        if until > db.now(session).date() + MAX_PLAIN:
+            raise PlainTooLongError
+        principal = acting_principal()
+        if principal.user_id is not None and principal.user_id == source.settled_by_id:
+            raise SamePersonError
+    db.because(session, reason)
+    source.plain_until, source.plain_reason = until, reason if until else ""
+    session.add(source)
+
+
+def require_readable(source: Source) -> None:
+    """Raise ``SourceInvalidError`` when the stored settings name no address."""
+    try:
+        hosts_of(source.settings)
+    except SimpulError as error:
+        raise SourceInvalidError(error) from error
+
+
+def no_sample() -> NoSampleError:
+    """Return the refusal of a draft that has nothing to be made of."""
+    return NoSampleError()

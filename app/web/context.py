@@ -47,6 +47,7 @@ STATES = {
     "replay": lazy_gettext("done again from the kept answer"),
     "rollback": lazy_gettext("rolled back"),
     "export": lazy_gettext("asked for"),
+    "preview": lazy_gettext("tried out"),
     "pulls": lazy_gettext("pulls"),
     "checks": lazy_gettext("activations"),
     "exports": lazy_gettext("exports"),
@@ -64,6 +65,7 @@ OBJECTS = {
     "contract_version": lazy_gettext("contract version"),
     "contract_field": lazy_gettext("contract field"),
     "source": lazy_gettext("source"),
+    "host": lazy_gettext("host"),
     "schedule": lazy_gettext("schedule"),
     "dataset": lazy_gettext("dataset"),
     "job_run": lazy_gettext("run"),
@@ -80,6 +82,7 @@ PERMISSIONS = {
     Permission.SOURCE_WRITE: lazy_gettext("change sources"),
     Permission.SOURCE_APPROVE: lazy_gettext("approve addresses of sources"),
     Permission.SOURCE_RUN: lazy_gettext("pull now"),
+    Permission.SOURCE_PREVIEW: lazy_gettext("try sources out"),
     Permission.SCHEDULE_READ: lazy_gettext("see schedules"),
     Permission.SCHEDULE_WRITE: lazy_gettext("change schedules"),
     Permission.RUN_READ: lazy_gettext("see runs"),
@@ -97,7 +100,7 @@ MENU = (
     (lazy_gettext("Data"), ("datasets", "downloads")),
     (
         lazy_gettext("Exchange"),
-        ("contracts", "sources", "schedules", "runs", "quarantine"),
+        ("contracts", "sources", "hosts", "schedules", "runs", "quarantine"),
     ),
     (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
 )

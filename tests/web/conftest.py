@@ -92,7 +92,9 @@ def _estate(settings) -> Estate:
         source = make.make_source(contract, upstream.url)
         with make.session() as s:
             s.get(type(source), source.id).name = f"Sumber {canary}"
-            s.get(type(source), source.id).secret = "rahasia-sekali-kenari"
+            s.get(type(source), source.id).secrets = {
+                "auth_secret": "rahasia-sekali-kenari"
+            }
         run = make.request_pull(source)
         with acting_as(make.WORKER_PRINCIPAL):
             pull(make.claim(run), fakes.pages_here, (), "Asia/Jakarta")

@@ -157,7 +157,7 @@ def test_a_secret_is_never_shown_nor_audited(app, log_in, people, estates):
         ).scalar_one()
         assert "rahasia" not in stored
         source = s.get_one(Source, own.source)
-        assert source.secret == "rahasia-sekali-kenari"
+        assert source.secrets == {"auth_secret": "rahasia-sekali-kenari"}
         trail = s.scalars(
             sa.select(sa.cast(AuditEvent.after, sa.Text)).where(
                 AuditEvent.object_id == str(own.source)

@@ -1,0 +1,174 @@
+"""What is kept about hosts: who is there, how fast they are asked, and when they rest.
+
+One row for each host:port in the database, so that all sources and all processes keep to
+the same budget. Each function is one short step of the caller's transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.core import db
+from app.core.errors import SimpulError, TransientError
+from app.runs.errors import PutOffError
+from app.sources.models import Host, HostVisit
+
+# So many failures in a row open the breaker; each one more doubles the rest.
+BREAKER_FAILURES = 5
+REST_SECONDS, MAX_REST_SECONDS = 60.0, 3_600.0
+BUSY_SECONDS = 15.0
+VISIT_SECONDS = 120.0
+# Failures of the way to a host or of the host itself; not of one address on it.
+_HOST_TROUBLE = frozenset(
+    {"refused", "unreachable", "timeout", "too_slow", "connection_lost", "http_5xx",
+     "name_service_failed", "truncated_body"}
+)  # fmt: skip
+_SILENT: dict[str, Any] = {"audited": True, "synchronize_session": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one visit has to keep to."""
+
+    pair: str
+    per_second: float
+
+
+def enter(session: Session, pair: str, run_id: UUID, time_zone: str) -> Budget:
+    """Begin a visit, or raise ``PutOffError`` with the seconds after which to ask again."""
+    host = _locked(session, pair)
+    now = db.now(session)
+    if host.wait_until is not None and host.wait_until > now:
+        seconds = (host.wait_until - now).total_seconds()
+        raise PutOffError(
+            "%(host)s is left alone for now (%(code)s).",
+            seconds=seconds,
+            host=pair,
+            code=host.wait_code,
+        )
+    quiet = quiet_seconds(host, now.astimezone(ZoneInfo(time_zone)))
+    if quiet:
+        raise PutOffError(
+            "%(host)s is in its maintenance hours.", seconds=quiet, host=pair
+        )
+    _take_place(session, host, run_id, now)
+    return Budget(pair, host.per_second)
+
+
+def _locked(session: Session, pair: str) -> Host:
+    session.execute(
+        insert(Host)
+        .values(
+            pair=pair, per_second=0, at_once=0, note="", wait_code="", failure_count=0
+        )
+        .on_conflict_do_nothing()
+        .execution_options(audited=True)
+    )
+    return session.scalars(
+        sa.select(Host).where(Host.pair == pair).with_for_update()
+    ).one()
+
+
+def _take_place(session: Session, host: Host, run_id: UUID, now: datetime) -> None:
+    others = session.scalar(
+        sa.select(sa.func.count())
+        .select_from(HostVisit)
+        .where(
+            HostVisit.pair == host.pair, HostVisit.until > now, HostVisit.run_id != run_id
+        )
+    )
+    if host.at_once and (others or 0) >= host.at_once:
+        raise PutOffError(
+            "%(host)s is being asked by as many pulls at once as it may be.",
+            seconds=BUSY_SECONDS,
+            host=host.pair,
+        )
+    until = now + timedelta(seconds=VISIT_SECONDS)
+    visit = insert(HostVisit).values(run_id=run_id, pair=host.pair, until=until)
+    session.execute(
+        visit.on_conflict_do_update(
+            index_elements=["run_id"], set_={"pair": host.pair, "until": until}
+        )
+    )
+
+
+def quiet_seconds(host: Host, local: datetime) -> float:
+    """Return how long the host's maintenance hours still last; 0 outside them."""
+    start, end = host.quiet_from, host.quiet_until
+    if start is None or end is None or start == end:
+        return 0.0
+    clock = local.time()
+    inside = start <= clock < end if start < end else clock >= start or clock < end
+    if not inside:
+        return 0.0
+    over = local.replace(hour=end.hour, minute=end.minute, second=0, microsecond=0)
+    if over <= local:
+        over += timedelta(days=1)
+    return (over - local).total_seconds()
+
+
+def pace(session: Session, budget: Budget, run_id: UUID) -> float:
+    """Reserve the next request; return the seconds to wait before it."""
+    session.execute(
+        sa.update(HostVisit)
+        .where(HostVisit.run_id == run_id)
+        .values(until=sa.func.clock_timestamp() + timedelta(seconds=VISIT_SECONDS))
+    )
+    if not budget.per_second:
+        return 0.0
+    begin = sa.func.greatest(Host.next_at, sa.func.clock_timestamp())
+    gap = timedelta(seconds=1 / budget.per_second)
+    row = session.execute(
+        sa.update(Host)
+        .where(Host.pair == budget.pair)
+        .values(next_at=begin + gap)
+        .returning(Host.next_at, sa.func.clock_timestamp())
+        .execution_options(**_SILENT)
+    ).one()
+    wait: timedelta = row[0] - gap - row[1]
+    return max(wait.total_seconds(), 0.0)
+
+
+def leave(session: Session, run_id: UUID) -> None:
+    """End a visit."""
+    session.execute(sa.delete(HostVisit).where(HostVisit.run_id == run_id))
+
+
+def note_success(session: Session, pair: str) -> None:
+    """A host did its part: whatever it was rested for is over."""
+    session.execute(
+        sa.update(Host)
+        .where(Host.pair == pair, Host.failure_count > 0)
+        .values(failure_count=0, wait_until=None, wait_code="")
+        .execution_options(**_SILENT)
+    )
+
+
+def note_failure(session: Session, pair: str, error: SimpulError) -> None:
+    """Rest a host that asks for it (Retry-After), or that failed too often in a row."""
+    asked = error.retry_after_seconds if isinstance(error, TransientError) else None
+    if not asked and error.code not in _HOST_TROUBLE:
+        return
+    host = _locked(session, pair)
+    host_failures = host.failure_count + (error.code in _HOST_TROUBLE)
+    seconds = max(asked or 0.0, _rest(host_failures))
+    until = db.now(session) + timedelta(seconds=seconds) if seconds else None
+    session.execute(
+        sa.update(Host)
+        .where(Host.id == host.id)
+        .values(failure_count=host_failures, wait_until=until, wait_code=error.code)
+        .execution_options(**_SILENT)
+    )
+
+
+def _rest(failures: int) -> float:
+    if failures < BREAKER_FAILURES:
+        return 0.0
+    doubled: float = REST_SECONDS * 2 ** min(failures - BREAKER_FAILURES, 10)
+    return min(doubled, MAX_REST_SECONDS)
