@@ -109,19 +109,22 @@ class SourceForm(Form):
         [DataRequired(), Length(max=2000)],
         description=_("For example https://simpeg.riau.go.id/api/pegawai"),
     )
-    preset = SelectField(_("Kind of service"), choices=PRESET_CHOICES)
+    preset = SelectField(_("Kind of service"), choices=PRESET_CHOICES, default="")
     method = SelectField(
         _("Method"),
         choices=[SelectChoice("GET", "GET"), SelectChoice("POST", "POST")],
+        default="GET",
         render_kw={"data-shows": ""},
     )
-    body_kind = SelectField(_("Form of the body"), choices=FORMS)
+    body_kind = SelectField(_("Form of the body"), choices=FORMS, default="json")
     body = TextAreaField(
         _("Fixed body"), description=_('As JSON, for example {"tahun": "2024"}')
     )
     headers = TextAreaField(_("Fixed headers"), description=_("One a line: Name: value"))
     query = TextAreaField(_("Fixed query"), description=_("One a line: name=value"))
-    auth = SelectField(_("Signing in"), choices=AUTH, render_kw={"data-shows": ""})
+    auth = SelectField(
+        _("Signing in"), choices=AUTH, default="none", render_kw={"data-shows": ""}
+    )
     auth_name = _text(
         _("Name of the header, the query parameter, or the user"), "auth_name"
     )
@@ -134,13 +137,16 @@ class SourceForm(Form):
         _("Fields of the log-in"),
         description=_("One a line: name=value; {user} and {key} are filled in."),
     )
-    auth_fields_kind = SelectField(_("Form of the log-in"), choices=FORMS)
+    auth_fields_kind = SelectField(_("Form of the log-in"), choices=FORMS, default="json")
     auth_token_path = _text(_("Where the token is in the answer"), "auth_token_path")
     auth_scope = _text(_("Scope"), "auth_scope")
     auth_secret = _secret(_("Key or password"))
     auth_secret_next = _secret(_("Next key, tried when the first is refused"))
     also = SelectField(
-        _("Second way of signing in"), choices=AUTH, render_kw={"data-shows": ""}
+        _("Second way of signing in"),
+        choices=AUTH,
+        default="none",
+        render_kw={"data-shows": ""},
     )
     also_name = _text(_("Name of the second header or parameter"), "also_name")
     also_prefix = _text(_("Words before the second key"), "also_prefix")
@@ -150,14 +156,20 @@ class SourceForm(Form):
         _("Fields of the second log-in"),
         description=_("One a line: name=value; {user} and {key} are filled in."),
     )
-    also_fields_kind = SelectField(_("Form of the second log-in"), choices=FORMS)
+    also_fields_kind = SelectField(
+        _("Form of the second log-in"), choices=FORMS, default="json"
+    )
     also_token_path = _text(
         _("Where the second token is in the answer"), "also_token_path"
     )
     also_scope = _text(_("Second scope"), "also_scope")
     also_secret = _secret(_("Second key or password"))
-    paging = SelectField(_("Paging"), choices=PAGING, render_kw={"data-shows": ""})
-    paging_in = SelectField(_("Where paging is asked for"), choices=PAGING_IN)
+    paging = SelectField(
+        _("Paging"), choices=PAGING, default="none", render_kw={"data-shows": ""}
+    )
+    paging_in = SelectField(
+        _("Where paging is asked for"), choices=PAGING_IN, default="query"
+    )
     page_param = _text(_("Parameter of the page number"), "page_param")
     size_param = _text(_("Parameter of the page size"), "size_param")
     first_page = IntegerField(
@@ -212,7 +224,7 @@ class SourceForm(Form):
         "since_param",
         _("Empty: everything is asked for each time."),
     )
-    since_format = SelectField(_("Form of the start"), choices=SINCE)
+    since_format = SelectField(_("Form of the start"), choices=SINCE, default="date")
     since_field = _text(
         _("Field that says when a record changed"),
         "since_field",

@@ -153,7 +153,7 @@ def test_a_secret_is_never_shown_nor_audited(app, log_in, people, estates):
         assert "rahasia-sekali-kenari" not in client.get(address).get_data(as_text=True)
     with make.session() as s:
         stored = s.execute(
-            sa.text("SELECT secret FROM source WHERE id = :id"), {"id": own.source}
+            sa.text("SELECT secrets FROM source WHERE id = :id"), {"id": own.source}
         ).scalar_one()
         assert "rahasia" not in stored
         source = s.get_one(Source, own.source)
