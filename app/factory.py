@@ -7,6 +7,7 @@ from flask_admin import Admin
 from flask_admin.theme import Bootstrap4Theme
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app.api.door import Door
 from app.audit import recorder  # noqa: F401 - listens to every session
 from app.audit.admin import AuditView
 from app.audit.models import AuditEvent
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     format.init_app(app)
     context.init_app(app, settings.office_name)
+    app.wsgi_app = Door(app.wsgi_app, settings, translations)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

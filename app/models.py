@@ -1,5 +1,6 @@
 """All tables, imported in one place, for migrations and for checks of the whole schema."""
 
+from app.api import models as api
 from app.audit import models as audit, recorder
 from app.contracts import models as contracts
 from app.core.db import Base
@@ -12,5 +13,16 @@ from app.sources import models as sources
 
 __all__ = ["ROOMS", "metadata"]
 
-ROOMS = (audit, recorder, contracts, datasets, exports, identity, pulls, runs, sources)
+ROOMS = (
+    api,
+    audit,
+    recorder,
+    contracts,
+    datasets,
+    exports,
+    identity,
+    pulls,
+    runs,
+    sources,
+)
 metadata = Base.metadata

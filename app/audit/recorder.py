@@ -34,6 +34,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "raw_body": "what a run read, kept as it came; the run tells of it",
         "export_run": "written by runs alone; the request for it is an explicit event",
         "exchange_log": "is a log itself",
+        "api_usage": "counters of requests, written by the database's own function",
         "seal_batch": "seals upon the logs, written by the sealer alone",
     }
 )

@@ -15,6 +15,7 @@ class DbRole(StrEnum):
     AGENCY = "simpul_agency"
     WORKER = "simpul_worker"
     SYSTEM = "simpul_system"
+    API = "simpul_api"
 
 
 class Permission(StrEnum):
@@ -44,6 +45,9 @@ class Permission(StrEnum):
     DATASET_EXPORT = "dataset.export"
     DATASET_ROLLBACK = "dataset.rollback"
     AUDIT_READ = "audit.read"
+    API_READ = "api.read"
+    API_WRITE = "api.write"
+    EXCHANGE_READ = "exchange.read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ class Scope(StrEnum):
     OFFICE = "office"  # the office alone
     AGENCY = "agency"  # the office, and the agency in agency_id
     OWN_AGENCY = "own_agency"  # the office, and the agency whose row it is
+    PARTIES = (
+        "parties"  # the office, who receives (agency_id), whose data it is (producer_id)
+    )
     PERSON = "person"  # only the person in user_id, not even the office
 
 
@@ -48,6 +51,11 @@ def visible(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
         return sa.true()
     if scope is Scope.OFFICE or principal.agency_id is None:
         return sa.false()
+    if scope is Scope.PARTIES:
+        return sa.or_(
+            model.agency_id == principal.agency_id,
+            model.producer_id == principal.agency_id,
+        )
     column = model.id if scope is Scope.OWN_AGENCY else model.agency_id
     owned: sa.ColumnElement[bool] = column == principal.agency_id
     return owned

@@ -183,6 +183,12 @@ def _rights(names: Names, agency_id: UUID) -> list[Step]:
     """Only publish (the worker) writes; an agency's role reads its own data alone."""
     staff = f"{DbRole.OFFICE}, {DbRole.WORKER}"
     steps = []
+    api = (
+        f"; GRANT SELECT ON {names.table} TO {DbRole.API};"
+        f" CREATE POLICY api ON {names.table} FOR SELECT TO {DbRole.API}"
+        # In a query of its own: asked once for a statement, not once for a row.
+        f" USING ((SELECT simpul_api_may({literal(names.slug)})))"
+    )
     for table in (names.table, names.history):
         sql = (
             f"GRANT SELECT ON {table} TO {staff}, {DbRole.AGENCY};"
@@ -191,6 +197,7 @@ def _rights(names: Names, agency_id: UUID) -> list[Step]:
             f" CREATE POLICY staff ON {table} TO {staff} USING (true) WITH CHECK (true);"
             f" CREATE POLICY own ON {table} FOR SELECT TO {DbRole.AGENCY}"
             f" USING (simpul_agency_id() = {literal(str(agency_id))}::uuid)"
+            + (api if table == names.table else "")
         )
         steps.append(
             Step(sql, "Give the rights: staff and the producing agency read it.")

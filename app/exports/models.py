@@ -5,12 +5,14 @@ from typing import ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.audit.models import WRITTEN_BY
 from app.core.db import Base, HasId
 from app.core.scope import Scope
 from app.datasets.models import Dataset
+from app.identity.models import Agency
 from app.runs.models import JobRun
 
 
@@ -45,21 +47,44 @@ class ExportRun(HasId, Base):
 
 
 class ExchangeLog(Base):
-    """One handing out of data: who got what, when, how much. No log, no exchange."""
+    """One handing out of data: who got what, when, how much. No log, no exchange.
+
+    ``agency_id`` received (None: the office), ``producer_id`` is whose data it was. A
+    stream has two rows of one ``request_id``: its ``begin`` and, when it came that far, its
+    ``end``. ``duration_ms`` is the database's part of it.
+    """
 
     __tablename__ = "exchange_log"
-    __scope__: ClassVar[Scope] = Scope.AGENCY
+    __scope__: ClassVar[Scope] = Scope.PARTIES
     __table_args__ = (sa.Index(None, "txid", postgresql_using="brin"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     channel: Mapped[str]
     user_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("user.id"))
-    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"))
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    producer_id: Mapped[UUID | None] = mapped_column(
+        sa.ForeignKey("agency.id"), index=True
+    )
     dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
+    client_id: Mapped[UUID | None]
+    key_prefix: Mapped[str] = mapped_column(default="", server_default="")
+    agreement: Mapped[str] = mapped_column(default="", server_default="")
+    query: Mapped[str] = mapped_column(default="", server_default="")
+    fields: Mapped[list[str]] = mapped_column(
+        ARRAY(sa.Text), default=list, server_default="{}"
+    )
+    phase: Mapped[str] = mapped_column(default="whole", server_default="whole")
+    status: Mapped[int] = mapped_column(default=200, server_default="200")
+    duration_ms: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    etag: Mapped[str] = mapped_column(default="", server_default="")
+    remote_ip: Mapped[str] = mapped_column(default="", server_default="")
     run_id: Mapped[UUID | None]
     row_count: Mapped[int] = mapped_column(sa.BigInteger)
     byte_count: Mapped[int] = mapped_column(sa.BigInteger)
     file_sha256: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
     txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=WRITTEN_BY)
+
+    dataset: Mapped[Dataset] = relationship(lazy="joined")
+    agency: Mapped[Agency | None] = relationship(lazy="joined", foreign_keys=[agency_id])

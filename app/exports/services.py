@@ -152,6 +152,7 @@ def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]
             channel="xlsx",
             user_id=principal.user_id,
             agency_id=principal.agency_id,
+            producer_id=found.dataset.agency_id,
             dataset_id=found.dataset_id,
             run_id=found.run_id,
             row_count=found.row_count,

@@ -94,6 +94,9 @@ PERMISSIONS = {
     Permission.DATASET_READ: lazy_gettext("see datasets"),
     Permission.DATASET_EXPORT: lazy_gettext("download Excel"),
     Permission.DATASET_ROLLBACK: lazy_gettext("roll datasets back"),
+    Permission.API_READ: lazy_gettext("see API clients and grants"),
+    Permission.API_WRITE: lazy_gettext("give and take API access"),
+    Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (

@@ -1,0 +1,72 @@
+"""What one key opens at this moment, as plain values that the door keeps for a second."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from app.contracts.fields import FieldSpec
+from app.contracts.states import Classification
+
+SAMPLE_ROWS = 100
+PERSONAL = frozenset({Classification.PERSONAL, Classification.SENSITIVE})
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One dataset as one grant opens it.
+
+    ``fields`` are readable, ``hidden`` exist but are not; ``keys`` order the rows, readable
+    or not. A ``sample`` has its first rows only, personal fields masked. ``mark`` changes
+    with everything beside the rows that an answer depends on.
+    """
+
+    slug: str
+    title: str
+    description: str
+    agency: str
+    dataset_id: UUID
+    producer_id: UUID
+    agreement: str
+    valid_until: datetime | None
+    version: int
+    fields: tuple[FieldSpec, ...]
+    hidden: tuple[FieldSpec, ...]
+    keys: tuple[FieldSpec, ...]
+    sample: bool
+    row_count: int
+    published_at: datetime | None
+    run_id: UUID | None
+    mark: str
+    by_name: dict[str, FieldSpec] = field(default_factory=dict)
+
+    def is_masked(self, each: FieldSpec) -> bool:
+        return self.sample and each.classification in PERSONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A client behind a good key, and the datasets that are open to it by slug."""
+
+    key_hash: bytes
+    prefix: str
+    networks: tuple[str, ...]
+    client_id: UUID
+    client: str
+    agency_id: UUID
+    requests_per_minute: int
+    concurrency: int
+    opened: dict[str, Opened]
+
+
+def readable(
+    specs: tuple[FieldSpec, ...], named: tuple[str, ...], *, sample: bool
+) -> tuple[FieldSpec, ...]:
+    """Return the fields that a grant opens: those it names, or all that are not personal.
+
+    A sample without names shows all of them: personal ones come masked.
+    """
+    if named:
+        return tuple(each for each in specs if each.name in named)
+    if sample:
+        return specs
+    return tuple(each for each in specs if each.classification not in PERSONAL)

@@ -1,0 +1,305 @@
+"""Reads a request for records: an allow-list of fields and operators, every value typed."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+from app.api import keys
+from app.api.access import Opened
+from app.api.errors import Refused, bad_value
+from app.contracts.fields import FieldSpec
+from app.contracts.states import FieldType
+from app.core.words import message_id
+
+MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
+MAX_FILTERS, MAX_LENGTH, MAX_IN, MAX_SORTS = 20, 500, 100, 4
+MAX_QUERY = 8000
+RESERVED = frozenset({"fields", "sort", "limit", "after", "since", "count", "format"})
+FORMATS = ("json", "ndjson", "csv", "csv-excel")
+COMPARE = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS = (*COMPARE, "in", "contains", "startswith", "isnull")
+_KEY_NAMES = frozenset({"api_key", "apikey", "access_token", "x-api-key"})
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?\Z", re.ASCII)
+_INTEGER = re.compile(r"-?\d{1,19}\Z", re.ASCII)
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One condition; ``values`` are typed as the field is (``isnull``: one bool)."""
+
+    field: FieldSpec
+    operator: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request wants. ``context`` names dataset, filters and order: a token's query."""
+
+    fields: tuple[FieldSpec, ...]
+    filters: tuple[Filter, ...]
+    sort: tuple[tuple[FieldSpec, bool], ...]  # True: descending
+    limit: int | None
+    after: str
+    since: str
+    count: str
+    format: str
+    context: str
+
+
+def pairs_of(query: str) -> list[tuple[str, str]]:
+    """Split a query string; refuses a key in it, and what is no UTF-8."""
+    if len(query) > MAX_QUERY:
+        raise Refused(400, "too_long", "The address is too long.")
+    if keys.ANYWHERE.search(query):
+        raise Refused(
+            400,
+            "key_in_address",
+            "A key must never stand in an address: addresses are written into logs. Send it"
+            " in the header Authorization or X-API-Key, and replace this key now.",
+        )
+    try:
+        pairs = parse_qsl(
+            query, keep_blank_values=True, errors="strict", max_num_fields=60
+        )
+    except (UnicodeDecodeError, ValueError):
+        raise Refused(
+            400,
+            "unreadable",
+            "The address is not valid UTF-8, or has too many parameters.",
+        ) from None
+    for name, value in pairs:
+        if "\0" in name + value or len(value) > MAX_LENGTH * 8:
+            raise bad_value(
+                name[:60].replace("\0", ""), message_id("shorter, and without a NUL")
+            )
+    return pairs
+
+
+def read(query: str, opened: Opened, accepted: str) -> Ask:
+    """Return what is asked; ``accepted`` is the format that the Accept header chose."""
+    given: dict[str, str] = {}
+    filters = []
+    for name, value in pairs_of(query):
+        if name in RESERVED:
+            if name in given:
+                raise Refused(
+                    400, "twice", "The parameter %(name)s is given twice.", name=name
+                )
+            given[name] = value
+        else:
+            filters.append(_filter(name, value, opened))
+    if len(filters) > MAX_FILTERS:
+        raise Refused(
+            400,
+            "too_many_filters",
+            "At most %(limit)s filters are answered.",
+            limit=MAX_FILTERS,
+        )
+    sort = _sort(given.get("sort", ""), opened)
+    ask = Ask(
+        fields=_fields(given.get("fields"), opened),
+        filters=tuple(filters),
+        sort=sort,
+        limit=_limit(given.get("limit")),
+        after=given.get("after", ""),
+        since=given.get("since", ""),
+        count=_choice("count", given.get("count", ""), ("estimated", "exact", "")),
+        format=_choice("format", given.get("format", accepted), FORMATS),
+        context=_context(opened, filters, sort),
+    )
+    _refuse_mixtures(ask, opened, given)
+    return ask
+
+
+def _context(
+    opened: Opened, filters: list[Filter], sort: tuple[tuple[FieldSpec, bool], ...]
+) -> str:
+    wanted = sorted(f"{f.field.name} {f.operator} {f.values!r}" for f in filters)
+    order = [f"{'-' if down else ''}{each.name}" for each, down in sort]
+    return f"{opened.dataset_id} {wanted} {order}"
+
+
+def _refuse_mixtures(ask: Ask, opened: Opened, given: dict[str, str]) -> None:
+    """Refuse what cannot go together, rather than leave a part out in silence."""
+    if "since" in given and (ask.filters or ask.sort or ask.after or ask.count):
+        raise Refused(
+            400, "since_alone", "since goes with fields, limit and format only: a row may leave a filter without being removed.",
+        )  # fmt: skip
+    if ask.since and opened.sample:
+        raise Refused(403, "sample_only", "A trial key has no change feed.")
+    if ask.format != "json" and (ask.after or ask.since or ask.count):
+        raise Refused(
+            400, "json_only", "after, since and count go with the format json only; the other formats are whole.",
+        )  # fmt: skip
+    if ask.since and any(each not in opened.fields for each in opened.keys):
+        raise Refused(
+            403, "keys_hidden", "The change feed names rows by their key, and this grant hides the key.",
+        )  # fmt: skip
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise Refused(
+            400,
+            "bad_choice",
+            "%(name)s must be one of: %(what)s.",
+            name=name,
+            what=", ".join(filter(None, choices)),
+        )
+    return value
+
+
+def _limit(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not _INTEGER.match(value) or not 1 <= int(value) <= MAX_LIMIT:
+        raise Refused(
+            400,
+            "bad_limit",
+            "limit must be a whole number from 1 to %(limit)s.",
+            limit=MAX_LIMIT,
+        )
+    return int(value)
+
+
+def _field(name: str, opened: Opened) -> FieldSpec:
+    found = opened.by_name.get(name)
+    if found is None:
+        raise Refused(
+            400,
+            "unknown_field",
+            "There is no parameter or field %(name)s for this key; the dictionary lists them.",
+            name=name[:60],
+        )
+    return found
+
+
+def _fields(value: str | None, opened: Opened) -> tuple[FieldSpec, ...]:
+    if value is None:
+        return opened.fields
+    names = list(dict.fromkeys(value.split(",")))
+    return tuple(_field(name, opened) for name in names)
+
+
+def _unmasked(each: FieldSpec, opened: Opened) -> FieldSpec:
+    if opened.is_masked(each):
+        raise Refused(
+            403, "masked", "%(name)s is masked for this key, so rows cannot be chosen or sorted by it.", name=each.name,
+        )  # fmt: skip
+    return each
+
+
+def _sort(value: str, opened: Opened) -> tuple[tuple[FieldSpec, bool], ...]:
+    names = value.split(",") if value else []
+    if len(names) > MAX_SORTS:
+        raise Refused(
+            400,
+            "too_many_sorts",
+            "At most %(limit)s fields are sorted by.",
+            limit=MAX_SORTS,
+        )
+    found = [
+        (_unmasked(_field(name.removeprefix("-"), opened), opened), name.startswith("-"))
+        for name in names
+    ]
+    if len({each.name for each, _ in found}) < len(found):
+        raise Refused(400, "twice", "The parameter %(name)s is given twice.", name="sort")
+    return tuple(found)
+
+
+def _filter(name: str, value: str, opened: Opened) -> Filter:
+    if name in _KEY_NAMES and name not in opened.by_name:
+        raise Refused(
+            400,
+            "key_in_address",
+            "A key must never stand in an address: addresses are written into logs. Send it"
+            " in the header Authorization or X-API-Key, and replace this key now.",
+        )
+    operator = "eq"
+    if name not in opened.by_name:
+        stem, mark, end = name.rpartition("__")
+        if mark and end in OPERATORS:
+            name, operator = stem, end
+    each = _unmasked(_field(name, opened), opened)
+    label = f"{each.name}__{operator}"
+    if operator == "isnull":
+        return Filter(each, operator, (_boolean(label, value),))
+    _refuse_operator(each, operator)
+    parts = value.split(",") if operator == "in" else [value]
+    if len(parts) > MAX_IN:
+        raise bad_value(label, message_id("a list of at most 100 values"))
+    return Filter(
+        each, operator, tuple(READERS[each.type](label, part) for part in parts)
+    )
+
+
+def _refuse_operator(each: FieldSpec, operator: str) -> None:
+    for_text = operator in {"contains", "startswith"} and each.type is not FieldType.TEXT
+    ordered = operator in {"gt", "gte", "lt", "lte"} and each.type is FieldType.BOOLEAN
+    if for_text or ordered:
+        raise Refused(
+            400, "bad_operator", "%(name)s cannot be asked with %(what)s: its type does not allow it.", name=each.name, what=operator,
+        )  # fmt: skip
+
+
+def _text(name: str, value: str) -> str:
+    if len(value) > MAX_LENGTH:
+        raise bad_value(name, message_id("a text of at most 500 characters"))
+    return value
+
+
+def _integer(name: str, value: str) -> int:
+    if not _INTEGER.match(value) or not -(2**63) <= int(value) < 2**63:
+        raise bad_value(name, message_id("a whole number of 64 bits"))
+    return int(value)
+
+
+def _number(name: str, value: str) -> Decimal:
+    if not _NUMBER.match(value):
+        raise bad_value(name, message_id("a number with a point, such as 12.5"))
+    return Decimal(value)
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise bad_value(name, message_id("true or false"))
+    return value == "true"
+
+
+def _date(name: str, value: str) -> date:
+    try:
+        if len(value) == 10:
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise bad_value(name, message_id("a date such as 2026-01-31"))
+
+
+def _moment(name: str, value: str) -> datetime:
+    try:
+        if _MOMENT.match(value.replace(" ", "+")):  # a plus sign that was not escaped
+            return datetime.fromisoformat(value.replace(" ", "+"))
+    except ValueError:
+        pass
+    raise bad_value(
+        name,
+        message_id("a point in time with its zone, such as 2026-01-31T08:00:00+07:00"),
+    )
+
+
+READERS: dict[FieldType, Callable[[str, str], Any]] = {
+    FieldType.TEXT: _text,
+    FieldType.INTEGER: _integer,
+    FieldType.NUMBER: _number,
+    FieldType.BOOLEAN: _boolean,
+    FieldType.DATE: _date,
+    FieldType.TIMESTAMP: _moment,
+}

@@ -1,0 +1,100 @@
+"""Counts requests and rows of each client, in PostgreSQL, a block of requests at a time.
+
+A web process draws a block (a sixtieth of the minute's limit, at least one) in one short
+transaction and spends it by itself: the limit is never exceeded, however many processes
+there are; what a process has not spent by the end of a minute it gives back.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from app.api.access import Access
+from app.api.connections import Connections, together
+from app.api.errors import Refused
+from app.api.statements import DRAW, TAKE
+
+MAX_BLOCK = 100
+_LAZY = "SELECT set_config('synchronous_commit', 'off', true)"
+
+
+@dataclass
+class _Purse:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    left: int = 0
+    minute_left: int = 0
+    rows_left: int = 1
+    unbooked: int = 0
+    until: float = 0.0
+
+
+class Meter:
+    """The purses of one process."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._purses: dict[UUID, _Purse] = {}
+
+    def take(self, access: Access) -> tuple[tuple[str, str], ...]:
+        """Spend one request; return the headers that tell what is left.
+
+        Raises ``Refused`` (429) when a minute's or a day's limit is reached.
+        """
+        purse = self._purses.setdefault(access.client_id, _Purse())
+        with purse.lock:
+            if purse.left == 0 or purse.rows_left <= 0 or time.monotonic() >= purse.until:
+                self._draw(access, purse)
+            purse.left -= 1
+            rest = max(int(purse.until - time.monotonic()), 1)
+            return (
+                ("RateLimit-Limit", str(access.requests_per_minute)),
+                ("RateLimit-Remaining", str(purse.minute_left + purse.left)),
+                ("RateLimit-Reset", str(rest)),
+            )
+
+    def book(self, access: Access, rows: int) -> None:
+        """Count rows that were handed out; many at once are written down at once."""
+        purse = self._purses[access.client_id]
+        with purse.lock:
+            purse.unbooked += rows
+            purse.rows_left -= rows
+            if rows > 1000:
+                self._draw(access, purse, block=0)
+
+    def _draw(self, access: Access, purse: _Purse, block: int | None = None) -> None:
+        if block is None:
+            block = max(1, min(access.requests_per_minute // 60, MAX_BLOCK))
+        back = purse.left if time.monotonic() >= purse.until else 0
+        with self._connections.one() as connection:
+            row = together(
+                connection,
+                (TAKE, (str(access.client_id), "5000")),
+                (_LAZY, None),
+                (DRAW, (block, purse.unbooked, back)),
+            )
+        if row is None:
+            raise RuntimeError("a draw answers one row")
+        granted, purse.minute_left, day_left, purse.rows_left, seconds = row
+        purse.left += granted - back
+        purse.unbooked = 0
+        purse.until = time.monotonic() + seconds
+        if block and (granted == 0 or purse.rows_left <= 0):
+            raise _reached(day_left, purse, seconds)
+
+
+def _reached(day_left: int, purse: _Purse, seconds: int) -> Refused:
+    if purse.rows_left <= 0:
+        return Refused(
+            429, "rows_per_day", "Today's rows of this client are used up; they come back at midnight UTC.",
+            retry_after_seconds=seconds,
+        )  # fmt: skip
+    if day_left <= 0:
+        return Refused(
+            429, "requests_per_day", "Today's requests of this client are used up; they come back at midnight UTC.",
+            retry_after_seconds=seconds,
+        )  # fmt: skip
+    return Refused(
+        429, "requests_per_minute", "Too many requests in this minute. Wait, then go on.",
+        retry_after_seconds=seconds,
+    )  # fmt: skip

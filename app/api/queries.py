@@ -1,0 +1,138 @@
+"""Reads keys, grants and what is logged."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, undefer
+
+from app.api.access import Access, Opened, readable
+from app.api.models import ApiClient, ApiGrant, ApiKey
+from app.contracts.fields import FieldSpec
+from app.contracts.models import ContractVersion
+from app.core import clock
+from app.core.policy import Principal
+from app.core.scope import visible
+from app.datasets.models import Dataset
+
+
+def access_by_prefix(session: Session, prefix: str) -> Access | None:
+    """Return what a key opens now; None for one that is revoked, expired or shut off."""
+    key = session.scalar(
+        sa.select(ApiKey)
+        .join(ApiClient)
+        .where(
+            ApiKey.prefix == prefix,
+            ApiKey.revoked_at.is_(None),
+            sa.or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > sa.func.now()),
+            ApiClient.enabled,
+        )
+        .options(undefer(ApiKey.secret_hash))
+    )
+    if key is None or not key.client.agency.active:
+        return None
+    client = key.client
+    return Access(
+        key_hash=key.secret_hash,
+        prefix=key.prefix,
+        networks=tuple(key.networks),
+        client_id=client.id,
+        client=client.name,
+        agency_id=client.agency_id,
+        requests_per_minute=client.requests_per_minute,
+        concurrency=client.concurrency,
+        opened={
+            grant.dataset.slug: _opened(session, grant)
+            for grant in _active_grants(session, client.id)
+        },
+    )
+
+
+def note_use(session: Session, access: Access) -> None:
+    """Write down that the key was used, at most once a minute."""
+    session.execute(
+        sa.update(ApiKey)
+        .where(
+            ApiKey.prefix == access.prefix,
+            sa.or_(
+                ApiKey.last_used_at.is_(None),
+                ApiKey.last_used_at < sa.func.now() - sa.text("interval '1 minute'"),
+            ),
+        )
+        .values(last_used_at=sa.func.now())
+        .execution_options(audited=True, synchronize_session=False)
+    )
+
+
+def _active_grants(session: Session, client_id: UUID) -> Sequence[ApiGrant]:
+    return session.scalars(
+        sa.select(ApiGrant).where(
+            ApiGrant.client_id == client_id,
+            ApiGrant.revoked_at.is_(None),
+            ApiGrant.valid_from <= sa.func.now(),
+            sa.or_(ApiGrant.valid_until.is_(None), ApiGrant.valid_until > sa.func.now()),
+        )
+    ).all()
+
+
+_SPECS: dict[UUID, tuple[int, tuple[FieldSpec, ...]]] = {}
+
+
+def _specs(session: Session, version_id: UUID) -> tuple[int, tuple[FieldSpec, ...]]:
+    """Return number and fields of a version; an active one never changes again."""
+    if version_id not in _SPECS:
+        version = session.get_one(ContractVersion, version_id)
+        _SPECS[version_id] = version.number, version.specs()
+    return _SPECS[version_id]
+
+
+def _opened(session: Session, grant: ApiGrant) -> Opened:
+    dataset = grant.dataset
+    number, specs = _specs(session, dataset.version_id)
+    fields = readable(specs, tuple(grant.fields), sample=grant.sample)
+    return Opened(
+        slug=dataset.slug,
+        title=dataset.title,
+        description=dataset.contract.description,
+        agency=dataset.agency.name,
+        dataset_id=dataset.id,
+        producer_id=dataset.agency_id,
+        agreement=grant.agreement,
+        valid_until=grant.valid_until,
+        version=number,
+        fields=fields,
+        hidden=tuple(each for each in specs if each not in fields),
+        keys=tuple(each for each in specs if each.is_key),
+        sample=grant.sample,
+        row_count=dataset.row_count,
+        published_at=dataset.published_at,
+        run_id=dataset.published_run_id,
+        mark=f"{grant.id} {number} {grant.fields} {grant.sample}",
+        by_name={each.name: each for each in fields},
+    )
+
+
+def keys_of(session: Session, client: ApiClient) -> Sequence[ApiKey]:
+    """Return a client's keys, the newest first."""
+    return session.scalars(
+        sa.select(ApiKey)
+        .where(ApiKey.client_id == client.id)
+        .order_by(ApiKey.created_at.desc())
+    ).all()
+
+
+def grants_of(
+    session: Session, client: ApiClient, principal: Principal
+) -> Sequence[ApiGrant]:
+    return session.scalars(
+        sa.select(ApiGrant)
+        .join(Dataset, Dataset.id == ApiGrant.dataset_id)
+        .where(ApiGrant.client_id == client.id, visible(ApiGrant, principal))
+        .order_by(Dataset.title)
+    ).all()
+
+
+def is_working(key: ApiKey) -> bool:
+    """Tell whether a key still opens anything."""
+    expired = key.expires_at is not None and key.expires_at <= clock.utc_now()
+    return key.revoked_at is None and not expired
