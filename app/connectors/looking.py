@@ -234,13 +234,14 @@ def _proposal(
     settings: RestJsonSettings, sample: Sample, answer: Answer, preset: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Settings that fit the answer: a known profile's, or what stands in the sample."""
-    if sample.rows_path is None:
-        return {}
     keep = {name: value for name, value in preset.items() if not name.startswith("auth")}
     if keep.get("paging_in") == "path" and "{page}" not in settings.base_url:
         keep = {k: v for k, v in keep.items() if not k.startswith("pag")}
     if keep:
-        return keep
+        query = {**settings.query, **keep.get("query", {})}
+        return {**keep, "query": query} if query else keep
+    if sample.rows_path is None:
+        return {}
     found: dict[str, Any] = {"rows_path": sample.rows_path}
     if sample.inner_path:
         found["inner_path"] = sample.inner_path

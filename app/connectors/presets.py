@@ -41,6 +41,10 @@ def _is_resource(answer: Any) -> bool:
     return _has(answer, "data", "meta", "links") and _has(answer["meta"], "current_page")
 
 
+def _is_datasette(answer: Any) -> bool:
+    return _has(answer, "rows", "next_url", "filtered_table_rows_count")
+
+
 _PAGES = {
     "paging": "page",
     "page_param": "page",
@@ -133,6 +137,15 @@ PRESETS = (
         message_id("Laravel, without a total"),
         {"paging": "next_url", "next_path": "next_page_url", "rows_path": "data"},
         _is_simple,
+    ),
+    Preset(
+        "datasette",
+        message_id("Datasette"),
+        {
+            "query": {"_shape": "objects", "_size": "max"}, "paging": "next_url",
+            "next_path": "next_url", "rows_path": "rows",
+        },
+        _is_datasette,
     ),
     Preset(
         "inner",

@@ -34,7 +34,7 @@ _PERSONAL = re.compile(
     r"(?<!\d)\d{16}(?!\d)"
     r"|(?<!\d)\d{2}\.\d{3}\.\d{3}\.\d-\d{3}\.\d{3}(?!\d)"
     r"|(?<!\d)\d{15}(?!\d)|(?<!\d)\d{18}(?!\d)"
-    r"|(?<![\d.])(?:\+?62|0)8[\d\s-]{7,13}\d(?!\d)"
+    r"|(?<![\d.])(?:\+?62[\s-]?|0)8[\d\s-]{7,13}\d(?!\d)"
     r"|[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"
 )
 _PERSONAL_NAME = re.compile(
@@ -251,7 +251,7 @@ def _leaves(row: Mapping[str, Any], way: tuple[str, ...]) -> Iterator[tuple[str,
 
 def _field(path: str, values: Sequence[Any], row_count: int) -> FoundField:
     filled = [value for value in values if value not in (None, "")]
-    kinds = {_kind(value) for value in filled}
+    kinds = _kinds(path, filled)
     texts = [_as_text(value) for value in filled]
     is_unique = len(set(texts)) == len(texts) == row_count > 1
     is_personal = _is_personal(path, texts)
@@ -267,8 +267,20 @@ def _field(path: str, values: Sequence[Any], row_count: int) -> FoundField:
         max_length=max((len(text) for text in texts), default=0),
         values=[mask(path, text) for text in dict.fromkeys(texts)][:SHOWN],
         choices=_choices(kind, texts) if not is_personal else [],
-        mixed=kind == "text" and len(kinds - {"text"}) > 0 and len(kinds) > 1,
+        mixed=len({_json_kind(value) for value in filled}) > 1,
     )
+
+
+def _kinds(path: str, filled: Sequence[Any]) -> set[str]:
+    """The types of values. A code that is sent as a text stays one: 14.10 is no number."""
+    is_code = _KEY_NAME.search(path.rpartition(".")[2]) is not None
+    if is_code and all(isinstance(value, str) for value in filled):
+        return {"text"}
+    return {_kind(value) for value in filled}
+
+
+def _json_kind(value: Any) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _with_one_key(fields: list[FoundField]) -> list[FoundField]:

@@ -47,10 +47,10 @@ def enter(session: Session, pair: str, run_id: UUID, time_zone: str) -> Budget:
     if host.wait_until is not None and host.wait_until > now:
         seconds = (host.wait_until - now).total_seconds()
         raise PutOffError(
-            "%(host)s is left alone for now (%(code)s).",
+            "%(host)s is left alone for now (%(reason)s).",
             seconds=seconds,
             host=pair,
-            code=host.wait_code,
+            reason=host.wait_code,
         )
     quiet = quiet_seconds(host, now.astimezone(ZoneInfo(time_zone)))
     if quiet:

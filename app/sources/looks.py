@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.audit import recorder
-from app.connectors.addresses import ApprovedHosts, canonical_host, forbidden_because
+from app.connectors.addresses import ApprovedHosts, canonical_host
 from app.connectors.looking import Look, LookOrder, look_apart
 from app.connectors.sampling import FoundField
 from app.contracts.fields import FieldSpec
@@ -23,7 +23,7 @@ from app.core.sql import MAX_NAME_LENGTH
 from app.core.words import message_id
 from app.sources.errors import NotConfirmedError
 from app.sources.models import Host, Source
-from app.sources.services import hosts_of
+from app.sources.services import hosts_of, require_approvable
 
 KEEP_SECONDS = 3_600
 
@@ -74,11 +74,10 @@ def to_confirm(
     missing = []
     for pair in hosts_of(settings):
         host, _, port = pair.rpartition(":")
-        name, literal = canonical_host(host)
+        name = canonical_host(host)[0]
         if (name, int(port)) in known:
             continue
-        if literal is not None and (why := forbidden_because(literal)):
-            raise NotConfirmedError(pair, why)
+        require_approvable(pair)
         missing.append(pair)
     return missing
 

@@ -9,7 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.connectors.addresses import ApprovedHosts, parse_url
+from app.connectors.addresses import (
+    ApprovedHosts,
+    canonical_host,
+    forbidden_because,
+    parse_url,
+)
 from app.connectors.registry import connector_for, settings_of
 from app.contracts.models import Contract
 from app.contracts.states import LoadMode
@@ -20,6 +25,7 @@ from app.runs.errors import ReasonMissingError
 from app.sources.errors import (
     AddressChangedError,
     NoSampleError,
+    NotConfirmedError,
     PlainSecretError,
     PlainTooLongError,
     SamePersonError,
@@ -208,6 +214,8 @@ def approve_host(session: Session, source: Source, hosts: str, reason: str) -> N
         raise ReasonMissingError
     if hosts != approvable(source) or not hosts:
         raise AddressChangedError(approvable(source))
+    for pair in hosts.split():
+        require_approvable(pair)
     principal = acting_principal()
     if principal.user_id is not None and principal.user_id == source.settled_by_id:
         raise SamePersonError
@@ -216,6 +224,18 @@ def approve_host(session: Session, source: Source, hosts: str, reason: str) -> N
     source.approved_by_id, source.approved_by = principal.user_id, principal.label
     source.approved_at = db.now(session)
     session.add(source)
+
+
+def require_approvable(pair: str) -> None:
+    """Raise ``NotConfirmedError`` for an address nobody but the operator may allow.
+
+    This machine itself (its database listens there), link-local and metadata addresses.
+    """
+    host = pair.rpartition(":")[0]
+    literal = canonical_host(host)[1]
+    why = forbidden_because(literal) if literal is not None else None
+    if why is not None:
+        raise NotConfirmedError(pair, why)
 
 
 def except_plain(

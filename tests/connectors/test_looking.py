@@ -1,0 +1,218 @@
+"""A look at a service: what it finds, proposes and hides."""
+
+import json
+
+import msgspec
+import pytest
+
+from app.connectors.looking import LookOrder, look, look_apart
+from app.connectors.sampling import fields_of, mask, masked_json, sample_of
+
+from .conftest import reply
+
+CANARY = "r4hasia-jangan-bocor"
+PEOPLE = [
+    {"id": n, "nip": f"1980010120050110{n:02d}", "kode": f"0{n:02d}", "luas": f"{n}.5",
+     "lahir": "1980-01-02", "aktif": True, "nik": f"14710102038000{n:02d}",
+     "gol": ["III/a", "IV/b"][n % 2], "kontak": {"email": f"p{n}@riau.go.id"}}
+    for n in range(10, 20)
+]  # fmt: skip
+
+
+def order(upstream, secrets=None, **settings):
+    settings = {"base_url": upstream.url} | settings
+    return LookOrder(settings, secrets or {}, [upstream.pair])
+
+
+def levels(found):
+    return [(each.level, each.code or each.message) for each in found.findings]
+
+
+def test_types_are_proposed_and_codes_stay_texts():
+    found = {each.path: each for each in fields_of(PEOPLE)}
+
+    assert {path: each.type for path, each in found.items()} == {
+        "id": "integer", "nip": "text", "kode": "text", "luas": "number", "lahir": "date",
+        "aktif": "boolean", "nik": "text", "gol": "text", "kontak.email": "text",
+    }  # fmt: skip
+    assert [path for path, each in found.items() if each.is_key] == ["id"]
+    assert found["gol"].choices == ["III/a", "IV/b"]
+    assert found["nik"].is_personal
+    assert found["kontak.email"].is_personal
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["007", "12"], "text"), ([10**15], "text"), (["1234567890123456"], "text"),
+        ([1, 2.5], "number"), (["2024-01-01", "2024-01-01T10:00:00"], "timestamp"),
+        (["2024-02-30"], "text"), ([None, ""], "text"), ([True, "ya"], "text"),
+        ([{"a": []}], "text"), (["14.10"], "number"),
+    ],
+)  # fmt: skip
+def test_the_type_holds_every_value(values, kind):
+    assert fields_of([{"x": value} for value in values])[0].type == kind
+
+
+def test_a_code_with_dots_is_no_number():
+    assert fields_of([{"kode": "14.10"}, {"kode": "14.20"}])[0].type == "text"
+
+
+@pytest.mark.parametrize(
+    ("answer", "path"),
+    [
+        (PEOPLE, ""), ({"data": PEOPLE}, "data"), ({"result": {"records": PEOPLE}}, "result.records"),
+        ({"data": [{"page": 1, "total": 10}, PEOPLE]}, "data.1"), ({"data": []}, None), ({}, None),
+        ([1, 2], None), ("x", None), ({"fields": [{"id": "a"}], "records": PEOPLE}, "records"),
+    ],
+)  # fmt: skip
+def test_the_records_are_found(answer, path):
+    assert sample_of(answer, None).rows_path == path
+
+
+def test_a_text_inside_is_opened():
+    found = sample_of({"return": json.dumps({"rows": PEOPLE})}, None)
+
+    assert (found.inner_path, found.rows_path, found.row_count) == ("return", "rows", 10)
+
+
+def test_total_next_and_success_are_found():
+    answer = {
+        "status": "success",
+        "meta": {"total": 60},
+        "data": PEOPLE,
+        "next": "http://x/?p=2",
+    }
+    found = sample_of(answer, None)
+
+    assert (found.total_path, found.total) == ("meta.total", 60)
+    assert (found.success_path, found.success_value) == ("status", "success")
+    assert found.next_path == "next"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1471010203800012", "09.254.294.3-407.000", "081234567890", "+62 812-3456-7890",
+     "warga@riau.go.id", "198001012005011001"],
+)  # fmt: skip
+def test_numbers_of_persons_are_masked_wherever_they_stand(text):
+    assert text not in mask("keterangan", f"lihat {text} ya")
+    assert text not in masked_json(
+        {"a": [{"b": f"x {text}"}], "c": json.dumps({"d": text * 1})}
+    )
+
+
+@pytest.mark.parametrize("name", ["nama", "no_hp", "alamat", "tgl_lahir", "access_token"])
+def test_fields_of_persons_and_keys_are_masked_by_their_name(name):
+    assert "Sri Wahyuni" not in mask(name, "Sri Wahyuni")
+
+
+def test_a_look_finds_proposes_and_pages(upstream):
+    def script(connection, request):
+        page = int(request.query.get("page", "1"))
+        body = {"data": PEOPLE[(page - 1) * 5 : page * 5], "current_page": page,
+                "per_page": 5, "total": 10, "next_page_url": None}  # fmt: skip
+        connection.sendall(reply(json.dumps(body).encode()))
+        return True
+
+    upstream.script = script
+    first = look(order(upstream))
+
+    assert first.preset == "laravel"
+    assert first.proposal["paging"] == "page"
+    assert (
+        "warn",
+        "Only %(count)s of %(total)s records came: paging must be set.",
+    ) in levels(first)
+
+    second = look(order(upstream, **first.proposal))
+    assert second.proposal == {}
+    assert second.findings[-1].params == {"count": 5}
+
+
+def test_keys_tokens_and_personal_numbers_never_leave(upstream):
+    token = "tokentokentoken"
+
+    def script(connection, request):
+        if request.path == "/token":
+            connection.sendall(reply(json.dumps({"data": {"t": token}}).encode()))
+        else:
+            echo = {"rows": PEOPLE, "you": f"{CANARY} {token}", "auth": request.headers}
+            connection.sendall(reply(json.dumps(echo).encode(), X_Echo=token))
+        return True
+
+    upstream.script = script
+    found = look(
+        order(
+            upstream,
+            {"auth_secret": CANARY, "also_secret": CANARY + "2"},
+            auth="login", auth_url=f"http://{upstream.pair}/token", auth_token_path="data.t",
+            auth_fields={"sandi": "{key}"}, auth_name="X-Token",
+            also="query", also_name="kunci",
+        )
+    )  # fmt: skip
+    told = msgspec.json.encode(found).decode()
+
+    assert found.sample.row_count == 10
+    assert CANARY not in told
+    assert token not in told
+    assert not any(person["nik"] in told for person in PEOPLE)
+    assert not any(person["kontak"]["email"] in told for person in PEOPLE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (reply(b"{}", "401 Unauthorized"), "http_401"), (reply(b"", "302 Found", Location="/x"), "redirect_refused"),
+        (reply(b"", "500 No"), "http_5xx"), (reply(b""), "The answer is empty."),
+        (reply(b"<html>Masuk</html>", Content_Type="text/html"),
+         "The answer is a web page or XML (%(type)s), not JSON: often the log-in page, or an address that is none of the service."),
+        (reply(b"halo"), "The answer is not JSON (declared as %(type)s)."),
+        (reply(b"{}"), "No list of records was found in the answer."),
+        (reply(b"[" * 100_000), "The answer is not JSON (declared as %(type)s)."),
+        (reply(b'{"a":NaN}'), "The answer is not JSON (declared as %(type)s)."),
+        (reply(b"\xff\xfe"), "The answer is not JSON (declared as %(type)s)."),
+        (reply(b'{"rows":[{"a":"\\ud800"}]}'), "The answer is not JSON (declared as %(type)s)."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(upstream, answer, said):
+    upstream.script = answer
+
+    assert said in [word for _, word in levels(look(order(upstream)))]
+
+
+def test_the_body_of_a_refusal_is_shown(upstream):
+    upstream.script = reply(b'{"pesan":"kunci kedaluwarsa"}', "403 Forbidden")
+
+    assert "kunci kedaluwarsa" in look(order(upstream)).shown[0].answer
+
+
+def test_it_goes_nowhere_that_is_not_approved(upstream):
+    found = look(LookOrder({"base_url": upstream.url}, {}, []))
+
+    assert levels(found) == [("bad", "not_approved")]
+    assert upstream.requests == []
+
+
+def test_it_works_in_a_process_of_its_own(upstream):
+    upstream.script = reply(json.dumps(PEOPLE).encode())
+
+    assert look_apart(order(upstream)).sample.row_count == 10
+
+
+def test_a_service_that_never_ends_costs_no_more_than_its_time(upstream):
+    def script(connection, request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n[")
+        connection.recv(1)
+        return False
+
+    upstream.script = script
+
+    assert levels(look_apart(order(upstream), seconds=2.0)) == [("bad", "too_slow")]
+
+
+def test_an_answer_of_a_thousand_levels_ends_nothing(upstream):
+    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    upstream.script = reply(deep)
+
+    assert look_apart(order(upstream)).findings

@@ -1,0 +1,315 @@
+"""Sources at work: marks move with the publish, hosts are spared, failures bring a rest."""
+
+from datetime import date, datetime, time, timedelta
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+from app.connectors import errors
+from app.contracts.states import LoadMode
+from app.core.crypto import EncryptedText
+from app.core.policy import acting_as
+from app.pulls import services as pull_services
+from app.pulls.pulling import pull
+from app.runs.errors import PutOffError
+from app.sources import hosts, services
+from app.sources.errors import (
+    NotConfirmedError,
+    PlainTooLongError,
+    SamePersonError,
+    SnapshotIncrementalError,
+)
+from app.sources.models import Host, Source
+from tests import fakes, make
+
+pytestmark = pytest.mark.usefixtures("bound")
+JAKARTA = "Asia/Jakarta"
+
+
+@pytest.fixture
+def upstream():
+    with fakes.Upstream() as server:
+        server.records = [
+            {"nip": f"{n:04d}", "nama": f"Orang {n}", "lahir": f"2024-01-{n:02d}"}
+            for n in range(1, 21)
+        ]
+        yield server
+
+
+def do_pull(source):
+    run = make.request_pull(source)
+    with acting_as(make.WORKER_PRINCIPAL):
+        pull(make.claim(run), fakes.pages_here, (), JAKARTA)
+    return make.run_of(run)
+
+
+def source_now(source):
+    with make.session() as s:
+        return s.get_one(Source, source.id)
+
+
+def test_the_mark_moves_with_the_publish_and_the_next_pull_asks_from_there(upstream):
+    contract = make.make_contract(load_mode=LoadMode.UPSERT)
+    source = make.make_source(
+        contract, upstream.url, since_param="sejak", since_field="lahir", since_overlap=2
+    )
+    asked = []
+    upstream.answer = lambda handler, page: bool(asked.append(handler.path))
+
+    assert do_pull(source).status == "succeeded"
+    assert source_now(source).mark["value"] == "2024-01-20"
+    assert not any("sejak" in path for path in asked)
+
+    asked.clear()
+    upstream.records = upstream.records[-2:]
+    run = do_pull(source)
+
+    assert "sejak=2024-01-18" in asked[0]
+    assert (run.status, run.result["vanished_count"]) == ("succeeded", 0)
+
+
+def test_a_pull_in_which_nothing_changed_succeeds(upstream):
+    contract = make.make_contract(load_mode=LoadMode.UPSERT)
+    source = make.make_source(
+        contract, upstream.url, since_param="s", since_field="lahir"
+    )
+    do_pull(source)
+    upstream.records = []
+
+    assert do_pull(source).status == "succeeded"
+    assert source_now(source).mark["value"] == "2024-01-20"
+
+
+def test_a_pull_that_is_held_moves_no_mark(upstream):
+    contract = make.make_contract(load_mode=LoadMode.UPSERT, max_rejected_percent=1)
+    source = make.make_source(
+        contract, upstream.url, since_param="s", since_field="lahir"
+    )
+    upstream.records[0]["nip"] = "rusak"
+
+    assert do_pull(source).status == "held"
+    assert source_now(source).mark is None
+
+
+def test_a_whole_set_may_not_be_asked_for_in_parts(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+    with pytest.raises(SnapshotIncrementalError):
+        saved(source, since_param="x")
+
+
+def saved(source, **changed):
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        secrets = changed.pop("secrets", {})
+        services.save_source(s, own, {**own.settings, **changed}, secrets=secrets)
+
+
+@pytest.mark.parametrize(
+    ("changed", "stays"),
+    [
+        ({"base_url": "https://lain.opd.example/x"}, False), ({"auth": "bearer", "secrets": {"auth_secret": "k"}}, False),
+        ({"secrets": {"auth_secret": "baru"}}, False), ({"page_size": 20}, True), ({"rows_path": "x"}, True),
+    ],
+)  # fmt: skip
+def test_a_changed_address_or_key_loses_the_approval(upstream, changed, stays):
+    source = make.make_source(make.make_contract(), upstream.url)
+
+    saved(source, **changed)
+
+    assert bool(source_now(source).approved_host) is stays
+
+
+def test_a_second_person_approves(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+    saved(source, base_url="https://api.opd.example/x")
+    other = make.OFFICE.__class__("lain", make.OFFICE.db_role, user_id=uuid4())
+
+    with make.session() as s, pytest.raises(SamePersonError):
+        services.approve_host(
+            s, s.get_one(Source, source.id), "api.opd.example:443", "ya"
+        )
+    with make.session(other) as s:
+        services.approve_host(
+            s, s.get_one(Source, source.id), "api.opd.example:443", "ya"
+        )
+
+    now = source_now(source)
+    assert (now.approved_host, now.approved_by) == ("api.opd.example:443", "lain")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5432", "169.254.169.254:80", "[::1]:80"])
+def test_this_machine_and_metadata_are_nobodys_to_approve(upstream, host):
+    source = make.make_source(make.make_contract(), upstream.url)
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.settings = {**own.settings, "base_url": f"http://{host}/"}
+        pair = services.approvable(own)
+        assert pair
+        with pytest.raises(NotConfirmedError):
+            services.approve_host(s, own, pair, "ya")
+
+
+def test_plain_http_needs_an_exception_that_has_not_ended(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.plain_until = date(2020, 1, 1)
+    run = make.request_pull(source)
+    with (
+        acting_as(make.WORKER_PRINCIPAL),
+        pytest.raises(Exception, match="ended on 2020"),
+    ):
+        pull(make.claim(run), fakes.pages_here, (), JAKARTA)
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        with pytest.raises(PlainTooLongError):
+            services.except_plain(s, own, date(2999, 1, 1), "alasan")
+
+
+# --- hosts --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair():
+    return f"{make.word('h')}.example:443"
+
+
+def enter(pair, run=None):
+    run = run or make.make_run()
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        return hosts.enter(s, pair, run, JAKARTA), run
+
+
+def configure(pair, **values):
+    with make.session() as s:
+        values = {"pair": pair} | values
+        s.add(Host(**values))
+
+
+def test_no_more_pulls_at_once_than_allowed(pair):
+    configure(pair, at_once=1)
+    _, first = enter(pair)
+
+    with pytest.raises(PutOffError):
+        enter(pair)
+    enter(pair, first)  # its own place
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        hosts.leave(s, first)
+    enter(pair)
+
+
+def test_the_rate_is_one_for_all_who_ask(pair):
+    configure(pair, per_second=10.0)
+    budget, run = enter(pair)
+    waits = []
+    for _ in range(4):
+        with make.session(make.WORKER_PRINCIPAL) as s:
+            waits.append(hosts.pace(s, budget, run))
+
+    assert waits[0] == 0
+    assert 0.2 < waits[3] <= 0.31
+
+
+def test_a_host_that_fails_again_and_again_is_left_alone(pair):
+    for _ in range(hosts.BREAKER_FAILURES):
+        enter(pair)
+        with make.session(make.WORKER_PRINCIPAL) as s:
+            hosts.note_failure(s, pair, errors.refused("h", 443))
+
+    with pytest.raises(PutOffError) as caught:
+        enter(pair)
+    assert 50 < caught.value.seconds <= 60
+
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        hosts.note_success(s, pair)
+    enter(pair)
+
+
+def test_a_host_that_asks_for_time_gets_it_from_all(pair):
+    enter(pair)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        hosts.note_failure(s, pair, errors.for_status("h", 429, 90.0))
+
+    with pytest.raises(PutOffError) as caught:
+        enter(pair)
+    assert 80 < caught.value.seconds <= 90
+
+
+@pytest.mark.parametrize(
+    ("clock", "start", "end", "minutes"),
+    [("23:30", "22:00", "04:00", 270), ("03:00", "22:00", "04:00", 60), ("12:00", "22:00", "04:00", 0),
+     ("12:00", "11:00", "12:30", 30), ("12:30", "11:00", "12:30", 0)],
+)  # fmt: skip
+def test_maintenance_hours_are_kept_over_midnight(clock, start, end, minutes):
+    host = Host(quiet_from=time.fromisoformat(start), quiet_until=time.fromisoformat(end))
+    hour = time.fromisoformat(clock)
+    local = datetime(2024, 5, 1, hour.hour, hour.minute, tzinfo=ZoneInfo(JAKARTA))
+
+    assert hosts.quiet_seconds(host, local) == timedelta(minutes=minutes).total_seconds()
+
+
+# --- rest ---------------------------------------------------------------------------
+
+
+def test_after_too_many_failures_a_source_and_its_schedule_rest_until_tried_again(
+    upstream,
+):
+    source = make.make_source(make.make_contract(), upstream.url)
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.max_failures = 2
+        pull_services.set_schedule(
+            s, own, pull_services.ScheduleWish("0 2 * * *", JAKARTA)
+        )
+    for _ in range(2):
+        assert source_now(source).enabled
+        with make.session(make.WORKER_PRINCIPAL) as s:
+            failure = errors.for_status("h", 401)
+            pull_services.note_failure(s, source.id, failure)
+
+    rested = source_now(source)
+    with make.session() as s:
+        assert not pull_services.schedule_of(s, rested).enabled
+    assert not rested.enabled
+    assert "HTTP 401" in rested.pause["message"]
+
+    with make.session() as s:
+        pull_services.resume_source(s, s.get_one(Source, source.id))
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        assert (own.enabled, own.pause, own.failure_count) == (True, None, 0)
+        assert pull_services.schedule_of(s, own).enabled
+
+
+def test_a_success_ends_the_row_of_failures(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        pull_services.note_failure(s, source.id, errors.for_status("h", 401))
+        pull_services.note_success(s, source.id)
+
+    assert source_now(source).failure_count == 0
+
+
+def test_several_keys_are_ciphertext_and_a_lone_one_of_former_days_is_read(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+    saved(source, secrets={"auth_secret": "satu-kenari", "also_secret": "dua-kenari"})
+
+    assert source_now(source).secrets == {
+        "auth_secret": "satu-kenari",
+        "also_secret": "dua-kenari",
+    }
+
+
+    with make.session() as s:
+        raw = s.execute(
+            sa.text("SELECT secrets FROM source WHERE id = :i"), {"i": source.id}
+        ).scalar_one()
+        assert "kenari" not in raw
+        lone = EncryptedText().process_bind_param("lama", None)
+        s.execute(
+            sa.text("UPDATE source SET secrets = :t WHERE id = :i"),
+            {"t": lone, "i": source.id},
+        )
+    assert source_now(source).secrets == {"auth_secret": "lama"}
