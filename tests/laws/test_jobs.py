@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Places that may catch everything, each with its reason.
 CATCHES_ALL = {
     ("app/api/door.py", "_answer"): "the door's own 500, as a problem in words",
-    ("app/api/connections.py", "one"): "a connection is taken in order; the error goes on",
+    (
+        "app/api/connections.py",
+        "one",
+    ): "a connection is taken in order; the error goes on",
     ("jobs/perform.py", "_do"): "the one place where a run's failure becomes its ending",
     ("jobs/reader.py", "_serve"): "an error is told to the process that waits for a page",
     ("jobs/reader.py", "_be_reader"): "the last word of a forked child",

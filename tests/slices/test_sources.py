@@ -301,7 +301,6 @@ def test_several_keys_are_ciphertext_and_a_lone_one_of_former_days_is_read(upstr
         "also_secret": "dua-kenari",
     }
 
-
     with make.session() as s:
         raw = s.execute(
             sa.text("SELECT secrets FROM source WHERE id = :i"), {"i": source.id}
