@@ -7,7 +7,9 @@ from flask_admin import Admin
 from flask_admin.theme import Bootstrap4Theme
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app.api.admin import ClientView, DeveloperPage, ExchangeView, GrantView
 from app.api.door import Door
+from app.api.models import ApiClient, ApiGrant
 from app.audit import recorder  # noqa: F401 - listens to every session
 from app.audit.admin import AuditView
 from app.audit.models import AuditEvent
@@ -16,6 +18,7 @@ from app.core import crypto, db
 from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
+from app.exports.models import ExchangeLog
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
@@ -110,6 +113,16 @@ def _add_pages(app: Flask, translations: str) -> None:
         RunPage(_("Runs"), endpoint="runs", url="/runs"),
         LedgerPage(_("Queues and workers"), endpoint="ledger", url="/ledger"),
         QuarantinePage(_("Quarantine"), endpoint="quarantine", url="/quarantine"),
+        DeveloperPage(_("For developers"), endpoint="developers", url="/developers"),
+        ClientView(
+            ApiClient, name=_("API clients"), endpoint="api_clients", url="/api-clients"
+        ),
+        GrantView(
+            ApiGrant, name=_("API grants"), endpoint="api_grants", url="/api-grants"
+        ),
+        ExchangeView(
+            ExchangeLog, name=_("Exchange log"), endpoint="exchange", url="/exchange"
+        ),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),

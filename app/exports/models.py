@@ -88,3 +88,6 @@ class ExchangeLog(Base):
 
     dataset: Mapped[Dataset] = relationship(lazy="joined")
     agency: Mapped[Agency | None] = relationship(lazy="joined", foreign_keys=[agency_id])
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.id}"

@@ -54,6 +54,12 @@ STATES = {
     "notices": lazy_gettext("housekeeping and notices"),
     "worker": lazy_gettext("worker"),
     "scheduler": lazy_gettext("scheduler"),
+    "api": lazy_gettext("API"),
+    "xlsx": lazy_gettext("Excel file"),
+    "whole": lazy_gettext("at once"),
+    "begin": lazy_gettext("begun"),
+    "end": lazy_gettext("sent whole"),
+    "broken": lazy_gettext("broken off"),
     "True": lazy_gettext("yes"),
     "False": lazy_gettext("no"),
 }
@@ -69,6 +75,9 @@ OBJECTS = {
     "schedule": lazy_gettext("schedule"),
     "dataset": lazy_gettext("dataset"),
     "job_run": lazy_gettext("run"),
+    "api_client": lazy_gettext("API client"),
+    "api_key": lazy_gettext("API key"),
+    "api_grant": lazy_gettext("API grant"),
 }
 PERMISSIONS = {
     Permission.AGENCY_READ: lazy_gettext("see agencies"),
@@ -104,6 +113,10 @@ MENU = (
     (
         lazy_gettext("Exchange"),
         ("contracts", "sources", "hosts", "schedules", "runs", "quarantine"),
+    ),
+    (
+        lazy_gettext("Access by programs"),
+        ("developers", "api_clients", "api_grants", "exchange"),
     ),
     (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
 )

@@ -84,7 +84,8 @@ BEGIN
   rows_left := greatest(client.rows_per_day - used.rows, 0);
   minute_left := greatest(client.requests_per_minute - used.minute_requests, 0);
   day_left := greatest(client.requests_per_day - used.requests, 0);
-  granted := least(block, minute_left, day_left);
+  granted := CASE WHEN rows_left = 0 THEN 0
+    ELSE least(block, minute_left, day_left) END;
   UPDATE api_usage SET requests = requests + granted,
     minute_requests = minute_requests + granted
   WHERE client_id = client.id AND day = today;
@@ -119,6 +120,7 @@ def upgrade() -> None:
     for function in (MAY, SLOT, DRAW):
         op.execute(function)
     _grant()
+    _show_partners()
     _open_central_tables()
     for role, permissions in PERMISSIONS.items():
         op.execute(
@@ -255,6 +257,21 @@ def _grant() -> None:
         )
 
 
+def _show_partners() -> None:
+    """Let both sides of a grant see what it is about: program, dataset, the other agency."""
+    side = "EXISTS (SELECT 1 FROM api_grant g WHERE {})"
+    seen = {
+        "dataset": "g.dataset_id = dataset.id",
+        "api_client": "g.client_id = api_client.id",
+        "agency": "agency.id IN (g.agency_id, g.producer_id)",
+    }
+    for table, condition in seen.items():
+        op.execute(
+            f"CREATE POLICY partner ON {table} FOR SELECT TO simpul_agency"
+            f" USING ({side.format(condition)})"
+        )
+
+
 def _open_central_tables() -> None:
     """Give central tables of before this migration what new ones get when they are made."""
     op.execute(
@@ -272,6 +289,8 @@ def downgrade() -> None:
         " EXECUTE format('REVOKE SELECT ON data.%I FROM simpul_api', slug);"
         " END LOOP; END $$"
     )
+    for table in ("dataset", "agency", "api_client"):
+        op.execute(f"DROP POLICY partner ON {table}")
     op.execute("DROP POLICY api ON exchange_log")
     op.execute("DROP POLICY produced ON exchange_log")
     op.execute("REVOKE ALL ON exchange_log FROM simpul_api")

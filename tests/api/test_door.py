@@ -1,0 +1,370 @@
+"""The door: keys, limits, refusals in words; what is not granted is as absent as nothing."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from app.api import services
+from app.api.models import ApiClient, ApiGrant, ApiKey
+from app.core import db
+from app.exports.models import ExchangeLog
+from tests import make
+from tests.api.conftest import make_client, make_grant
+
+
+def problem(answer, status):
+    assert answer.status_code == status, answer.get_data(as_text=True)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = json.loads(answer.data)
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    assert body["detail"] != body["detail_en"]
+    assert body["status"] == status
+    return body
+
+
+def change(model, ident, **values):
+    with make.session() as s:
+        found = s.get_one(model, ident)
+        for name, value in values.items():
+            setattr(found, name, value)
+    time.sleep(1.05)  # what a key opens is remembered for a second
+
+
+def key_id(shop):
+    with make.session() as s:
+        return s.scalars(
+            sa.select(ApiKey.id).where(ApiKey.client_id == shop.client)
+        ).one()
+
+
+@pytest.mark.parametrize("key", ["", "x", "smp_aaaaaaaaaa_" + "A" * 43, "smp_\u00e9"])
+def test_without_a_good_key_nothing_is_told(shop, key):
+    for path in (
+        "",
+        f"/api/v1/datasets/{shop.slug}",
+        "/api/v1/datasets",
+        "/api/v1/openapi.json",
+    ):
+        answer = shop.get(path, key=key.encode().decode("latin-1"))
+        assert problem(answer, 401)["code"] == "no_key"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_key_of_the_right_prefix_and_another_secret_is_a_stranger(shop):
+    problem(shop.get(key=shop.key[:15] + "A" * 43), 401)
+    assert shop.get("?limit=1").status_code == 200
+
+
+def test_the_other_header_does_as_well(shop):
+    answer = shop.app.test_client().get(
+        "/api/v1/datasets", headers={"X-API-Key": shop.key}
+    )
+
+    assert [each["slug"] for each in answer.json["datasets"]] == [shop.slug]
+
+
+def test_a_key_in_the_address_is_refused_in_words(shop):
+    for query in (f"?api_key={shop.key}", f"?x={shop.key}", "?access_token=x"):
+        assert problem(shop.get(query), 400)["code"] == "key_in_address"
+    problem(shop.get(f"?api_key={shop.key}", key=""), 400)
+
+
+def test_a_revoked_key_is_shut_within_a_second(shop):
+    assert shop.get("?limit=1").status_code == 200
+    with make.session() as s:
+        services.revoke_key(s.get_one(ApiKey, key_id(shop)))
+    time.sleep(1.0)
+
+    problem(shop.get("?limit=1"), 401)
+
+
+def test_an_expired_key_a_shut_client_and_another_address_open_nothing(shop):
+    ident = key_id(shop)
+    change(ApiKey, ident, networks=["10.0.0.0/8"])
+    assert problem(shop.get("?limit=1"), 403)["code"] == "address"
+    change(
+        ApiKey, ident, networks=[], expires_at=datetime.now(UTC) - timedelta(seconds=1)
+    )
+    problem(shop.get("?limit=1"), 401)
+    change(ApiKey, ident, expires_at=None)
+    assert shop.get("?limit=1").status_code == 200
+    change(ApiClient, shop.client, enabled=False)
+    problem(shop.get("?limit=1"), 401)
+
+
+def test_the_use_of_a_key_is_written_down(shop):
+    shop.get("?limit=1")
+
+    with make.session() as s:
+        assert s.get_one(ApiKey, key_id(shop)).last_used_at is not None
+
+
+def test_what_is_not_granted_is_as_absent_as_what_never_was(shop):
+    _, stranger = make_client()
+
+    foreign = problem(shop.get("?limit=1", key=stranger), 404)
+    absent = problem(shop.get("/api/v1/datasets/tidak_ada/records", key=stranger), 404)
+
+    foreign.pop("request_id"), absent.pop("request_id")
+    assert foreign == absent
+
+
+def test_personal_fields_are_hidden_until_a_grant_names_them(shop):
+    described = shop.get(f"/api/v1/datasets/{shop.slug}").json
+    assert [each["name"] for each in described["hidden"]] == ["nik"]
+    assert "nik" not in shop.get("?limit=1").json["data"][0]
+    for query in ("?fields=nik", "?nik=1", "?sort=nik", "?nik__startswith=1"):
+        assert problem(shop.get(query), 400)["code"] == "unknown_field"
+    change(ApiGrant, shop.grant, fields=["nama", "nik"])
+
+    assert list(shop.get("?limit=1").json["data"][0]) == ["nama", "nik"]
+    assert problem(shop.get("?since=x"), 403)["code"] == "keys_hidden"
+    first = shop.get("?limit=100").json["page"]["next"]
+    assert shop.get(f"?limit=100&after={first}").json["data"][0]["nik"].endswith("0100")
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("limit=0", "bad_limit"), ("limit=1001", "bad_limit"), ("limit=1e3", "bad_limit"),
+        ("limit=9223372036854775808", "bad_limit"), ("limit=٣", "bad_limit"),
+        ("limit=1&limit=2", "twice"), ("sort=nip,nip", "twice"), ("sort=hantu", "unknown_field"),
+        ("sort=nip;select pg_sleep(5)", "unknown_field"), ("sort=,", "unknown_field"),
+        ("fields=", "unknown_field"), ("fields=nip,_seq", "unknown_field"),
+        ("fields=_deleted_at", "unknown_field"), ("_run_id=x", "unknown_field"),
+        ('fields="nip"', "unknown_field"), ("nip__like=x", "unknown_field"),
+        ("gaji=x", "bad_value"), ("gaji=9223372036854775808", "bad_value"),
+        ("gaji=1e5", "bad_value"), ("gaji__in=1,,2", "bad_value"), ("gaji=", "bad_value"),
+        ("bobot=NaN", "bad_value"), ("bobot=1e400", "bad_value"), ("lahir=2026-02-30", "bad_value"),
+        ("lahir=20260101", "bad_value"), ("aktif=1", "bad_value"), ("dicatat=kemarin", "bad_value"),
+        ("dicatat=2026-01-01T00:00:00", "bad_value"), ("nama=%00", "bad_value"),
+        ("nama=" + "x" * 501, "bad_value"), ("gaji__isnull=ya", "bad_value"),
+        ("gaji__contains=1", "bad_operator"), ("aktif__gt=true", "bad_operator"),
+        ("nama=%FF", "unreadable"), ("nama=%ED%A0%80", "unreadable"),
+        ("&".join(f"nip__ne={n}" for n in range(21)), "too_many_filters"),
+        ("&".join(f"nip__ne={n}" for n in range(61)), "unreadable"),
+        ("after=x", "bad_token"), ("since=x", "bad_token"), ("after=" + "A" * 200, "bad_token"),
+        ("after=é", "bad_token"), ("since=%F0%9F%92%A9", "bad_token"),
+        ("count=all", "bad_choice"), ("format=xml", "bad_choice"),
+        ("format=csv&after=x", "json_only"), ("since=x&nip=1", "since_alone"),
+        ("nama__in=" + ",".join("x" * 101), "bad_value"), ("x" * 8001, "too_long"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_words(shop, query, code):
+    answer = shop.get(f"?{query}")
+
+    assert problem(answer, 400)["code"] == code
+
+
+@pytest.mark.parametrize(
+    "text", ["' OR 1=1 --", "\\'; DROP TABLE agency; --", "%", "_", "$1", "%(x)s", "{}", "\U0001f600", "\t"]
+)  # fmt: skip
+def test_a_value_stays_a_value(shop, text):
+    from urllib.parse import quote
+
+    for operator in ("", "__contains", "__startswith", "__in", "__gt", "__ne"):
+        for form in ("json", "csv", "ndjson"):
+            answer = shop.get(f"?nama{operator}={quote(text)}&format={form}")
+            assert answer.status_code == 200, answer.get_data(as_text=True)
+    assert shop.get(f"?nama={quote(text)}").json["data"] == []
+
+
+def test_the_ends_of_all_ranges_are_answered(shop):
+    for query in (
+        "gaji__gte=-9223372036854775808", "gaji__lte=9223372036854775807", "bobot__lt=" + "9" * 40,
+        "lahir__gt=0001-01-01", "lahir__lt=9999-12-31",
+        "dicatat__gt=0001-01-01T00:00:00%2B14:00", "dicatat__lt=9999-12-31T23:59:59-14:00",
+    ):  # fmt: skip
+        assert shop.get(f"?limit=1&{query}").status_code == 200, query
+
+
+def test_a_token_of_another_query_is_refused_in_words(shop):
+    token = shop.get("?limit=2").json["page"]["next"]
+
+    for query in ("sort=nama", "nip__gt=0001", "sort=-nip"):
+        assert (
+            problem(shop.get(f"?limit=2&after={token}&{query}"), 400)["code"]
+            == "bad_token"
+        )
+    assert problem(shop.get(f"?since={token}"), 400)["code"] == "bad_token"
+    assert shop.get(f"?limit=5&fields=nama&after={token}").status_code == 200
+
+
+def test_only_reading_is_answered_and_only_known_addresses(shop):
+    client, headers = shop.app.test_client(), {"X-API-Key": shop.key}
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        answer = client.open("/api/v1/datasets", method=method, headers=headers)
+        assert answer.headers["Allow"] == "GET, HEAD"
+        problem(answer, 405)
+    for path in (
+        "/api",
+        "/api/",
+        "/api/v2/datasets",
+        "/api/v1/datasets/a/b/c",
+        "/api/v1/../x",
+    ):
+        problem(client.get(path, headers=headers), 404)
+    head = client.head(f"/api/v1/datasets/{shop.slug}/records", headers=headers)
+    assert (head.status_code, head.data) == (200, b"")
+
+
+def test_a_format_that_is_not_offered_is_a_406(shop):
+    problem(shop.get(Accept="image/png"), 406)
+    problem(shop.get("/api/v1/datasets", Accept="text/csv"), 406)
+    assert shop.get("?limit=1", Accept="text/html,*/*;q=0.1").status_code == 200
+
+
+def test_the_minute_limit_is_kept_to_the_request(shop):
+    change(ApiClient, shop.client, requests_per_minute=5)
+    # Not over the end of a minute.
+    time.sleep(max(0, time.time() % 60 - 50) and 61 - time.time() % 60)
+
+    answers = [shop.get("?limit=1") for _ in range(7)]
+
+    assert [each.status_code for each in answers] == [200] * 5 + [429] * 2
+    assert [each.headers["RateLimit-Remaining"] for each in answers[:5]] == list("43210")
+    assert problem(answers[5], 429)["code"] == "requests_per_minute"
+    assert 1 <= int(answers[5].headers["Retry-After"]) <= 61
+
+
+def test_the_days_rows_and_requests_are_limited(shop):
+    change(ApiClient, shop.client, rows_per_day=250)
+    assert shop.get("?format=csv").status_code == 200
+    for _ in range(11):
+        answer = shop.get("?limit=1000")
+        if answer.status_code == 429:
+            break
+    assert problem(answer, 429)["code"] == "rows_per_day"
+    change(ApiClient, shop.client, rows_per_day=10_000, requests_per_day=1)
+    answers = [shop.get("?limit=1") for _ in range(15)]
+    assert problem(answers[-1], 429)["code"] == "requests_per_day"
+
+
+def test_requests_at_once_are_limited_and_a_dead_process_frees_its_place(shop, settings):
+    change(ApiClient, shop.client, concurrency=1)
+    place = int.from_bytes(shop.client.bytes[:4], signed=True)
+    holder = psycopg.connect(settings.database_url.replace("+psycopg", ""))
+    holder.execute("SELECT pg_advisory_xact_lock(%s, 1)", [place])
+
+    for query in ("?limit=1", "?format=csv"):
+        refused = shop.get(query)
+        assert problem(refused, 429)["code"] == "concurrency"
+        assert refused.headers["Retry-After"] == "1"
+
+    holder.pgconn.finish()  # as when its process is killed
+    for _ in range(50):
+        if shop.get("?limit=1").status_code == 200:
+            return
+        time.sleep(0.1)
+    pytest.fail("the place was not freed")
+
+
+def test_many_at_once_are_all_answered_and_all_logged(shop):
+    change(ApiClient, shop.client, concurrency=64)
+    statuses = []
+
+    def work():
+        statuses.extend(shop.get(f"?limit={n + 1}").status_code for n in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert statuses == [200] * 80
+    with make.session() as s:
+        logs = s.scalars(
+            sa.select(ExchangeLog).where(ExchangeLog.client_id == shop.client)
+        ).all()
+    assert len(logs) == len({each.request_id for each in logs}) == 80
+
+
+def test_no_log_no_exchange(shop, settings):
+    shop.get("?limit=1")
+    with db.owner_unit_of_work() as s:
+        s.execute(sa.text("REVOKE INSERT ON exchange_log FROM simpul_api"))
+    try:
+        for query in ("?limit=1", "?format=csv", "?format=ndjson"):
+            answer = shop.get(query)
+            assert problem(answer, 503)["code"] == "unavailable"
+            assert b"0000" not in answer.data
+            assert answer.headers["Retry-After"]
+    finally:
+        with db.owner_unit_of_work() as s:
+            s.execute(sa.text("GRANT INSERT ON exchange_log TO simpul_api"))
+    assert shop.get("?limit=1").status_code == 200
+
+
+def test_the_role_sees_nothing_without_an_acting_client(shop, settings):
+    """The database's own wall, asked directly: whatever the code in front of it does."""
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as raw:
+        take = "SELECT set_config('role', 'simpul_api', true), set_config('simpul.client_id', %s, true)"
+        for client, rows in (("", 0), (str(uuid4()), 0), (str(shop.client), 250)):
+            raw.execute(take, [client])
+            assert raw.execute(f"SELECT count(*) FROM data.{shop.slug}").fetchone() == (
+                rows,
+            )
+            raw.rollback()
+        for sql in (
+            f"DELETE FROM data.{shop.slug}", f"UPDATE data.{shop.slug} SET nama = ''",
+            f"SELECT * FROM data.{shop.slug}__history", "SELECT * FROM api_key",
+            "SELECT * FROM exchange_log", "UPDATE exchange_log SET row_count = 0",
+            "DELETE FROM exchange_log", "SELECT * FROM source", 'SELECT * FROM "user"',
+            "UPDATE api_usage SET requests = 0", "UPDATE api_client SET enabled = true",
+        ):  # fmt: skip
+            raw.execute(take, [str(shop.client)])
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                raw.execute(sql)
+            raw.rollback()
+        other, _ = make_client()
+        raw.execute(take, [str(other.id)])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):  # in another's name
+            raw.execute(
+                "INSERT INTO exchange_log (channel, dataset_id, client_id, row_count, byte_count,"
+                " file_sha256, request_id) VALUES ('api', %s, %s, 0, 0, '', '')",
+                [shop.dataset, shop.client],
+            )
+
+
+def test_a_grant_of_another_time_opens_nothing(shop):
+    now = datetime.now(UTC)
+    change(ApiGrant, shop.grant, valid_from=now + timedelta(days=1))
+    problem(shop.get("?limit=1"), 404)
+    change(
+        ApiGrant, shop.grant, valid_from=now - timedelta(days=2), valid_until=now - timedelta(days=1)
+    )  # fmt: skip
+    problem(shop.get("?limit=1"), 404)
+    client, key = make_client()
+    make_grant(client, shop.dataset)
+    assert shop.get("?limit=1", key=key).status_code == 200
+
+
+def test_a_new_version_ends_the_change_tokens_of_the_old(shop):
+    from app.contracts.states import FieldType
+    from tests.api.conftest import FIELDS
+
+    since = shop.get("?limit=1").json["page"]["since"]
+    make.next_version(shop.contract.id, [*FIELDS, make.field("baru", FieldType.TEXT)])
+    make.activate(shop.contract.id)
+    time.sleep(1.05)
+
+    assert problem(shop.get(f"?since={since}"), 410)["code"] == "version_changed"
+    assert "baru" in shop.get("?limit=1").json["data"][0]
+
+
+def test_too_many_strangers_from_one_address_must_wait(shop):
+    client = shop.app.test_client()
+    seen = [
+        client.get("/api/v1/datasets", environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
+        for _ in range(61)
+    ]
+
+    assert seen[0].status_code == 401
+    assert problem(seen[-1], 429)["code"] == "too_many_failures"
