@@ -377,20 +377,20 @@ class HostView(ScopedView):
     title = _("Hosts")
     lead = _(
         "One line for each host and port. The limits hold for all sources and workers"
-        " together."
+        " together; 0 means no limit."
     )
-    column_list = (
-        "pair", "per_second", "at_once", "quiet_from", "quiet_until", "failure_count",
-        "wait_until", "wait_code",
+    column_list = ("pair", "per_second", "at_once", "failure_count", "wait_until")
+    column_details_list = (
+        *column_list, "wait_code", "quiet_from", "quiet_until", "note"
     )  # fmt: skip
-    column_details_list = (*column_list, "note")
+    narrow_columns = ("pair",)
     column_searchable_list = ("pair",)
     column_default_sort = "pair"
     form_columns = ("pair", "per_second", "at_once", "quiet_from", "quiet_until", "note")
     column_labels: ClassVar[dict[str, Any]] = {
         "pair": _("Host and port"),
-        "per_second": _("Requests per second (0: no limit)"),
-        "at_once": _("Pulls at once (0: no limit)"),
+        "per_second": _("Requests a second"),
+        "at_once": _("Pulls at once"),
         "quiet_from": _("Maintenance from"),
         "quiet_until": _("Maintenance until"),
         "failure_count": _("Failures in a row"),
