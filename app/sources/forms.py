@@ -102,7 +102,7 @@ class SourceForm(Form):
     """All settings of a source; the secret is only ever written, never shown."""
 
     name = StringField(_("Name"), [DataRequired(), Length(max=120)])
-    contract = SelectField(_("Contract"), [DataRequired()])
+    contract = SelectField(_("Contract"), [DataRequired()], render_kw={"data-shows": ""})
     enabled = BooleanField(_("Switched on"), default=True)
     base_url = StringField(
         _("Address of the service"),

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
 from app.connectors.guard import Budgets, GuardedClient, Way
-from app.connectors.transport import Flight, PinnedBackend
+from app.connectors.transport import Flight, PinnedBackend, fingerprints
 from app.core.errors import SimpulError
 
 from .conftest import Upstream, reply
@@ -436,6 +436,41 @@ def test_bad_certificates_are_told_apart(
         client.send("GET", "https://api.opd.example/")
 
     assert caught.value.code == code
+    assert server.requests == []
+
+
+def fingerprints_of(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(raw, server_hostname="api.opd.example") as wrapped:
+            return fingerprints(wrapped.getpeercert(binary_form=True))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("spelling", [str, str.upper, lambda text: ":".join(
+    text[at : at + 2] for at in range(0, 64, 2))])  # fmt: skip
+def test_a_pinned_certificate_or_key_stands_for_the_authority(
+    tls_upstream, place, spelling
+):
+    server = tls_upstream(["other.example"], days=(-30, -1))
+    pin = spelling(fingerprints_of(server)[place].hex())
+
+    with client_on(server, Names(["10.1.2.3"]), way=Way(pin_sha256=pin)) as client:
+        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
+
+
+def test_another_certificate_than_the_pinned_one_gets_no_request(tls_upstream, authority):
+    server = tls_upstream(["api.opd.example"])
+    way = Way(pem(authority[0]), pin_sha256="ab" * 32)
+
+    with (
+        client_on(server, Names(["10.1.2.3"]), way=way) as client,
+        pytest.raises(errors.SourceRefusedError) as caught,
+    ):
+        client.send("GET", "https://api.opd.example/")
+
+    assert caught.value.code == "tls_pin_mismatch"
     assert server.requests == []
 
 
