@@ -48,9 +48,9 @@ def main(arguments: list[str]) -> int:
         cases = _cases(port, path, headers)
         for _ in range(options.rounds):
             rest(env)
-            for name, (paths, more, status) in cases.items():
+            for name, (asked, more, status) in cases.items():
                 measured[name].append(
-                    load(port, paths, seconds=options.seconds, threads=CLIENTS,
+                    load(port, asked, seconds=options.seconds, threads=CLIENTS,
                          headers=headers | more, status=status)
                 )  # fmt: skip
             if peer:
@@ -77,7 +77,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _cases(
     port: int, path: str, headers: dict[str, str]
-) -> dict[str, tuple[list[str], dict[str, str], int]]:
+) -> dict[str, tuple[str, dict[str, str], int]]:
     """Walk to page 10,000 in long strides; return what is asked in each case."""
     first = f"{path}?limit=100"
     token = ""
@@ -89,9 +89,9 @@ def _cases(
         token = f"&after={following}"
     _body, known = one(port, first, headers)
     return {
-        "page 1": ([first], {}, 200),
-        "page 10,000": ([f"{first}{token}"], {}, 200),
-        "304": ([first], {"If-None-Match": known["ETag"]}, 304),
+        "page 1": (first, {}, 200),
+        "page 10,000": (f"{first}{token}", {}, 200),
+        "304": (first, {"If-None-Match": known["ETag"]}, 304),
     }
 
 
@@ -132,11 +132,11 @@ def _ask_datasette(ports: list[int], seconds: float) -> dict[str, Any]:
     import threading
 
     found: list[dict[str, Any]] = []
-    paths = ["/pegawai/pegawai.json?_size=100&_nocount=1&_shape=objects"]
+    path = "/pegawai/pegawai.json?_size=100&_nocount=1&_shape=objects"
 
     def work(port: int) -> None:
         found.append(
-            load(port, paths, seconds=seconds, threads=CLIENTS // len(ports), headers={})
+            load(port, path, seconds=seconds, threads=CLIENTS // len(ports), headers={})
         )
 
     threads = [threading.Thread(target=work, args=(port,)) for port in ports]
@@ -209,11 +209,11 @@ def _tell(report: Report, measured: Measured, options: argparse.Namespace) -> No
     )
     report.check("304 / page, time", rates["page 1"] / rates["304"], 0.25)
     report.check("CSV, seconds", seconds, 10.0)
-    report.check("CSV, memory MB of the server", max(e["mb"] for e in csv), 100.0)
+    report.check("CSV, memory MB beyond rest", max(e["more_mb"] for e in csv), 100.0)
     report.check("CSV, rows missing", max(abs(options.rows - e["rows"]) for e in csv), 0)
     report.notes = [
         f"{CLIENTS} clients, {WORKERS} processes each; 304s are logged too",
-        f"a CSV takes {max(e['more_mb'] for e in csv):.1f} MB more than the server at rest",
+        "the CSV's MB are of the whole server: the master and both processes",
     ]
 
 

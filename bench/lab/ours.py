@@ -230,6 +230,7 @@ def open_api(slug: str) -> dict[str, Any]:
         session.flush()
         grant = ApiGrant(client_id=client.id, dataset=dataset, agreement="tolok ukur")
         grant.client = client
+        session.add(grant)
         settle_grant(session, grant)
         key = make_key(session, client)
     db.engine().dispose()
