@@ -62,11 +62,10 @@ class ExchangeLog(Base):
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     channel: Mapped[str]
     user_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("user.id"))
-    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
-    producer_id: Mapped[UUID | None] = mapped_column(
-        sa.ForeignKey("agency.id"), index=True
-    )
-    dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
+    # No foreign keys but the person's: a log keeps what it was told, and locks nothing.
+    agency_id: Mapped[UUID | None] = mapped_column(index=True)
+    producer_id: Mapped[UUID | None] = mapped_column(index=True)
+    dataset_id: Mapped[UUID] = mapped_column(index=True)
     client_id: Mapped[UUID | None]
     key_prefix: Mapped[str] = mapped_column(default="", server_default="")
     agreement: Mapped[str] = mapped_column(default="", server_default="")
@@ -86,8 +85,12 @@ class ExchangeLog(Base):
     request_id: Mapped[str] = mapped_column(default="")
     txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=WRITTEN_BY)
 
-    dataset: Mapped[Dataset] = relationship(lazy="joined")
-    agency: Mapped[Agency | None] = relationship(lazy="joined", foreign_keys=[agency_id])
+    dataset: Mapped[Dataset | None] = relationship(
+        lazy="joined", primaryjoin=Dataset.id == dataset_id, foreign_keys=[dataset_id]
+    )
+    agency: Mapped[Agency | None] = relationship(
+        lazy="joined", primaryjoin=Agency.id == agency_id, foreign_keys=[agency_id]
+    )
 
     def __str__(self) -> str:
         return f"{self.channel} {self.id}"

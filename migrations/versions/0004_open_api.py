@@ -107,10 +107,10 @@ def upgrade() -> None:
         "UPDATE exchange_log l SET producer_id = d.agency_id FROM dataset d"
         " WHERE d.id = l.dataset_id"
     )
-    op.create_foreign_key(
-        op.f("fk_exchange_log_producer_id_agency"),
-        "exchange_log", "agency", ["producer_id"], ["id"],
-    )  # fmt: skip
+    # A log keeps what it was told. Each foreign key would lock the rows it names, the same
+    # few for every request of a client, and queue its writers at them.
+    for column, table in (("agency_id", "agency"), ("dataset_id", "dataset")):
+        op.drop_constraint(op.f(f"fk_exchange_log_{column}_{table}"), "exchange_log")
     for column in ("agency_id", "producer_id"):
         op.create_index(op.f(f"ix_exchange_log_{column}"), "exchange_log", [column])
     op.execute(
@@ -304,6 +304,14 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {function}")
     for column in LOG_COLUMNS:
         op.drop_column("exchange_log", column.name)
+    for column, table in (("agency_id", "agency"), ("dataset_id", "dataset")):
+        op.create_foreign_key(
+            op.f(f"fk_exchange_log_{column}_{table}"),
+            "exchange_log",
+            table,
+            [column],
+            ["id"],
+        )
     for role, permissions in PERMISSIONS.items():
         op.execute(
             "UPDATE role SET permissions = ARRAY(SELECT p FROM unnest(permissions) p"
