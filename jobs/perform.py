@@ -1,5 +1,6 @@
 """Doing one run: claim it, work, and write down how it ended."""
 
+import errno
 import importlib
 import logging
 import os
@@ -60,6 +61,10 @@ class TimeLimitError(TransientError):
 
 class InternalError(TransientError):
     code = "internal"
+
+
+class DiskFullError(TransientError):
+    code = "disk_full"
 
 
 class UnfinishedError(PermanentError):
@@ -348,6 +353,8 @@ def _as_transient(error: BaseException) -> TransientError:
         return error
     if isinstance(error, MemoryError):
         return MemoryLimitError("The run needed more memory than it may use.")
+    if _is_full_disk(error):
+        return DiskFullError("A disk of the server is full: make room, then try again.")
     # COPY goes straight to the driver, whose errors SQLAlchemy does not wrap.
     if isinstance(error, OperationalError | psycopg.OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
@@ -360,6 +367,13 @@ def _as_transient(error: BaseException) -> TransientError:
         "An error of Simpul itself: %(kind)s. The log file has the details.",
         kind=type(error).__name__,
     )
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Tell whether there was no room to write, for us or for the database."""
+    cause = getattr(error, "orig", error)
+    no_room = isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}
+    return no_room or isinstance(cause, psycopg.errors.DiskFull)
 
 
 def _unfinished(lease: Lease, session: Any) -> None:

@@ -57,6 +57,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "MemoryLimitError": (1,),
     "TimeLimitError": (1,),
     "DatabaseLostError": (1,),
+    "DiskFullError": (1,),
     "InternalError": (1,),
     "UnfinishedError": (1,),
     "message_id": None,

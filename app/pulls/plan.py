@@ -15,6 +15,7 @@ from app.connectors.registry import ReadOrder
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.contracts.states import LoadMode, VersionStatus
+from app.core import db
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
 from app.pulls.answers import digest_salt
@@ -25,7 +26,7 @@ from app.sources.services import open_pairs
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one pull works with, read once at its start."""
+    """What one pull works with, read once at its start, at ``read_at`` by the database."""
 
     source_id: UUID
     source_name: str
@@ -45,6 +46,7 @@ class Plan:
     max_rejected_percent: int
     max_vanished_percent: int
     plain_until: date | None
+    read_at: datetime
     since: str
 
     @property
@@ -121,6 +123,7 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         max_rejected_percent=version.max_rejected_percent,
         max_vanished_percent=version.max_vanished_percent,
         plain_until=source.plain_until,
+        read_at=db.now(session),
         since=_since(source, version.id),
     )
 
@@ -152,7 +155,9 @@ def order_of(
 ) -> ReadOrder:
     """Return what to read, allowed to reach this source's host and the office's list."""
     own = plan.approved_host.split()
-    require_excepted(plan, approved_hosts, datetime.now(ZoneInfo(time_zone)).date())
+    require_excepted(
+        plan, approved_hosts, plan.read_at.astimezone(ZoneInfo(time_zone)).date()
+    )
     return ReadOrder(
         kind=plan.kind,
         settings=plan.settings,

@@ -58,6 +58,7 @@ class Office:
         self.postgres_line, self.redis_line = lines
         self.processes = fakes.Processes(settings, log)
         self._started = {}
+        self._env = {}
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
@@ -73,7 +74,13 @@ class Office:
         self.processes.__exit__()
 
     def _start(self, name):
-        self._started[name] = getattr(self.processes, name)()
+        self._started[name] = getattr(self.processes, name)(**self._env)
+
+    def restart(self, **env):
+        """Let both be started again, with more in their environment from now on."""
+        self._env = env
+        for process in list(self._started.values()):
+            process.kill()
 
     def _keep(self):
         while not self._over.wait(0.2):
@@ -330,6 +337,18 @@ def cut(which):
     return fault
 
 
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+def other_clock(shift):
+    """From now on worker and scheduler have another idea of the time."""
+
+    def fault(office, _chance):
+        office.restart(LD_PRELOAD=str(FAKETIME), FAKETIME=shift)
+
+    return fault
+
+
 def second_scheduler(office, _chance):
     """A second one beside the first, from now on."""
     office.processes.scheduler()
@@ -368,6 +387,9 @@ FAULTS = {
     "no connection left": exhaust_connections,
     "tables locked": hold_a_lock,
     "PostgreSQL read only": read_only,
+    "clocks an hour ahead": other_clock("+1h"),
+    "clocks an hour behind": other_clock("-1h"),
+    "clocks 400 days ahead": other_clock("+400d"),
     "line to PostgreSQL cut": cut("postgres"),
     "line to PostgreSQL slow": line("postgres", "slow"),
     "line to PostgreSQL silent": line("postgres", "hold"),
@@ -375,8 +397,16 @@ FAULTS = {
 }
 SHORT = (
     "PostgreSQL killed", "answers of PostgreSQL lost", "run's process frozen",
-    "Redis killed", "answers of Redis lost", "worker killed",
+    "Redis killed", "answers of Redis lost", "worker killed", "clocks 400 days ahead",
 )  # fmt: skip
+
+
+def possible(names):
+    """Leave out what cannot be made here, and say so."""
+    missing = {name for name in names if "clock" in name and not FAKETIME.exists()}
+    for name in sorted(missing):
+        print(f"not possible here: {name}")
+    return [name for name in names if name not in missing]
 
 
 def storm(office, upstream, names, seed):
@@ -389,7 +419,7 @@ def storm(office, upstream, names, seed):
     )
     upstream.answer = lambda _handler, _page: time.sleep(0.15) or False
     done, took = [], {}
-    for name in names:
+    for name in possible(names):
         upstream.records = agency.next_answer()
         run_id = make.request_pull(source)
         done.append(run_id)
