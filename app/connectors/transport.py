@@ -88,7 +88,9 @@ class BoundStream(httpcore.NetworkStream):
         timeout = self._flight.bound(timeout)
         inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
         if self._pin:
-            shown = inner.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            shown = inner.get_extra_info("ssl_object").getpeercert(
+                True
+            )  # the inner object takes no name for it
             if self._pin not in fingerprints(shown or b""):
                 inner.close()
                 raise errors.tls_pin_mismatch(server_hostname or "?")
