@@ -24,16 +24,18 @@ def pull(lease: Lease) -> None:
     """Pull the source of ``lease.params`` into its dataset."""
     settings = current_settings()
     visit = _Visit(lease, settings.time_zone)
+    failure: SimpulError | None = None
     try:
         pulling.pull(lease, visit.pages, settings.approved_hosts, settings.time_zone)
     except _NO_FAILURE:
-        visit.leave()
         raise
     except SimpulError as error:
-        visit.leave(error)
-        _note_failure(lease, error)
+        failure = error
         raise
-    visit.leave()
+    finally:  # held and called off too: the next pull may come to this host
+        visit.leave(failure)
+        if failure is not None:
+            _note_failure(lease, failure)
     with db.unit_of_work() as session:
         services.note_success(session, lease.params.source_id)
 

@@ -1,6 +1,7 @@
 """The API's own connections: plain psycopg, statements prepared, two trips a request."""
 
 import os
+import select
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -47,7 +48,11 @@ class Connections:
         if self._process != os.getpid():  # forked: the parent's are the parent's
             self._idle, self._process = deque(), os.getpid()
         with suppress(IndexError):
-            return self._idle.pop()
+            while True:
+                kept = self._idle.pop()
+                if not _was_ended(kept):
+                    return kept
+                kept.close()
         return psycopg.connect(
             self._url,
             autocommit=True,
@@ -60,6 +65,12 @@ class Connections:
         while self._idle:
             with suppress(IndexError):
                 self._idle.pop().close()
+
+
+def _was_ended(connection: psycopg.Connection[Row]) -> bool:
+    """Tell whether the server has ended a kept connection: nothing else is unasked for."""
+    readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    return bool(readable)
 
 
 def together(

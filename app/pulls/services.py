@@ -190,7 +190,7 @@ def resume_source(session: Session, source: Source) -> None:
 def note_failure(session: Session, source_id: UUID, error: SimpulError) -> None:
     """Count a run that failed; after too many in a row the source rests."""
     source = _locked(session, source_id)
-    if not source.enabled:
+    if source is None or not source.enabled:  # gone, or at rest already
         return
     count = source.failure_count + 1
     _count(session, source_id, count)
@@ -205,10 +205,10 @@ def note_success(session: Session, source_id: UUID) -> None:
     _count(session, source_id, 0)
 
 
-def _locked(session: Session, source_id: UUID) -> Source:
+def _locked(session: Session, source_id: UUID) -> Source | None:
     return session.scalars(
         sa.select(Source).where(Source.id == source_id).with_for_update(of=Source)
-    ).one()
+    ).one_or_none()
 
 
 def _count(session: Session, source_id: UUID, count: int) -> None:

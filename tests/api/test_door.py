@@ -1,6 +1,7 @@
 """The door: keys, limits, refusals in words; what is not granted is as absent as nothing."""
 
 import json
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -368,3 +369,15 @@ def test_too_many_strangers_from_one_address_must_wait(shop):
 
     assert seen[0].status_code == 401
     assert problem(seen[-1], 429)["code"] == "too_many_failures"
+
+
+def test_kept_connections_that_the_server_ended_are_not_lent(shop):
+    assert shop.get("?limit=1").status_code == 200
+    admin = os.environ["TEST_PG_ADMIN_URL"]
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [db.engine().url.database],
+        )
+    time.sleep(0.2)
+    assert shop.get("?limit=1").status_code == 200

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager, nullcontext
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -89,7 +90,7 @@ def test_a_request_is_done_within_moments(processes, pulled, own_redis):
     time.sleep(6)  # longer than a client waits for an answer
     third = make.request_pull(source)
     assert await_end(processes, third) < 3, processes.said()
-    assert "ERROR" not in processes.said()
+    assert "ERROR" not in processes.said(), processes.said()
     assert "WARNING" not in processes.said()
     assert make.run_of(second).result["unchanged_count"] == len(agency.rows)
 
@@ -377,3 +378,13 @@ def test_a_record_that_takes_for_ever_is_set_aside(processes, upstream):
         )
     assert aside.errors[0]["code"] == "poison"
     assert b'"0017"' in aside.raw
+
+
+def test_a_pull_of_a_source_that_is_gone_fails_in_words(processes):
+    processes.scheduler()
+    processes.worker()
+    run_id = make.make_run("pull", params={"source_id": str(uuid4())})
+    fakes.wait_until(lambda: is_over(run_id), 20, processes.said)
+    run = make.run_of(run_id)
+    assert (run.status, run.error_code) == (RunStatus.FAILED, "not_pullable")
+    assert "ERROR" not in processes.said(), processes.said()
