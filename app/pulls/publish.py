@@ -21,7 +21,9 @@ from app.contracts.states import FieldType, LoadMode
 from app.core import db
 from app.core.sql import literal, quote, quote_all
 from app.datasets.ddl import Names, keys_of
+from app.datasets.models import Dataset
 from app.pulls.gate import Counts
+from app.pulls.models import PullRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,3 +327,48 @@ def _may_vanish(session: Session, merge: Merge, alive: int) -> bool:
         session.execute(sa.text(merge.still_there())).scalar_one() if merge.fresh else 0
     )
     return bool(merge.known + still != alive)
+
+
+def record_publish(
+    session: Session,
+    run_id: UUID,
+    counts: Counts,
+    *,
+    dataset_id: UUID,
+    version_id: UUID,
+    source_id: UUID,
+    agency_id: UUID,
+) -> dict[str, int]:
+    """Write a publish's counters and the dataset's new state; return the counters by column.
+
+    The dataset stands at this run from now on: digests of any other run are not asked.
+    """
+    session.execute(
+        sa.update(Dataset)
+        .where(Dataset.id == dataset_id)
+        .values(
+            row_count=Dataset.row_count + counts.inserted - counts.vanished,
+            published_at=sa.func.clock_timestamp(),
+            published_run_id=run_id,
+        )
+        # The run and its counters are the record of a publish.
+        .execution_options(audited=True)
+    )
+    numbers: dict[str, int] = {
+        f"{name}_count": getattr(counts, name)
+        for name in (
+            "read", "inserted", "changed", "unchanged", "rejected", "repeated", "vanished"
+        )
+    }  # fmt: skip
+    session.execute(
+        sa.insert(PullRun).values(
+            run_id=run_id,
+            agency_id=agency_id,
+            source_id=source_id,
+            dataset_id=dataset_id,
+            version_id=version_id,
+            published_at=sa.func.clock_timestamp(),
+            **numbers,
+        )
+    )
+    return numbers

@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -35,9 +34,13 @@ from app.pulls.errors import (
     VersionChangedError,
 )
 from app.pulls.intake import PageReader
-from app.pulls.models import PullRun
 from app.pulls.plan import Plan, Progress, advance_mark, order_of, read_plan
-from app.pulls.publish import Merge, merge_stage, settle_duplicates
+from app.pulls.publish import (
+    Merge,
+    merge_stage,
+    record_publish,
+    settle_duplicates,
+)
 from app.pulls.stage import ReadPage, Stage, as_columns, quarantine
 from app.runs.errors import HeldError
 from app.runs.ledger import Lease
@@ -360,33 +363,14 @@ def _merge(
 
 def _close(session: Session, lease: Lease, plan: Plan, counts: gate.Counts) -> None:
     """Write counters and the dataset's state, empty the stage and end the run."""
-    session.execute(
-        sa.update(Dataset)
-        .where(Dataset.id == plan.dataset_id)
-        .values(
-            row_count=Dataset.row_count + counts.inserted - counts.vanished,
-            published_at=sa.func.clock_timestamp(),
-            published_run_id=lease.run_id,
-        )
-        # The run and its counters are the record of a publish.
-        .execution_options(audited=True)
-    )
-    numbers = {
-        f"{name}_count": getattr(counts, name)
-        for name in (
-            "read", "inserted", "changed", "unchanged", "rejected", "repeated", "vanished"
-        )
-    }  # fmt: skip
-    session.execute(
-        insert(PullRun).values(
-            run_id=lease.run_id,
-            agency_id=plan.agency_id,
-            source_id=plan.source_id,
-            dataset_id=plan.dataset_id,
-            version_id=plan.version_id,
-            published_at=sa.func.clock_timestamp(),
-            **numbers,
-        )
+    numbers = record_publish(
+        session,
+        lease.run_id,
+        counts,
+        dataset_id=plan.dataset_id,
+        version_id=plan.version_id,
+        source_id=plan.source_id,
+        agency_id=plan.agency_id,
     )
     lease.log_in(
         session,

@@ -5,11 +5,9 @@ numbers in the change feed, so that whoever reads by changes learns of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.contracts.fields import FieldSpec
@@ -18,17 +16,10 @@ from app.core.sql import quote, quote_all
 from app.datasets.ddl import Names, keys_of
 from app.datasets.models import Dataset
 from app.pulls.errors import NotReturnableError
+from app.pulls.gate import Counts
 from app.pulls.models import PullRun
+from app.pulls.publish import record_publish
 from app.runs.ledger import Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """Rows that came back, rows whose former values came back, rows that left again."""
-
-    inserted: int
-    changed: int
-    vanished: int
 
 
 def roll_back(lease: Lease) -> None:
@@ -61,13 +52,12 @@ def require_returnable(dataset: Dataset, target: PullRun) -> None:
         )
 
 
-def _restore(
-    session: Session, dataset: Dataset, target: PullRun, run_id: UUID
-) -> Restored:
+def _restore(session: Session, dataset: Dataset, target: PullRun, run_id: UUID) -> Counts:
     names = Names(dataset.slug, dataset.version.number)
     sql = _restore_sql(names, dataset.version.specs())
     marks = {"then": target.published_at, "now": db.now(session), "run_id": run_id}
-    return Restored(*session.execute(sa.text(sql), marks).one())
+    back, changed, gone = session.execute(sa.text(sql), marks).one()
+    return Counts(read=back + changed, inserted=back, changed=changed, vanished=gone)
 
 
 def _restore_sql(names: Names, fields: Sequence[FieldSpec]) -> str:
@@ -117,38 +107,20 @@ FROM diff"""
 
 
 def _close(
-    session: Session, lease: Lease, dataset: Dataset, target: PullRun, restored: Restored
+    session: Session, lease: Lease, dataset: Dataset, target: PullRun, restored: Counts
 ) -> None:
     """Write counters and the dataset's state, and end the run.
 
     Another published run than the pull's: its digests stand for no rows any more.
     """
-    session.execute(
-        sa.update(Dataset)
-        .where(Dataset.id == dataset.id)
-        .values(
-            row_count=Dataset.row_count + restored.inserted - restored.vanished,
-            published_at=sa.func.clock_timestamp(),
-            published_run_id=lease.run_id,
-        )
-        .execution_options(audited=True)  # asked for by a person, in an audited request
-    )
-    numbers = {
-        "read_count": restored.inserted + restored.changed,
-        "inserted_count": restored.inserted,
-        "changed_count": restored.changed,
-        "vanished_count": restored.vanished,
-    }
-    session.execute(
-        insert(PullRun).values(
-            run_id=lease.run_id,
-            agency_id=dataset.agency_id,
-            source_id=target.source_id,
-            dataset_id=dataset.id,
-            version_id=dataset.version_id,
-            published_at=sa.func.clock_timestamp(),
-            **numbers,
-        )
+    numbers = record_publish(
+        session,
+        lease.run_id,
+        restored,
+        dataset_id=dataset.id,
+        version_id=dataset.version_id,
+        source_id=target.source_id,
+        agency_id=dataset.agency_id,
     )
     lease.log_in(
         session,
