@@ -1,8 +1,18 @@
 """What the supervised processes say: all of it into bounded files, trouble to the console."""
 
+import contextlib
+import os
+import queue
 import re
+import threading
 import time
 from pathlib import Path
+from typing import IO
+
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+# So many lines wait for a console that does not read; what comes then is dropped.
+MOST_UNSAID = 500
+LAST_WORDS_SECONDS = 1.0
 
 LARGEST_FILE = 5_000_000
 LONGEST_LINE = 16_000
@@ -34,6 +44,11 @@ class LogFile:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._file.write(f"{stamp} {line}\n")
         self._file.flush()
+
+    @property
+    def file(self) -> IO[str]:
+        """For a process that writes into it without us: without dates or a bound."""
+        return self._file
 
     def tail(self, lines: int) -> list[str]:
         """The last lines, to show when the process cannot be kept alive."""
@@ -83,3 +98,36 @@ class Console:
         if self._shown == CONSOLE_LINES:
             return f"[{self._name}] … selanjutnya di log / more in log/{self._name}.log"
         return f"[{self._name}] {line}"
+
+
+class Voice:
+    """Says lines to whoever started us, from a thread: who does not read must stop nobody.
+
+    On a terminal stopped by Ctrl-S, or a full pipe, writing waits for ever. If the one who
+    carries the output of a server waited along, the server would too, and all its clients.
+    """
+
+    def __init__(self) -> None:
+        self._unsaid: queue.Queue[tuple[int, str] | None] = queue.Queue(MOST_UNSAID)
+        self._thread = threading.Thread(target=self._speak, name="voice", daemon=True)
+        self._thread.start()
+
+    def say(self, *lines: str, to: int = STANDARD_ERROR) -> None:
+        """Say lines soon, in order; dropped when too many are unsaid (files have them)."""
+        for line in lines:
+            with contextlib.suppress(queue.Full):
+                self._unsaid.put_nowait((to, line))
+
+    def close(self) -> None:
+        """Say what is left, if somebody reads it within a second."""
+        with contextlib.suppress(queue.Full):
+            self._unsaid.put_nowait(None)
+        self._thread.join(LAST_WORDS_SECONDS)
+
+    def _speak(self) -> None:
+        while (said := self._unsaid.get()) is not None:
+            handle, line = said
+            data = f"{line}\n".encode("utf-8", "replace")
+            with contextlib.suppress(OSError):  # nobody is there any more
+                while data:
+                    data = data[os.write(handle, data) :]

@@ -17,6 +17,7 @@ from pathlib import Path
 from ops.bootstrap import Refusal, say
 from ops.keys import Keys
 from ops.local_postgres import free_port
+from ops.logs import STANDARD_OUTPUT
 from ops.places import PROJECT, home_folder, server_base, server_user
 from ops.servers import Addresses, ServerFolder
 from ops.supervisor import GaveUp, ProcessSpec, Stopped, Supervisor
@@ -150,7 +151,7 @@ class Office:
         mark = folder_mark(PROJECT / "migrations" / "versions", env["DATABASE_URL"])
         if self._is_marked("migrated", mark):
             return
-        say("Menyiapkan basis data … / Preparing the database …")
+        self._supervisor.say("Menyiapkan basis data … / Preparing the database …")
         self._once(_python("migrate", env, "-m", "alembic", "upgrade", "head"))
         self._set_mark("migrated", mark)
 
@@ -158,7 +159,7 @@ class Office:
         mark = folder_mark(PROJECT / "demo", env["DATABASE_URL"])
         if self._is_marked("seeded", mark):
             return
-        say("Mengisi kantor contoh … / Filling the demo office …")
+        self._supervisor.say("Mengisi kantor contoh … / Filling the demo office …")
         self._once(_python("seed", env, "-m", "demo.seed"))
         self._set_mark("seeded", mark)
 
@@ -201,7 +202,7 @@ class Office:
         if self._options.demo and accounts.is_file():
             lines += ["", accounts.read_text().rstrip(), ""]
         lines.append("Ctrl-C menghentikan semuanya. / Ctrl-C stops all of it.")
-        print("\n".join(lines), flush=True)
+        self._supervisor.say(*lines, to=STANDARD_OUTPUT)
 
 
 def _python(name: str, env: dict[str, str], *arguments: str) -> ProcessSpec:

@@ -1,7 +1,7 @@
 """Starts processes, keeps them alive, and leaves nothing behind when it ends.
 
-One thread does everything: the kernel's "parent has died" signal is tied to the thread that
-started a child, and one loop over pipes and clocks needs no locks.
+One thread does everything but talk to the console: the kernel's "parent has died" signal is
+tied to the thread that started a child, and one loop over pipes and clocks needs no locks.
 """
 
 import os
@@ -18,9 +18,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
-from ops.bootstrap import say
 from ops.leash import KEEP_USER
-from ops.logs import Console, Lines, LogFile
+from ops.logs import Console, Lines, LogFile, Voice
 from ops.places import ServerUser
 
 GRACE_SECONDS = 10.0
@@ -90,7 +89,11 @@ class Child:
 
 
 class Supervisor:
-    """Use as a context manager; leaving it stops every child."""
+    """Use as a context manager; leaving it stops every child.
+
+    A quiet one lets the processes write into their files themselves, so that it need not be
+    watched: what nobody reads out of a pipe would stop a server in the middle of a word.
+    """
 
     def __init__(self, log_folder: Path, *, quiet: bool = False) -> None:
         self._log_folder = log_folder
@@ -101,6 +104,8 @@ class Supervisor:
         self._stopping = False
         self._handlers: dict[int, object] = {}
         self._bell, self._bell_rope = socket.socketpair()
+        self._voice = Voice()
+        self.say = self._voice.say
 
     def __enter__(self) -> Self:
         self._bell.setblocking(False)
@@ -128,6 +133,7 @@ class Supervisor:
         self._bell_rope.close()
         for child in self._children.values():
             child.log.close()
+        self._voice.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
@@ -197,21 +203,23 @@ class Supervisor:
         leash = [sys.executable, "-I", "-S", str(LEASH)]
         ties = [str(number) for number in (os.getpid(), int(spec.death_signal), uid, gid)]
         piped = None if spec.on_terminal else subprocess.PIPE
+        output = child.log.file if self._quiet and not spec.on_terminal else piped
         child.process = subprocess.Popen(
             [*leash, *ties, *spec.command],
             env=dict(spec.env),
             cwd=spec.folder,
             stdin=piped,
-            stdout=piped,
+            stdout=output,
             stderr=None if spec.on_terminal else subprocess.STDOUT,
             start_new_session=not spec.on_terminal,
             umask=-1 if spec.on_terminal else 0o077,
         )
         child.lines = Lines()
-        if child.process.stdout is not None and child.process.stdin is not None:
+        if child.process.stdin is not None:
             with suppress(BrokenPipeError):  # it died at once; that is noticed later
                 child.process.stdin.write(spec.standard_input.encode())
                 child.process.stdin.close()
+        if child.process.stdout is not None:
             os.set_blocking(child.process.stdout.fileno(), False)
             self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
 
@@ -226,9 +234,9 @@ class Supervisor:
     def _record(self, child: Child, lines: list[str]) -> None:
         for line in lines:
             child.log.write(line)
-            shown = None if self._quiet else child.console.consider(line)
+            shown = child.console.consider(line)
             if shown:
-                say(shown)
+                self.say(shown)
 
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         self._drain(child, process)
@@ -258,7 +266,7 @@ class Supervisor:
             raise GaveUp(name, child.log.tail(5))
         delay = min(0.25 * 2 ** len(child.deaths), LONGEST_BACKOFF)
         child.restart_at = now + delay
-        say(
+        self.say(
             f"{name} berhenti ({child.exit_status}); dimulai lagi dalam {delay:g} detik. / "
             f"{name} ended ({child.exit_status}); starting again in {delay:g} s."
         )

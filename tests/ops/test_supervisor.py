@@ -1,7 +1,9 @@
 """Keeping processes alive, and ending them."""
 
 import os
+import pty
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -126,3 +128,63 @@ def test_orphans_end_with_a_killed_supervisor(tmp_path):
     os.close(reader)
     os.close(writer)
     assert session_members(orphan) == []
+
+
+TALKER = (
+    "import pathlib, sys\n"
+    "for _ in range(200): print('ERROR', 'x' * 9_000, flush=True)\n"
+    "pathlib.Path(sys.argv[1]).touch()\n"
+    "import time; time.sleep(60)"
+)
+
+
+def test_a_quiet_one_need_not_be_watched(tmp_path):
+    """A server would hang in the middle of a word when nobody empties its pipe."""
+    said = tmp_path / "said"
+    with Supervisor(tmp_path / "log", quiet=True) as supervisor:
+        command = (sys.executable, "-c", TALKER, str(said))
+        supervisor.start(ProcessSpec("talker", command, os.environ, tmp_path))
+        deadline = time.monotonic() + 10.0
+        while not said.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert said.exists()
+        assert "ERROR xxx" in supervisor.output_of("talker")[0]
+
+
+@pytest.mark.parametrize("console", ["terminal after Ctrl-S", "pipe that nobody reads"])
+def test_a_console_that_takes_nothing_stops_nobody(tmp_path, console):
+    reader, writer = pty.openpty() if "Ctrl-S" in console else os.pipe()
+    if "Ctrl-S" in console:
+        os.write(reader, b"\x13")
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from ops.supervisor import ProcessSpec, Stopped, Supervisor\n"
+        "here = Path(sys.argv[1])\n"
+        "try:\n"
+        "    with Supervisor(here / 'log') as supervisor:\n"
+        "        for name in 'abcdefgh':\n"
+        f"            talker = (sys.executable, '-c', {TALKER!r}, str(here / name))\n"
+        "            supervisor.start(ProcessSpec(name, talker, os.environ, here))\n"
+        "        supervisor.watch()\n"
+        "except Stopped: (here / 'stopped').touch()\n"
+    )
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=writer, stderr=writer,
+    )  # fmt: skip
+    wanted = [tmp_path / name for name in "abcdefgh"]
+    deadline = time.monotonic() + 20.0
+    while not all(path.exists() for path in wanted) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    missing = [path.name for path in wanted if not path.exists()]
+    supervisor.terminate()
+    try:
+        supervisor.wait(15)
+    finally:
+        os.close(reader)
+        os.close(writer)
+        supervisor.kill()
+        supervisor.wait()
+    assert missing == []
+    assert (tmp_path / "stopped").exists()
