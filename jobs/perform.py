@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.core import db, faults
 from app.core.errors import PermanentError, RejectedError, TransientError
+from app.core.line import answers_within
 from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError, PutOffError
@@ -45,6 +46,7 @@ CANCEL_READER_SECONDS, CANCEL_DATABASE_SECONDS, CANCEL_PROCESS_SECONDS = 2.0, 5.
 TURN_SHARE = 0.8
 # Waits before each try to write an ending; after the last the worker's parent tells it.
 ENDING_WAITS = (0.0, 0.5, 2.0)
+ENDING_SECONDS = 20.0  # longer than any wait for a lock
 
 
 class MemoryLimitError(TransientError):
@@ -138,7 +140,7 @@ def perform(run_id: str) -> None:
     if _Process.stop_asked_at is not None:
         return
     with acting_as(WORKER):
-        with db.unit_of_work() as session:
+        with answers_within(settings.lease_seconds), db.unit_of_work() as session:
             lease = ledger.claim(
                 session,
                 UUID(run_id),
@@ -206,7 +208,10 @@ def _heartbeat(lease: Lease, settings: "Settings") -> "Iterator[None]":
 def _beat(lease: Lease, settings: "Settings", over: threading.Event) -> None:
     stall_seconds = KINDS[lease.kind].stall_seconds
     next_beat = monotonic() + settings.heartbeat_seconds
-    with acting_as(WORKER):
+    # A dumb line must leave time for another try before the lease is over, and for a look
+    # at the clock in any case: the run's own thread may wait on such a line for ever.
+    patience = (settings.lease_seconds - settings.heartbeat_seconds) / 2
+    with acting_as(WORKER), answers_within(patience):
         while not over.wait(min(settings.heartbeat_seconds, 1.0)):
             if monotonic() - lease.touched_at > stall_seconds:
                 log.error("run %s stalls; its process ends", lease.run_id)
@@ -303,7 +308,7 @@ def _write(lease: Lease, ending: Ending) -> None:
     ):
         time.sleep(wait)
         try:
-            with db.unit_of_work() as session:
+            with answers_within(ENDING_SECONDS), db.unit_of_work() as session:
                 ending(lease, session)
         except LeaseLostError:
             log.debug("run %s has its ending already", lease.run_id)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.audit import anchors, sealer
 from app.core import db
+from app.core.line import PARAMETERS, SERVER_OPTIONS, Line, answers_within
 from app.core.policy import DISPATCHER, acting_as
 from app.runs import pulse, sweeps
 from app.runs.services import BELL
@@ -103,14 +104,20 @@ class Scheduler:
 
     def _listen(self) -> None:
         url = self._settings.database_url.replace("+psycopg", "")
-        with psycopg.connect(url, autocommit=True, connect_timeout=5) as listener:
+        options = SERVER_OPTIONS
+        with Line.connect(
+            url, autocommit=True, options=options, **PARAMETERS
+        ) as listener:
             listener.execute(f"LISTEN {BELL}")
             while not self.stopping:
                 self.step()
-                for _ in listener.notifies(
-                    timeout=self._settings.poll_seconds, stop_after=1
-                ):
-                    pass
+                if not self._hears(listener):
+                    listener.execute("SELECT 1")  # is somebody still at the other end?
+
+    def _hears(self, listener: Line) -> bool:
+        """Wait for a notice; tell whether one came."""
+        wait = self._settings.poll_seconds
+        return any(True for _ in listener.notifies(timeout=wait, stop_after=1))
 
     def stop(self, *_: object) -> None:
         self.stopping = True
@@ -125,7 +132,8 @@ def main() -> None:
     scheduler = Scheduler(started)
     signal.signal(signal.SIGTERM, scheduler.stop)
     signal.signal(signal.SIGINT, scheduler.stop)
-    with acting_as(DISPATCHER):
+    # An answer that is later than a lease is worth no more than none.
+    with acting_as(DISPATCHER), answers_within(started.settings.lease_seconds):
         scheduler.run()
 
 

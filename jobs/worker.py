@@ -13,6 +13,8 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 from uuid import UUID
 
@@ -28,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import db
 from app.core.errors import TransientError
+from app.core.line import answers_within
 from app.core.policy import WORKER, acting_as
 from app.runs import ledger, pulse
 from app.runs.models import JobRun
@@ -157,12 +160,10 @@ class RunWorker(Worker):
         """Tell whether the run's process should have ended; no while nobody can say."""
         name = perform.worker_name(self.horse_pid)
         try:
-            with acting_as(WORKER), db.unit_of_work() as session:
+            with _short_word(), db.unit_of_work() as session:
                 return ledger.has_no_business(session, run_id, name)
         except SQLAlchemyError:
             return False
-        finally:
-            db.engine().dispose()  # nothing open when the next run is forked
 
     def _say_alive(self) -> None:
         """Redis may go and come back while a run works: that must not end the run."""
@@ -172,6 +173,19 @@ class RunWorker(Worker):
             log.warning("Redis is away while a run works: %s", type(error).__name__)
 
 
+@contextmanager
+def _short_word() -> Iterator[None]:
+    """Speak with the database as the worker: briefly, and with nothing open afterwards.
+
+    The next child is forked from here, and one that waits here forks none.
+    """
+    try:
+        with acting_as(WORKER), answers_within(runtime.current_settings().lease_seconds):
+            yield
+    finally:
+        db.engine().dispose()
+
+
 def _report(run_id: UUID, horse: int, ended: int | None) -> None:
     error: TransientError = WorkerLostError()
     if ended is not None and os.WIFSIGNALED(ended):
@@ -179,11 +193,10 @@ def _report(run_id: UUID, horse: int, ended: int | None) -> None:
         if os.WTERMSIG(ended) == signal.SIGALRM:
             error = perform.TimeLimitError("The run took longer than it may.")
     try:
-        report_lost(run_id, perform.worker_name(horse), error)
+        with _short_word():
+            report_lost(run_id, perform.worker_name(horse), error)
     except SQLAlchemyError:
         log.warning("the ledger cannot be told of a lost run; its lease will run out")
-    finally:
-        db.engine().dispose()  # nothing open when the next run is forked
 
 
 def report_lost(run_id: UUID, worker: str, error: TransientError) -> None:
@@ -302,22 +315,18 @@ class Crew:
             return
         self._next_pulse = time.monotonic() + self._started.settings.heartbeat_seconds
         try:
-            with acting_as(WORKER), db.unit_of_work() as session:
+            with _short_word(), db.unit_of_work() as session:
                 for pid, queue in self._children.items():
                     pulse.beat(session, role="worker", queue=queue, pid=pid)
         except SQLAlchemyError as error:
             log.warning("the pulse cannot be written: %s", type(error).__name__)
-        finally:
-            db.engine().dispose()  # nothing open when a child is forked
 
     def _remove_pulse(self, pid: int) -> None:
         try:
-            with acting_as(WORKER), db.unit_of_work() as session:
+            with _short_word(), db.unit_of_work() as session:
                 pulse.leave(session, role="worker", pid=pid)
         except SQLAlchemyError as error:
             log.warning("the pulse cannot be removed: %s", type(error).__name__)
-        finally:
-            db.engine().dispose()  # nothing open when a child is forked
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import sqlalchemy as sa
 from alembic import context
 
+from app.core.line import PARAMETERS
 from app.models import metadata
 
 # Central tables are built from contracts, not from here (design D4).
@@ -19,7 +20,9 @@ def include_name(name: str | None, kind: str, _parents: dict[str, str | None]) -
 def migrate() -> None:
     url = os.environ.get("MIGRATION_DATABASE_URL") or os.environ["DATABASE_URL"]
     engine = sa.create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=sa.NullPool
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        poolclass=sa.NullPool,
+        connect_args=dict(PARAMETERS),
     )
     with engine.connect() as connection:
         connection.execute(sa.text(f"SELECT pg_advisory_lock({LOCK})"))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, orm
 from sqlalchemy.dialects import postgresql
 
+from app.core.line import PARAMETERS, SERVER_OPTIONS, Line
 from app.core.policy import acting_principal
 from config import Settings
 
@@ -24,6 +25,7 @@ NAMING = {
 }
 
 
+LATE_SECONDS = 15.0  # behind its own limit, a statement of the web server is given up
 REASON = "audit_reason"  # where a session keeps why it changes something
 
 
@@ -66,20 +68,31 @@ class _Engines:
 
 
 def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> sa.Engine:
-    """Return an engine whose connections give up instead of waiting for ever."""
+    """Return an engine whose connections give up instead of waiting for ever.
+
+    With a limit for statements, a server that does not keep to it is given up soon after.
+    """
     options = (
         f"-c statement_timeout={statement_timeout_seconds * 1000} "
         "-c lock_timeout=15000 -c idle_in_transaction_session_timeout=30000 "
-        # A client that died in the middle of a statement: noticed within a second, not an hour.
-        "-c client_connection_check_interval=500 -c timezone=UTC"
+        f"-c timezone=UTC {SERVER_OPTIONS}"
     )
-    return sa.create_engine(
+    made = sa.create_engine(
         url,
-        connect_args={"options": options, "connect_timeout": 5},
+        connect_args={"options": options, **PARAMETERS},
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text must not carry a person's data
         **kw,
     )
+    limit = statement_timeout_seconds
+
+    @event.listens_for(made, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: Any, params: Any) -> Line:
+        line = Line.connect(*args, **params)
+        line.patience = limit + LATE_SECONDS if limit else None
+        return line
+
+    return made
 
 
 def bind(settings: Settings, *, app_engine: sa.Engine | None = None) -> None:

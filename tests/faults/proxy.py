@@ -11,9 +11,10 @@ from typing import Self
 class Proxy:
     """Listens on a port of its own and passes bytes on; ``mood`` says how.
 
-    ``pass``: as they come · ``slow``: half a second late · ``hold``: not at all, until the
-    mood changes · ``lose``: what the client says arrives, the answer does not, and the line
-    is cut.
+    ``pass``: as they come · ``slow``: half a second late · ``trickle``: one byte a second ·
+    ``hold``: not at all, until the mood changes · ``lose``: what the client says arrives, the
+    answer does not, and the line is cut. ``strand`` leaves the lines that there are to
+    themselves: either end believes that the other is there.
     """
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
@@ -22,6 +23,7 @@ class Proxy:
         self.port = self._listener.getsockname()[1]
         self.mood = "pass"
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._stranded: list[socket.socket] = []
         self._over = False
 
     def __enter__(self) -> Self:
@@ -31,6 +33,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._over = True
         self._listener.close()
+        self._pairs += [(end, end) for end in self._stranded]
         self.cut()
 
     def cut(self) -> None:
@@ -40,6 +43,11 @@ class Proxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+    def strand(self) -> None:
+        """Swallow from now on whatever is said on the lines that there are."""
+        self._pairs, stranded = [], self._pairs
+        self._stranded += [end for pair in stranded for end in pair]
 
     def _accept(self) -> None:
         while not self._over:
@@ -67,13 +75,24 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if self.mood == "slow":
-                    time.sleep(0.5)
-                while self.mood == "hold" and not self._over:
-                    time.sleep(0.02)
+                if source in self._stranded:
+                    continue
                 if self.mood == "lose" and answers:
                     break
-                target.sendall(data)
+                self._say(data, target)
+        if source in self._stranded:
+            return
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def _say(self, data: bytes, target: socket.socket) -> None:
+        if self.mood == "slow":
+            time.sleep(0.5)
+        while self.mood == "trickle" and data and not self._over:
+            target.sendall(data[:1])
+            data = data[1:]
+            time.sleep(1.0)
+        while self.mood == "hold" and not self._over:
+            time.sleep(0.02)
+        target.sendall(data)
