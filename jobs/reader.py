@@ -3,7 +3,8 @@
 What a service sends is received, unpacked and taken apart here, while the pull's process
 decodes and stores the page before. The two speak over a socket pair: an order, then one
 answer for each page that is asked for. Neither the database's connections nor another
-thread are in this process; it ends with the one it serves.
+thread are in this process; it ends with the one it serves. Before a request to a host with
+a rate it asks for its turn, in the place of a page.
 """
 
 import logging
@@ -11,7 +12,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any, NoReturn
 
@@ -38,18 +39,23 @@ class ReaderLostError(TransientError):
 
 
 class _Head(msgspec.Struct, omit_defaults=True):
-    """What goes before the bytes of a page; ``error`` set: instead of one; neither: the end."""
+    """What goes before the bytes of a page; nothing set: the end.
+
+    ``error`` set: what was raised instead of a page; ``turn``: the pair to be asked next.
+    """
 
     position: dict[str, Any] | None = None
     index: int = 0
     row_count: int = 0
     declared_total: int | None = None
     rows_bytes: int = 0
+    turn: str = ""
     error: str = ""
     message: str = ""
     code: str = ""
     params: dict[str, Any] = {}
     retry_after_seconds: float | None = None
+    pair: str = ""
 
 
 _ERRORS = {
@@ -89,21 +95,26 @@ class Reader:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def pages(self, order: ReadOrder) -> Iterator[tuple[Page, dict[str, Any]]]:
+    def pages(
+        self, order: ReadOrder, await_turn: Callable[[str], None]
+    ) -> Iterator[tuple[Page, dict[str, Any]]]:
         """Yield what ``Connector.pages`` yields, and raise what it raises. Call it once.
 
-        Raises ``ReaderLostError`` when the process ends before its work.
+        ``await_turn`` returns when one of ``order.paced`` may be asked. Raises
+        ``ReaderLostError`` when the process ends before its work.
         """
         try:
             _send(self._channel, msgspec.msgpack.encode(order))
-            while (got := self._next()) is not None:
+            while (got := self._next(await_turn)) is not None:
                 yield got
         except (EOFError, ConnectionError):
             raise ReaderLostError from None
 
-    def _next(self) -> tuple[Page, dict[str, Any]] | None:
-        self._channel.sendall(_ASK)
-        head = msgspec.msgpack.decode(_received(self._channel), type=_Head)
+    def _next(
+        self, await_turn: Callable[[str], None]
+    ) -> tuple[Page, dict[str, Any]] | None:
+        while (head := self._head()).turn:
+            await_turn(head.turn)
         if head.error:
             raise _error_of(head)
         if head.position is None:
@@ -117,6 +128,10 @@ class Reader:
         )
         return page, head.position
 
+    def _head(self) -> _Head:
+        self._channel.sendall(_ASK)
+        return msgspec.msgpack.decode(_received(self._channel), type=_Head)
+
 
 def _error_of(head: _Head) -> BaseException:
     """Return the error that ended the reading, as it was raised there."""
@@ -126,8 +141,9 @@ def _error_of(head: _Head) -> BaseException:
     if kind is None:
         return RuntimeError(f"the reader failed by {head.error}; its log lines are above")
     error = kind(head.message, code=head.code, **head.params)
-    if isinstance(error, TransientError):
+    if isinstance(error, errors.SourceUnavailableError):
         error.retry_after_seconds = head.retry_after_seconds
+        error.pair = head.pair
     return error
 
 
@@ -155,57 +171,74 @@ def _close_all_but(kept: int) -> None:
 
 def _serve(channel: socket.socket) -> None:
     order = msgspec.msgpack.decode(_received(channel), type=ReadOrder)
+    line = _Line(channel, frozenset(order.paced))
     try:
-        with closing(_pages_of(order)) as pages:
+        with closing(_pages_of(order, line.await_turn)) as pages:
             for page, position in pages:
                 # Fetched while the one before is worked on; sent when asked for.
-                _await_ask(channel)
-                _send_page(channel, page, position)
+                line.say(_head_of(page, position), page.rows_json)
+                _send(channel, page.digests)
                 del page
-        _await_ask(channel)
-        _send(channel, msgspec.msgpack.encode(_Head()))
+        line.say(_Head())
     except (EOFError, ConnectionError):
         raise
     except SimpulError as error:
-        _await_ask(channel)
-        _send_error(channel, error)
+        line.say(_head_of_error(error))
     except BaseException as error:
-        _await_ask(channel)
-        _send(channel, msgspec.msgpack.encode(_Head(error=type(error).__name__)))
+        line.say(_Head(error=type(error).__name__))
         raise
 
 
-def _await_ask(channel: socket.socket) -> None:
-    if channel.recv(1) != _ASK:
-        raise EOFError
+class _Line:
+    """The reader's end of the conversation: one answer to each question, no more."""
+
+    def __init__(self, channel: socket.socket, paced: frozenset[str]) -> None:
+        self._channel = channel
+        self._paced = paced
+        self._is_asked = False
+
+    def say(self, head: _Head, rest: bytes = b"") -> None:
+        """Answer the question at hand, or the next one."""
+        self._await_question()
+        self._is_asked = False
+        _send(self._channel, msgspec.msgpack.encode(head, enc_hook=str))
+        self._channel.sendall(rest)
+
+    def await_turn(self, pair: str) -> None:
+        """Say who is to be asked; the next question is the permission."""
+        if pair in self._paced:
+            self.say(_Head(turn=pair))
+            self._await_question()
+
+    def _await_question(self) -> None:
+        if not self._is_asked and self._channel.recv(1) != _ASK:
+            raise EOFError
+        self._is_asked = True
 
 
-def _pages_of(order: ReadOrder) -> Any:
-    return connector_for_order(order).pages(order.position)
+def _pages_of(order: ReadOrder, await_turn: Callable[[str], None]) -> Any:
+    return connector_for_order(order, await_turn).pages(order.position)
 
 
-def _send_page(channel: socket.socket, page: Page, position: dict[str, Any]) -> None:
-    head = _Head(
+def _head_of(page: Page, position: dict[str, Any]) -> _Head:
+    return _Head(
         position=position,
         index=page.index,
         row_count=page.row_count,
         declared_total=page.declared_total,
         rows_bytes=len(page.rows_json),
     )
-    _send(channel, msgspec.msgpack.encode(head))
-    channel.sendall(page.rows_json)
-    _send(channel, page.digests)
 
 
-def _send_error(channel: socket.socket, error: SimpulError) -> None:
-    head = _Head(
+def _head_of_error(error: SimpulError) -> _Head:
+    return _Head(
         error=type(error).__name__,
         message=error.message,
         code=error.code,
         params=dict(error.params),
         retry_after_seconds=getattr(error, "retry_after_seconds", None),
+        pair=getattr(error, "pair", ""),
     )
-    _send(channel, msgspec.msgpack.encode(head, enc_hook=str))
 
 
 def _send(channel: socket.socket, data: bytes) -> None:

@@ -74,10 +74,20 @@ class _Handler(BaseHTTPRequestHandler):
             if not self.server.answer(self, page):
                 self.reply(self.server.body(page, size))
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.do_GET()
+
     def reply(
-        self, body: bytes, status: int = 200, kind: str = "application/json"
+        self,
+        body: bytes,
+        status: int = 200,
+        kind: str = "application/json",
+        **headers: str,
     ) -> bool:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -48,9 +48,16 @@ class Target:
         return self.host, self.port
 
     @property
-    def host_header(self) -> str:
+    def pair_name(self) -> str:
+        """``host:port`` as lists and limits name it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return f"{host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        if self.port != DEFAULT_PORTS[self.scheme]:
+            return self.pair_name
+        return self.pair_name.rpartition(":")[0]
 
 
 def parse_url(url: str) -> Target:

@@ -15,7 +15,10 @@ class SourceSettingsError(RejectedError):
 
 
 class SourceUnavailableError(TransientError):
-    """The service did not do its part this time; the same request may succeed later."""
+    """The service did not do its part this time; the same request may succeed later.
+
+    ``pair`` is the host:port that was asked, once it is known.
+    """
 
     code = "source_unavailable"
 
@@ -29,6 +32,7 @@ class SourceUnavailableError(TransientError):
     ) -> None:
         super().__init__(message, code=code, **params)
         self.retry_after_seconds = retry_after_seconds
+        self.pair = ""
 
 
 class SourceRefusedError(PermanentError):

@@ -151,7 +151,9 @@ class GuardedClient:
         resolver: Resolver = resolve,
         way: Way | None = None,
         watch: Callable[[Exchange], None] | None = None,
+        before: Callable[[str], None] | None = None,
     ) -> None:
+        """``before`` is told the host:port before each request, and may take its time."""
         self._approved = approved
         self.budgets = budgets or Budgets()
         self._flight = Flight()
@@ -159,6 +161,7 @@ class GuardedClient:
         pin = read_pin(self._way.pin_sha256)
         self._backend = PinnedBackend(approved, resolver, self._flight, pin)
         self._watch = watch
+        self._before = before
         self._pools: dict[str, httpcore.ConnectionPool] = {}
         self._turn = threading.Lock()
 
@@ -198,6 +201,8 @@ class GuardedClient:
         request = _Request(
             method, target, self._own_fields(target, given) + given, content
         )
+        if self._before is not None:
+            self._before(target.pair_name)
         with self._turn:
             return self._watched(request)
 
@@ -220,6 +225,8 @@ class GuardedClient:
         try:
             answer = self._get_once_or_again(request)
         except SimpulError as error:
+            if isinstance(error, errors.SourceUnavailableError):
+                error.pair = request.target.pair_name
             self._tell(request, error)
             raise
         self._seen = (answer.status, answer.headers, answer.body)

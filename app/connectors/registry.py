@@ -8,7 +8,6 @@ import msgspec
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
 from app.connectors.base import Connector, Param
-from app.connectors.guard import Exchange
 from app.connectors.rest_json import RestJsonConnector
 from app.connectors.settings import RestJsonSettings
 from app.connectors.transport import Resolver, resolve
@@ -30,12 +29,13 @@ def connector_for(
     resolver: Resolver = resolve,
     digest_salt: bytes = b"",
     since: str = "",
-    watch: Callable[[Exchange], None] | None = None,
+    before: Callable[[str], None] | None = None,
 ) -> Connector:
     """A connector ready to read, or ``SourceSettingsError`` / ``not_approved``.
 
     ``settings`` holds the values of the parameters that are no secret, ``secrets`` those
     that are. Nothing is requested yet; making one is also the check of a source at saving.
+    ``before`` is told the host:port before each request.
     """
     _class_of(kind)
     return RestJsonConnector(
@@ -45,7 +45,7 @@ def connector_for(
         resolver=resolver,
         digest_salt=digest_salt,
         since=since,
-        watch=watch,
+        before=before,
     )
 
 
@@ -63,7 +63,8 @@ class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to read a service, as plain data: it goes to another process.
 
     ``position`` is where to go on, ``digest_salt`` see ``base.digests_of``, ``since`` the
-    mark from which a service is asked what changed.
+    mark from which a service is asked what changed. ``paced`` names the host:port pairs
+    that are asked no faster than somebody else says.
     """
 
     kind: str
@@ -73,9 +74,12 @@ class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
     digest_salt: bytes = b""
     position: dict[str, Any] | None = None
     since: str = ""
+    paced: list[str] = []
 
 
-def connector_for_order(order: ReadOrder) -> Connector:
+def connector_for_order(
+    order: ReadOrder, before: Callable[[str], None] | None = None
+) -> Connector:
     return connector_for(
         order.kind,
         order.settings,
@@ -83,6 +87,7 @@ def connector_for_order(order: ReadOrder) -> Connector:
         ApprovedHosts(order.approved_hosts),
         digest_salt=order.digest_salt,
         since=order.since,
+        before=before,
     )
 
 

@@ -47,6 +47,7 @@ class RestJsonConnector:
         digest_salt: bytes = b"",
         since: str = "",
         watch: Callable[[Exchange], None] | None = None,
+        before: Callable[[str], None] | None = None,
     ) -> None:
         """Check everything that needs no network; raise settings errors or not_approved.
 
@@ -58,6 +59,7 @@ class RestJsonConnector:
         self._digest_salt = digest_salt
         self._since = since
         self._watch = watch
+        self._before = before
         self._envelope = settings.envelope()
         self._high_water = HighWater(settings)
         self._secrets = dict(secrets or {})
@@ -125,6 +127,7 @@ class RestJsonConnector:
                 settings.user_agent,
             ),
             watch=self._watch,
+            before=self._before,
         )
 
     def _check_position(self, position: Position) -> None:

@@ -182,10 +182,14 @@ class RestJsonSettings(
             scope=of("scope"),
         )
 
-    def addresses(self) -> tuple[str, ...]:
-        """Every address that is asked: the service's, those that give tokens, the proxy."""
+    def asked(self) -> tuple[str, ...]:
+        """Every address that is asked: the service's, and those that give tokens."""
         tokens = [rule.token_url for rule in self.sign_rules() if rule.way in TOKEN_WAYS]
-        return (self.base_url, *tokens, *filter(None, [self.proxy]))
+        return (self.base_url, *tokens)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that connections may go to: those asked, and the proxy."""
+        return (*self.asked(), *filter(None, [self.proxy]))
 
     def budgets(self) -> Budgets:
         return Budgets(

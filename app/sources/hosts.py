@@ -4,7 +4,7 @@ One row for each host:port in the database, so that all sources and all processe
 the same budget. Each function is one short step of the caller's transaction.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,16 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.connectors.errors import SourceUnavailableError
 from app.core import db
-from app.core.errors import SimpulError, TransientError
 from app.runs.errors import PutOffError
+from app.runs.models import JobRun
 from app.sources.models import Host, HostVisit
 
 # So many failures in a row open the breaker; each one more doubles the rest.
 BREAKER_FAILURES = 5
 REST_SECONDS, MAX_REST_SECONDS = 60.0, 3_600.0
 BUSY_SECONDS = 15.0
-VISIT_SECONDS = 120.0
 # Failures of the way to a host or of the host itself; not of one address on it.
 _HOST_TROUBLE = frozenset(
     {"refused", "unreachable", "timeout", "too_slow", "connection_lost", "http_5xx",
@@ -32,33 +32,36 @@ _HOST_TROUBLE = frozenset(
 _SILENT: dict[str, Any] = {"audited": True, "synchronize_session": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one visit has to keep to."""
+def enter(
+    session: Session, pairs: Iterable[str], run_id: UUID, time_zone: str
+) -> dict[str, float]:
+    """Begin a visit to all of these pairs; return requests a second of those with a limit.
 
-    pair: str
-    per_second: float
-
-
-def enter(session: Session, pair: str, run_id: UUID, time_zone: str) -> Budget:
-    """Begin a visit, or raise ``PutOffError`` with the seconds after which to ask again."""
-    host = _locked(session, pair)
+    Raises ``PutOffError`` with the seconds after which to ask again.
+    """
+    leave(session, run_id)
+    # In order: two runs that want the same two hosts must not wait for each other.
+    hosts = [_locked(session, pair) for pair in sorted(set(pairs))]
     now = db.now(session)
+    for host in hosts:
+        _require_open(host, now.astimezone(ZoneInfo(time_zone)))
+        _take_place(session, host, run_id, now)
+    return {host.pair: host.per_second for host in hosts if host.per_second}
+
+
+def _require_open(host: Host, now: datetime) -> None:
     if host.wait_until is not None and host.wait_until > now:
-        seconds = (host.wait_until - now).total_seconds()
         raise PutOffError(
             "%(host)s is left alone for now (%(reason)s).",
-            seconds=seconds,
-            host=pair,
+            seconds=(host.wait_until - now).total_seconds(),
+            host=host.pair,
             reason=host.wait_code,
         )
-    quiet = quiet_seconds(host, now.astimezone(ZoneInfo(time_zone)))
+    quiet = quiet_seconds(host, now)
     if quiet:
         raise PutOffError(
-            "%(host)s is in its maintenance hours.", seconds=quiet, host=pair
+            "%(host)s is in its maintenance hours.", seconds=quiet, host=host.pair
         )
-    _take_place(session, host, run_id, now)
-    return Budget(pair, host.per_second)
 
 
 def _locked(session: Session, pair: str) -> Host:
@@ -79,9 +82,9 @@ def _take_place(session: Session, host: Host, run_id: UUID, now: datetime) -> No
     others = session.scalar(
         sa.select(sa.func.count())
         .select_from(HostVisit)
-        .where(
-            HostVisit.pair == host.pair, HostVisit.until > now, HostVisit.run_id != run_id
-        )
+        .join(JobRun, JobRun.id == HostVisit.run_id)
+        # A run that ended, however it did, or whose worker died holds no place.
+        .where(HostVisit.pair == host.pair, JobRun.lease_until > now)
     )
     if host.at_once and (others or 0) >= host.at_once:
         raise PutOffError(
@@ -89,13 +92,8 @@ def _take_place(session: Session, host: Host, run_id: UUID, now: datetime) -> No
             seconds=BUSY_SECONDS,
             host=host.pair,
         )
-    until = now + timedelta(seconds=VISIT_SECONDS)
-    visit = insert(HostVisit).values(run_id=run_id, pair=host.pair, until=until)
-    session.execute(
-        visit.on_conflict_do_update(
-            index_elements=["run_id"], set_={"pair": host.pair, "until": until}
-        )
-    )
+    session.add(HostVisit(run_id=run_id, pair=host.pair))
+    session.flush()
 
 
 def quiet_seconds(host: Host, local: datetime) -> float:
@@ -113,20 +111,13 @@ def quiet_seconds(host: Host, local: datetime) -> float:
     return (over - local).total_seconds()
 
 
-def pace(session: Session, budget: Budget, run_id: UUID) -> float:
-    """Reserve the next request; return the seconds to wait before it."""
-    session.execute(
-        sa.update(HostVisit)
-        .where(HostVisit.run_id == run_id)
-        .values(until=sa.func.clock_timestamp() + timedelta(seconds=VISIT_SECONDS))
-    )
-    if not budget.per_second:
-        return 0.0
+def pace(session: Session, pair: str, per_second: float) -> float:
+    """Reserve the next request to a host; return the seconds to wait before it."""
     begin = sa.func.greatest(Host.next_at, sa.func.clock_timestamp())
-    gap = timedelta(seconds=1 / budget.per_second)
+    gap = timedelta(seconds=1 / per_second)
     row = session.execute(
         sa.update(Host)
-        .where(Host.pair == budget.pair)
+        .where(Host.pair == pair)
         .values(next_at=begin + gap)
         .returning(Host.next_at, sa.func.clock_timestamp())
         .execution_options(**_SILENT)
@@ -140,29 +131,29 @@ def leave(session: Session, run_id: UUID) -> None:
     session.execute(sa.delete(HostVisit).where(HostVisit.run_id == run_id))
 
 
-def note_success(session: Session, pair: str) -> None:
-    """A host did its part: whatever it was rested for is over."""
+def note_success(session: Session, pairs: Iterable[str]) -> None:
+    """Hosts did their part: whatever they were rested for is over."""
     session.execute(
         sa.update(Host)
-        .where(Host.pair == pair, Host.failure_count > 0)
+        .where(Host.pair.in_(pairs), Host.failure_count > 0)
         .values(failure_count=0, wait_until=None, wait_code="")
         .execution_options(**_SILENT)
     )
 
 
-def note_failure(session: Session, pair: str, error: SimpulError) -> None:
+def note_failure(session: Session, error: SourceUnavailableError) -> None:
     """Rest a host that asks for it (Retry-After), or that failed too often in a row."""
-    asked = error.retry_after_seconds if isinstance(error, TransientError) else None
-    if not asked and error.code not in _HOST_TROUBLE:
+    asked, is_trouble = error.retry_after_seconds, error.code in _HOST_TROUBLE
+    if not error.pair or not (asked or is_trouble):
         return
-    host = _locked(session, pair)
-    host_failures = host.failure_count + (error.code in _HOST_TROUBLE)
-    seconds = max(asked or 0.0, _rest(host_failures))
+    host = _locked(session, error.pair)
+    failures = host.failure_count + is_trouble
+    seconds = max(asked or 0.0, _rest(failures))
     until = db.now(session) + timedelta(seconds=seconds) if seconds else None
     session.execute(
         sa.update(Host)
         .where(Host.id == host.id)
-        .values(failure_count=host_failures, wait_until=until, wait_code=error.code)
+        .values(failure_count=failures, wait_until=until, wait_code=error.code)
         .execution_options(**_SILENT)
     )
 

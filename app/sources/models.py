@@ -86,7 +86,7 @@ class Host(HasId, Base):
 
 
 class HostVisit(Base):
-    """A run that is at a host; void after ``until`` unless it is prolonged."""
+    """A run that asks a host; it counts for as long as the run holds its lease."""
 
     __tablename__ = "host_visit"
     __scope__: ClassVar[Scope] = Scope.OFFICE
@@ -94,5 +94,4 @@ class HostVisit(Base):
     run_id: Mapped[UUID] = mapped_column(
         sa.ForeignKey("job_run.id", ondelete="CASCADE"), primary_key=True
     )
-    pair: Mapped[str] = mapped_column(index=True)
-    until: Mapped[datetime]
+    pair: Mapped[str] = mapped_column(primary_key=True, index=True)

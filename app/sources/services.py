@@ -58,13 +58,13 @@ def hosts_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
     Raises the connectors' errors for an address that cannot be read.
     """
     addresses = settings_of(settings).addresses()
-    return tuple(dict.fromkeys(_pair_of(address) for address in addresses))
+    return tuple(dict.fromkeys(parse_url(each).pair_name for each in addresses))
 
 
-def _pair_of(address: str) -> str:
-    target = parse_url(address)
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"{host}:{target.port}"
+def asked_pairs(source: Source) -> tuple[str, ...]:
+    """Return the pairs whose limits a pull keeps to: the service's and its tokens'."""
+    addresses = settings_of(source.settings).asked()
+    return tuple(dict.fromkeys(parse_url(each).pair_name for each in addresses))
 
 
 def approvable(source: Source) -> str:

@@ -1,8 +1,7 @@
 """Sources at work: marks move with the publish, hosts are spared, failures bring a rest."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -13,15 +12,14 @@ from app.core.crypto import EncryptedText
 from app.core.policy import acting_as
 from app.pulls import services as pull_services
 from app.pulls.pulling import pull
-from app.runs.errors import PutOffError
-from app.sources import hosts, services
+from app.sources import services
 from app.sources.errors import (
     NotConfirmedError,
     PlainTooLongError,
     SamePersonError,
     SnapshotIncrementalError,
 )
-from app.sources.models import Host, Source
+from app.sources.models import Source
 from tests import fakes, make
 
 pytestmark = pytest.mark.usefixtures("bound")
@@ -166,88 +164,6 @@ def test_plain_http_needs_an_exception_that_has_not_ended(upstream):
         own = s.get_one(Source, source.id)
         with pytest.raises(PlainTooLongError):
             services.except_plain(s, own, date(2999, 1, 1), "alasan")
-
-
-# --- hosts --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pair():
-    return f"{make.word('h')}.example:443"
-
-
-def enter(pair, run=None):
-    run = run or make.make_run()
-    with make.session(make.WORKER_PRINCIPAL) as s:
-        return hosts.enter(s, pair, run, JAKARTA), run
-
-
-def configure(pair, **values):
-    with make.session() as s:
-        values = {"pair": pair} | values
-        s.add(Host(**values))
-
-
-def test_no_more_pulls_at_once_than_allowed(pair):
-    configure(pair, at_once=1)
-    _, first = enter(pair)
-
-    with pytest.raises(PutOffError):
-        enter(pair)
-    enter(pair, first)  # its own place
-    with make.session(make.WORKER_PRINCIPAL) as s:
-        hosts.leave(s, first)
-    enter(pair)
-
-
-def test_the_rate_is_one_for_all_who_ask(pair):
-    configure(pair, per_second=10.0)
-    budget, run = enter(pair)
-    waits = []
-    for _ in range(4):
-        with make.session(make.WORKER_PRINCIPAL) as s:
-            waits.append(hosts.pace(s, budget, run))
-
-    assert waits[0] == 0
-    assert 0.2 < waits[3] <= 0.31
-
-
-def test_a_host_that_fails_again_and_again_is_left_alone(pair):
-    for _ in range(hosts.BREAKER_FAILURES):
-        enter(pair)
-        with make.session(make.WORKER_PRINCIPAL) as s:
-            hosts.note_failure(s, pair, errors.refused("h", 443))
-
-    with pytest.raises(PutOffError) as caught:
-        enter(pair)
-    assert 50 < caught.value.seconds <= 60
-
-    with make.session(make.WORKER_PRINCIPAL) as s:
-        hosts.note_success(s, pair)
-    enter(pair)
-
-
-def test_a_host_that_asks_for_time_gets_it_from_all(pair):
-    enter(pair)
-    with make.session(make.WORKER_PRINCIPAL) as s:
-        hosts.note_failure(s, pair, errors.for_status("h", 429, 90.0))
-
-    with pytest.raises(PutOffError) as caught:
-        enter(pair)
-    assert 80 < caught.value.seconds <= 90
-
-
-@pytest.mark.parametrize(
-    ("clock", "start", "end", "minutes"),
-    [("23:30", "22:00", "04:00", 270), ("03:00", "22:00", "04:00", 60), ("12:00", "22:00", "04:00", 0),
-     ("12:00", "11:00", "12:30", 30), ("12:30", "11:00", "12:30", 0)],
-)  # fmt: skip
-def test_maintenance_hours_are_kept_over_midnight(clock, start, end, minutes):
-    host = Host(quiet_from=time.fromisoformat(start), quiet_until=time.fromisoformat(end))
-    hour = time.fromisoformat(clock)
-    local = datetime(2024, 5, 1, hour.hour, hour.minute, tzinfo=ZoneInfo(JAKARTA))
-
-    assert hosts.quiet_seconds(host, local) == timedelta(minutes=minutes).total_seconds()
 
 
 # --- rest ---------------------------------------------------------------------------
