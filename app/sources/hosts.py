@@ -79,12 +79,12 @@ def _locked(session: Session, pair: str) -> Host:
 
 
 def _take_place(session: Session, host: Host, run_id: UUID, now: datetime) -> None:
+    at_host = HostVisit.pair == host.pair
+    # A run that ended, however it did, or whose worker died holds no place.
+    working = sa.select(JobRun.id).where(JobRun.lease_until > now)
+    session.execute(sa.delete(HostVisit).where(at_host, HostVisit.run_id.not_in(working)))
     others = session.scalar(
-        sa.select(sa.func.count())
-        .select_from(HostVisit)
-        .join(JobRun, JobRun.id == HostVisit.run_id)
-        # A run that ended, however it did, or whose worker died holds no place.
-        .where(HostVisit.pair == host.pair, JobRun.lease_until > now)
+        sa.select(sa.func.count()).select_from(HostVisit).where(at_host)
     )
     if host.at_once and (others or 0) >= host.at_once:
         raise PutOffError(

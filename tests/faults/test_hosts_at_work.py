@@ -101,9 +101,9 @@ def test_two_workers_together_ask_no_faster_than_the_host_allows(processes, upst
     await_all(processes, runs)
 
     assert len(asked) == 8
-    # A gap is reserved in the database; on the way to the service it may shrink a little.
-    assert min(gaps(asked)) > 0.1
-    assert asked[-1][0] - asked[0][0] > 7 * 0.2 - 0.1
+    # Turns are given in the database; on the way to the service one may lag behind.
+    assert sum(gaps(asked)) > 7 * 0.2 - 0.15
+    assert sum(gap > 0.1 for gap in gaps(asked)) >= 5
 
 
 def test_the_host_of_a_token_has_limits_of_its_own(processes, upstream):
