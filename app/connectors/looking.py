@@ -9,7 +9,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
@@ -19,17 +19,17 @@ import msgspec
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts
 from app.connectors.guard import Answer, Exchange
+from app.connectors.masking import HIDDEN as _HIDDEN, mask, masked_json
 from app.connectors.presets import recognised
 from app.connectors.registry import settings_of
 from app.connectors.rest_json import RestJsonConnector
-from app.connectors.sampling import Sample, mask, masked_json, sample_of
+from app.connectors.sampling import FoundField, Sample, sample_of
 from app.connectors.settings import RestJsonSettings
 from app.core.errors import SimpulError
 
 SECONDS = 20.0
 _MEMORY_BYTES = 1 << 30
 _SHOWN_CHARS = 6_000
-_HIDDEN = "••••••"
 _LIMITS = {"connect_seconds": 5.0, "read_seconds": 8.0, "page_seconds": 12.0,
            "page_bytes": 16 * 1024 * 1024, "max_pages": 2}  # fmt: skip
 _FEW = 25
@@ -192,16 +192,24 @@ def _about_sample(sample: Sample) -> list[Said]:
     if not any(each.is_unique for each in sample.fields):
         findings.append(_said("warn", "No field is filled and different in every record of"
                               " the sample: a key is missing."))  # fmt: skip
-    findings += [
-        _said("warn", "%(field)s has values of several types.", field=each.path)
-        for each in sample.fields
-        if each.mixed
-    ]
+    findings += [said for each in sample.fields for said in _about_field(each)]
     if any(each.is_personal for each in sample.fields):
         names = ", ".join(each.path for each in sample.fields if each.is_personal)
         findings.append(_said("warn", "Personal data is in %(fields)s; it is masked here.",
                               fields=names[:200]))  # fmt: skip
     return findings
+
+
+def _about_field(field: FoundField) -> Iterator[Said]:
+    if field.nested:
+        yield _said("warn", "%(field)s holds a list or an object: a contract cannot take it,"
+                    " and a draft leaves it out.", field=field.path)  # fmt: skip
+    elif not field.fits:
+        yield _said("warn", "%(field)s has values of several types: a contract cannot take"
+                    " it, and a draft leaves it out.", field=field.path)  # fmt: skip
+    if field.long_number:
+        yield _said("warn", "%(field)s is sent as a number of more than 15 digits, which many"
+                    " readers round: it should be sent as text.", field=field.path)  # fmt: skip
 
 
 def _about_pages(
@@ -313,7 +321,8 @@ class _Veil:
         if self.connector is not None:
             text = self.connector.hidden(text)
         for secret in self._secrets:
-            for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
+            escaped = msgspec.json.encode(secret).decode()[1:-1]
+            for form in {secret, quote(secret, safe=""), quote_plus(secret), escaped}:
                 text = text.replace(form, _HIDDEN)
         return text.replace("{key}", _HIDDEN)
 

@@ -1,17 +1,18 @@
-"""What a sample says: where the records are, what their fields are, and nothing of a person.
+"""What a sample says: where the records are, and what their fields are.
 
 Pure. The sample is one answer, decoded; what leaves here is masked.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
+from app.connectors.masking import SHOWN, mask, masked_json, personal_paths
+
 MAX_DEPTH = 6
-SHOWN = 5  # values and records that a page shows
 _ROWS_NAMES = (
     "data",
     "result",
@@ -28,28 +29,23 @@ _KEY_NAME = re.compile(
     r"^(id|_id|uuid|kode|code|nik|nip|npwp|npsn|nomor|no|key)$|(_id|_kode|_code|^kode_.*|^id_.*)$",
     re.IGNORECASE,
 )
-# A person's numbers, wherever they stand: 16 digits (NIK), 15 with or without dots (NPWP),
-# telephone numbers, addresses of e-mail.
-_PERSONAL = re.compile(
-    r"(?<!\d)\d{16}(?!\d)"
-    r"|(?<!\d)\d{2}\.\d{3}\.\d{3}\.\d-\d{3}\.\d{3}(?!\d)"
-    r"|(?<!\d)\d{15}(?!\d)|(?<!\d)\d{18}(?!\d)"
-    r"|(?<![\d.])(?:\+?62[\s-]?|0)8[\d\s-]{7,13}\d(?!\d)"
-    r"|[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"
-)
-_PERSONAL_NAME = re.compile(
-    r"(^|_)(nik|npwp|no_?kk|kk|telp|telepon|telpon|phone|hp|no_hp|email|surel|nama|name"
-    r"|alamat|address|tgl_lahir|tanggal_lahir|birth.*|rekening|no_rek.*|paspor|passport)($|_)",
-    re.IGNORECASE,
-)
-_SECRET_NAME = re.compile(r"token|secret|password|passwd|api_?key|sandi", re.IGNORECASE)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,14})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,9}")
+_DIGITS = re.compile(r"\d{1,38}")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?"
+)
+_LONG, _LARGE = 10**15, 10**38
 _MAX_ENUM = 8
 
 
 class FoundField(msgspec.Struct, frozen=True):
-    """One field of the sample. ``values`` are masked; ``choices`` a short closed list."""
+    """One field of the sample. ``values`` are masked; ``choices`` a short closed list.
+
+    ``fits`` names the types of a contract that take every value as it is sent: none when
+    they are mixed, or ``nested``. ``long_number``: other readers will round it.
+    """
 
     path: str
     type: str
@@ -61,7 +57,9 @@ class FoundField(msgspec.Struct, frozen=True):
     max_length: int
     values: list[str]
     choices: list[str]
-    mixed: bool = False
+    fits: list[str]
+    nested: bool = False
+    long_number: bool = False
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -235,7 +233,11 @@ def fields_of(rows: Sequence[Any]) -> list[FoundField]:
         if isinstance(row, dict):
             for path, value in _leaves(row, ()):
                 columns.setdefault(path, []).append(value)
-    found = [_field(path, values, len(rows)) for path, values in columns.items()]
+    personal = frozenset(personal_paths(rows))
+    found = [
+        _field(path, values, len(rows), is_personal=path in personal)
+        for path, values in columns.items()
+    ]
     return _with_one_key(found)
 
 
@@ -249,38 +251,47 @@ def _leaves(row: Mapping[str, Any], way: tuple[str, ...]) -> Iterator[tuple[str,
             yield ".".join((*way, name)), value
 
 
-def _field(path: str, values: Sequence[Any], row_count: int) -> FoundField:
+def _field(
+    path: str, values: Sequence[Any], row_count: int, *, is_personal: bool
+) -> FoundField:
     filled = [value for value in values if value not in (None, "")]
-    kinds = _kinds(path, filled)
     texts = [_as_text(value) for value in filled]
-    is_unique = len(set(texts)) == len(texts) == row_count > 1
-    is_personal = _is_personal(path, texts)
-    kind = _one_kind(kinds)
+    fits = _fitting([value for value in values if value is not None])
+    kind = _proposed(path, fits, filled)
+    last = path.rpartition(".")[2]
     return FoundField(
         path=path,
         type=kind,
         filled=len(filled),
         empty=row_count - len(filled),
-        is_unique=is_unique,
+        is_unique=len(set(texts)) == len(texts) == row_count > 1,
         is_key=False,
         is_personal=is_personal,
         max_length=max((len(text) for text in texts), default=0),
-        values=[mask(path, text) for text in dict.fromkeys(texts)][:SHOWN],
+        values=[
+            mask(last, text, is_personal=is_personal) for text in dict.fromkeys(texts)
+        ][:SHOWN],
         choices=_choices(kind, texts) if not is_personal else [],
-        mixed=len({_json_kind(value) for value in filled}) > 1,
+        fits=fits,
+        nested=any(isinstance(value, dict | list) for value in filled),
+        long_number=any(type(v) is int and abs(v) >= _LONG for v in filled),
     )
 
 
-def _kinds(path: str, filled: Sequence[Any]) -> set[str]:
-    """The types of values. A code that is sent as a text stays one: 14.10 is no number."""
+def _fitting(values: Sequence[Any]) -> list[str]:
+    """The types of a contract that take all of these values, the narrowest first."""
+    return [kind for kind, takes in _TAKES.items() if all(map(takes, values))]
+
+
+def _proposed(path: str, fits: Sequence[str], filled: Sequence[Any]) -> str:
+    """The type to propose. A code that is sent as a text stays one: 14.10 is no number,
+    nor are digits with a zero in front, or many of them.
+    """
+    texts = [value for value in filled if isinstance(value, str)]
     is_code = _KEY_NAME.search(path.rpartition(".")[2]) is not None
-    if is_code and all(isinstance(value, str) for value in filled):
-        return {"text"}
-    return {_kind(value) for value in filled}
-
-
-def _json_kind(value: Any) -> type:
-    return float if type(value) is int else type(value)
+    if not filled or (texts and (is_code or not all(map(_is_number_text, texts)))):
+        fits = [kind for kind in fits if kind != "number"]
+    return fits[0] if filled and fits else "text"
 
 
 def _with_one_key(fields: list[FoundField]) -> list[FoundField]:
@@ -295,31 +306,31 @@ def _with_one_key(fields: list[FoundField]) -> list[FoundField]:
     return [msgspec.structs.replace(each, is_key=each is key) for each in fields]
 
 
-def _kind(value: Any) -> str:
-    """The type a value asks for. Digits with a zero in front, or many, are a text."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int):
-        return "integer" if abs(value) < 10**15 else "text"
-    if isinstance(value, float):
-        return "number"
-    return _kind_of_text(value) if isinstance(value, str) else "text"
+def _is_number_text(text: str) -> bool:
+    return bool(_INTEGER.fullmatch(text) or _NUMBER.fullmatch(text))
 
 
-def _kind_of_text(text: str) -> str:
-    if _INTEGER.fullmatch(text):
-        return "integer"
-    if _NUMBER.fullmatch(text):
-        return "number"
-    if _reads(date.fromisoformat, text, 10):
-        return "date"
-    if len(text) > 10 and text[4:5] == "-" and _reads(datetime.fromisoformat, text, 0):
-        return "timestamp"
-    return "text"
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _reads(read: Any, text: str, length: int) -> bool:
-    if length and len(text) != length:
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _is_number_text(value) or bool(_DIGITS.fullmatch(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGE
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, str) and _reads(date.fromisoformat, value, _DATE)
+
+
+def _is_timestamp(value: Any) -> bool:
+    return isinstance(value, str) and _reads(datetime.fromisoformat, value, _TIMESTAMP)
+
+
+def _reads(read: Any, text: str, form: re.Pattern[str]) -> bool:
+    if not form.fullmatch(text):
         return False
     try:
         read(text)
@@ -328,15 +339,15 @@ def _reads(read: Any, text: str, length: int) -> bool:
     return True
 
 
-def _one_kind(kinds: set[str]) -> str:
-    """The type that holds all of these."""
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    if kinds and kinds <= {"integer", "number"}:
-        return "number"
-    if kinds and kinds <= {"date", "timestamp"}:
-        return "timestamp"
-    return "text"
+# As a contract's decoder takes them; a test compares the two.
+_TAKES: Mapping[str, Callable[[Any], bool]] = {
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": _is_integer,
+    "date": _is_date,
+    "timestamp": _is_timestamp,
+    "number": _is_number,
+    "text": lambda value: isinstance(value, str),
+}
 
 
 def _choices(kind: str, texts: Sequence[str]) -> list[str]:
@@ -350,63 +361,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode()
-
-
-# --- masking ------------------------------------------------------------------------
-
-
-def _is_personal(path: str, texts: Sequence[str]) -> bool:
-    name = path.rpartition(".")[2]
-    return bool(_PERSONAL_NAME.search(name)) or any(map(_PERSONAL.search, texts))
-
-
-def mask(path: str, text: str) -> str:
-    """A value as a page may show it: no number of a person, no name, no key."""
-    name = path.rpartition(".")[2]
-    if _SECRET_NAME.search(name):
-        return "••••••"
-    if _PERSONAL_NAME.search(name):
-        return _dotted(text)
-    return _PERSONAL.sub(lambda match: _dotted(match[0]), text)[:200]
-
-
-def _dotted(text: str) -> str:
-    """The first and last signs of a text, its length kept."""
-    if len(text) <= 4:
-        return "•" * len(text)
-    return (text[:2] + "•" * (len(text) - 4) + text[-2:])[:60]
-
-
-def masked(value: Any, path: str = "", depth: int = 0) -> Any:
-    """A decoded value with every text in it masked; long lists are cut."""
-    if depth > 2 * MAX_DEPTH:
-        return "…"
-    if isinstance(value, dict):
-        return {
-            str(name): masked(each, str(name), depth + 1)
-            for name, each in list(value.items())[:60]
-        }
-    if isinstance(value, list):
-        rest = ["…"] if len(value) > SHOWN else []
-        return [masked(each, path, depth + 1) for each in value[:SHOWN]] + rest
-    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["} and len(value) > 40:
-        return _masked_inner(value, depth)
-    if value is None or isinstance(value, bool):
-        return value
-    text = mask(path, _as_text(value))
-    return text if isinstance(value, str) or text != _as_text(value) else value
-
-
-def _masked_inner(text: str, depth: int) -> str:
-    """A JSON text inside JSON: masked as what it holds, or as a text when it holds nothing."""
-    try:
-        inner = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return mask("", text)
-    return msgspec.json.encode(masked(inner, "", depth + 1)).decode()
-
-
-def masked_json(value: Any) -> str:
-    """A decoded value, masked, as readable JSON."""
-    packed = msgspec.json.encode(masked(value))
-    return msgspec.json.format(packed, indent=2).decode()

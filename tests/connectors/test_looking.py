@@ -6,7 +6,10 @@ import msgspec
 import pytest
 
 from app.connectors.looking import LookOrder, look, look_apart
-from app.connectors.sampling import fields_of, mask, masked_json, sample_of
+from app.connectors.sampling import fields_of, sample_of
+from app.contracts.decoder import Decoder
+from app.contracts.fields import FieldSpec
+from app.contracts.states import FieldType
 
 from .conftest import reply
 
@@ -44,14 +47,58 @@ def test_types_are_proposed_and_codes_stay_texts():
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        (["007", "12"], "text"), ([10**15], "text"), (["1234567890123456"], "text"),
-        ([1, 2.5], "number"), (["2024-01-01", "2024-01-01T10:00:00"], "timestamp"),
+        (["007", "12"], "text"), ([10**15], "integer"), (["1234567890123456"], "text"),
+        ([2**63], "number"), (["5", "12"], "number"), (["", "5"], "text"),
+        ([1, 2.5], "number"), (["2024-01-01", "2024-01-01T10:00:00"], "text"),
+        (["2024-01-01T10:00:00"], "timestamp"), (["2024-01-01"], "date"),
         (["2024-02-30"], "text"), ([None, ""], "text"), ([True, "ya"], "text"),
         ([{"a": []}], "text"), (["14.10"], "number"),
     ],
 )  # fmt: skip
 def test_the_type_holds_every_value(values, kind):
     assert fields_of([{"x": value} for value in values])[0].type == kind
+
+
+VALUES = [
+    5, -3, 0, 2**63, 2**63 - 1, 10**16, 1.5, 1e300, True, "", "5", "007", "12.50", "x", "14.10",
+    "1234567890123456", "2024-01-01", "2024-02-30", "20240101", "2024-01-01T10:00:00",
+    "2024-01-01 10:00:00", "2024-01-01T10:00:00+07:00", "2024-01-01T10:00:00Z",
+    "2024-01-01T10:00", "1.234,5", "ya", [], [1], {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+@pytest.mark.parametrize("kind", list(FieldType))
+def test_a_type_that_is_said_to_fit_is_one_that_a_contract_takes(value, kind):
+    spec = FieldSpec(name="x", source_path="x", label="x", type=kind, required=False)
+    page = Decoder([spec]).decode(json.dumps([{"x": value}]).encode())
+
+    said = kind.value in fields_of([{"x": value}])[0].fits
+    assert said == (not page.rejected)
+
+
+def test_values_of_several_types_and_lists_are_named_and_a_code_of_texts_is_not(upstream):
+    rows = [
+        {"kode": "11", "campur": 1, "isi": [1]},
+        {"kode": "11.01", "campur": "satu", "isi": []},
+        {"kode": "A1", "campur": 2, "isi": [2]},
+    ]
+    upstream.script = reply(json.dumps(rows).encode())
+
+    said = look(order(upstream)).findings
+
+    named = {
+        each.params["field"]: each.message for each in said if "field" in each.params
+    }
+    assert set(named) == {"campur", "isi"}
+    assert "several types" in named["campur"]
+    assert "a list" in named["isi"]
+
+
+def test_a_number_that_others_round_is_named(upstream):
+    upstream.script = reply(b'[{"nik": 1471010203800012}]')
+
+    assert any("round" in each.message for each in look(order(upstream)).findings)
 
 
 def test_a_code_with_dots_is_no_number():
@@ -88,23 +135,6 @@ def test_total_next_and_success_are_found():
     assert (found.total_path, found.total) == ("meta.total", 60)
     assert (found.success_path, found.success_value) == ("status", "success")
     assert found.next_path == "next"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["1471010203800012", "09.254.294.3-407.000", "081234567890", "+62 812-3456-7890",
-     "warga@riau.go.id", "198001012005011001"],
-)  # fmt: skip
-def test_numbers_of_persons_are_masked_wherever_they_stand(text):
-    assert text not in mask("keterangan", f"lihat {text} ya")
-    assert text not in masked_json(
-        {"a": [{"b": f"x {text}"}], "c": json.dumps({"d": text * 1})}
-    )
-
-
-@pytest.mark.parametrize("name", ["nama", "no_hp", "alamat", "tgl_lahir", "access_token"])
-def test_fields_of_persons_and_keys_are_masked_by_their_name(name):
-    assert "Sri Wahyuni" not in mask(name, "Sri Wahyuni")
 
 
 def test_a_look_finds_proposes_and_pages(upstream):
@@ -216,3 +246,17 @@ def test_an_answer_of_a_thousand_levels_ends_nothing(upstream):
     upstream.script = reply(deep)
 
     assert look_apart(order(upstream)).findings
+
+
+def test_a_key_that_json_must_escape_is_hidden_in_a_body_too(upstream):
+    upstream.script = reply(json.dumps([{"id": 1}]).encode())
+    secret = 'kunci"canggih\\satu'
+
+    found = look(
+        order(
+            upstream, {"auth_secret": secret}, auth="body", auth_name="k", method="POST"
+        )
+    )
+
+    assert found.sample.row_count == 1
+    assert "canggih" not in msgspec.json.encode(found).decode()
