@@ -29,7 +29,7 @@ from app.core.scope import get_visible, visible
 from app.identity.models import Agency
 from app.sources import looks, services
 from app.sources.errors import SourceInvalidError
-from app.sources.forms import PLAIN, SourceForm
+from app.sources.forms import PAIRS, PLAIN, SourceForm, TryForm
 from app.sources.models import Source
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
@@ -72,19 +72,24 @@ class SourcePage(Page):
     @expose("/<ident>/look", methods=("GET", "POST"))
     @needs(Permission.SOURCE_PREVIEW)
     def look(self, ident: str) -> str:
-        """Try a saved source out; the agency's own developer may, at approved addresses."""
-        found = None
+        """Try a source out; the agency's own developer may, with settings of their own."""
+        form = TryForm()
         with db.unit_of_work() as session:
             source = get_visible(session, Source, ident, principal_now())
             specs = _specs(session, source)
-            if request.method == "POST":
-                services.require_readable(source)
-                looks.record_look(session, source, source.settings)
-        if request.method == "POST":
-            found = _looked(source.settings, dict(source.secrets or {}), source)
-        differences = _differences(found, specs)
+            looked_at = db.now(session)
+        if request.method == "GET":
+            form.show(source.settings)
+        trial = _Trial(form, source)
+        if request.method == "POST" and form.validate_on_submit():
+            trial.go()
         text: str = self.render(
-            "sources/look.html", source=source, look=found, differences=differences
+            "sources/look.html",
+            form=form,
+            source=source,
+            looked_at=looked_at,
+            differences=_differences(trial.look, specs),
+            **trial.shown(),
         )
         return text
 
@@ -112,6 +117,20 @@ class SourcePage(Page):
             with db.unit_of_work() as session:
                 source = get_visible(session, Source, ident, principal_now())
                 services.except_plain(session, source, until, reason)
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("pulls.source", ident=ident)
+
+    @expose("/<ident>/whole", methods=("POST",))
+    @needs(Permission.SOURCE_WRITE)
+    def whole(self, ident: str) -> Response:
+        """Let the next pull ask for everything, not only for what changed."""
+        reason = request.form.get("reason", "").strip()[:500]
+        try:
+            with db.unit_of_work() as session:
+                source = get_visible(session, Source, ident, principal_now())
+                services.forget_mark(session, source, reason)
+            flash(gettext("The next pull asks for everything once more."), "success")
         except RejectedError as error:
             flash_rejected(error)
         return back_to("pulls.source", ident=ident)
@@ -156,7 +175,8 @@ class _Step:
         """Do what was asked for; return the source's id when it is saved."""
         wish = request.form.get("do", "save")
         if wish == "accept":
-            self._accept()
+            preset = preset_named(self._form.preset.data or "")
+            _accept(self._form, preset.settings if preset else {})
         settings = self._form.settings()
         secrets = self._secrets(settings)
         if wish == "save":
@@ -182,13 +202,6 @@ class _Step:
         kept = looks.unsealed(request.form.get("kept", ""), settings)
         return {**kept, **self._form.secrets()}
 
-    def _accept(self) -> None:
-        """Put the proposed settings, or those of a kind of service, into the form."""
-        preset = preset_named(self._form.preset.data or "")
-        proposal = dict(preset.settings) if preset else {}
-        proposal |= _decoded(request.form.get("proposal", ""))
-        self._form.show({k: v for k, v in proposal.items() if k in _ACCEPTABLE})
-
     def shown(self) -> dict[str, Any]:
         fields = self._look.sample.fields if self._look and self._look.sample else []
         return {
@@ -202,6 +215,61 @@ class _Step:
         }
 
 
+class _Trial:
+    """One submit of the page on which a source is tried out; nothing of it is saved."""
+
+    def __init__(self, form: TryForm, source: Source) -> None:
+        self._form = form
+        self._source = source
+        self._kept = ""
+        self._changed: list[tuple[str, Any, Any]] = []
+        self._left_out = False
+        self.look: Look | None = None
+
+    def go(self) -> None:
+        if request.form.get("do") == "accept":
+            _accept(self._form, {})
+        try:
+            self._go()
+        except RejectedError as error:
+            flash_rejected(error)
+        except SimpulError as error:
+            flash_rejected(SourceInvalidError(error))
+
+    def _go(self) -> None:
+        source = self._source
+        # What the form does not have stays as it is saved.
+        others = {k: v for k, v in source.settings.items() if k not in _IN_TRIAL}
+        settings = {**others, **self._form.settings()}
+        services.refuse_plain_secrets(settings)
+        kept = looks.unsealed(request.form.get("kept", ""), settings)
+        typed = {**kept, **self._form.secrets()}
+        self._kept = looks.sealed(typed, settings)
+        self._changed = looks.tried_otherwise(source, settings)
+        lent = looks.keys_for(source, settings)
+        self._left_out = bool(source.secrets) and not lent and not typed
+        with db.unit_of_work() as session:
+            looks.record_look(session, source, settings)
+        self.look = looks.try_out(source, settings, typed, _office_list())
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "look": self.look,
+            "kept": self._kept,
+            "changed": self._changed,
+            "left_out": self._left_out,
+            "proposal": _encoded(self.look.proposal if self.look else {}),
+            "hosts": services.approvable(self._source).split(),
+        }
+
+
+def _accept(form: SourceForm, proposal: Mapping[str, Any]) -> None:
+    """Put the proposed settings into the form, upon those of a kind of service."""
+    proposal = {**proposal, **_decoded(request.form.get("proposal", ""))}
+    form.show({k: v for k, v in proposal.items() if k in _ACCEPTABLE})
+
+
+_IN_TRIAL = {*PLAIN, *PAIRS, "body"} - {"proxy"}
 _ACCEPTABLE = {*PLAIN, "also_fields", "query", "body"} - {
     "base_url",
     "auth_url",

@@ -93,6 +93,19 @@ class NotConfirmedError(RejectedError):
         )
 
 
+class OutsideSourceError(RejectedError):
+    """A try is about the service of its source, and goes nowhere else."""
+
+    code = "outside_source"
+
+    def __init__(self, pair: str) -> None:
+        super().__init__(
+            "%(host)s is not an address of this source: a look from here goes to its own"
+            " addresses only.",
+            host=pair,
+        )
+
+
 class NoSampleError(RejectedError):
     code = "no_sample"
 

@@ -98,6 +98,16 @@ def _secret(label: Any) -> PasswordField:
     )
 
 
+def _tried_secret(label: Any) -> PasswordField:
+    return PasswordField(
+        label,
+        description=_(
+            "A key of your own, for this look alone. Empty: the office's key is sent as long"
+            " as only the reading of the answer is changed."
+        ),
+    )
+
+
 class SourceForm(Form):
     """All settings of a source; the secret is only ever written, never shown."""
 
@@ -291,7 +301,7 @@ class SourceForm(Form):
 
     def settings(self) -> dict[str, Any]:
         """Return the connector's settings as the form has them, without mere defaults."""
-        values = {name: self[name].data for name in PLAIN}
+        values = {name: self[name].data for name in PLAIN if name in self}
         for name, separator in PAIRS.items():
             values[name] = _pairs(self[name].data or "", separator)
         values["body"] = _object(self.body.data or "")
@@ -303,12 +313,12 @@ class SourceForm(Form):
 
     def secrets(self) -> dict[str, str]:
         """Return the keys that were typed in."""
-        return {name: self[name].data for name in SECRETS if self[name].data}
+        return {n: self[n].data for n in SECRETS if n in self and self[n].data}
 
     def show(self, settings: Mapping[str, Any]) -> None:
         """Fill the form from stored settings."""
         for name in PLAIN:
-            if name in settings:
+            if name in settings and name in self:
                 self[name].data = settings[name]
         for name, separator in PAIRS.items():
             if name in settings:
@@ -319,6 +329,15 @@ class SourceForm(Form):
         if settings.get("body"):
             packed = msgspec.json.format(msgspec.json.encode(settings["body"]), indent=2)
             self.body.data = packed.decode()
+
+
+class TryForm(SourceForm):
+    """Settings of a source as somebody tries them: what is not the service's own is missing."""
+
+    name = contract = enabled = preset = max_failures = None
+    proxy = auth_secret_next = None
+    auth_secret = _tried_secret(_("Key or password"))
+    also_secret = _tried_secret(_("Second key or password"))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from app.audit import recorder
 from app.connectors.addresses import ApprovedHosts, canonical_host
 from app.connectors.looking import Look, LookOrder, look_apart
+from app.connectors.registry import settings_of
 from app.connectors.sampling import FoundField
+from app.connectors.settings import RestJsonSettings
 from app.contracts.fields import FieldSpec
 from app.contracts.states import Classification, FieldType
 from app.core import crypto
@@ -21,7 +23,7 @@ from app.core.errors import SimpulError
 from app.core.policy import acting_principal
 from app.core.sql import MAX_NAME_LENGTH
 from app.core.words import message_id
-from app.sources.errors import NotConfirmedError
+from app.sources.errors import NotConfirmedError, OutsideSourceError
 from app.sources.models import Host, Source
 from app.sources.services import hosts_of, require_approvable
 
@@ -103,13 +105,63 @@ def look_at(
     return look_apart(LookOrder(dict(settings), dict(secrets), approved))
 
 
+# Settings that change how an answer is read, and nothing of what is asked but its size.
+_READING = frozenset(
+    {"rows_path", "total_path", "success_path", "success_value", "failure_path",
+     "failure_text", "inner_path", "blank_is_empty", "page_size", "until_empty"}
+)  # fmt: skip
+
+
+def tried_otherwise(
+    source: Source, settings: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Return the settings that differ from the saved ones: name, saved, tried."""
+    saved, tried = settings_of(source.settings), settings_of(settings)
+    names = [each.name for each in msgspec.structs.fields(RestJsonSettings)]
+    pairs = [(name, getattr(saved, name), getattr(tried, name)) for name in names]
+    return [(name, one, other) for name, one, other in pairs if one != other]
+
+
+def keys_for(source: Source, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The office's keys, unless something else is asked than what was saved and approved.
+
+    Whoever tries a source out must not aim them elsewhere: not at another path, query or
+    header either, behind which a shared host may keep another agency's data.
+    """
+    changed = {name for name, _, _ in tried_otherwise(source, settings)}
+    return dict(source.secrets or {}) if changed <= _READING else {}
+
+
+def try_out(
+    source: Source,
+    settings: Mapping[str, Any],
+    typed: Mapping[str, str],
+    office_list: Sequence[str],
+) -> Look:
+    """Look at a source's service with settings as typed, and keys that the office may lend.
+
+    Raises ``OutsideSourceError`` for another host than the saved ones, and
+    ``NotConfirmedError`` for one that is not approved.
+    """
+    own = hosts_of(source.settings)
+    outside = [pair for pair in hosts_of(settings) if pair not in own]
+    if outside:
+        raise OutsideSourceError(outside[0])
+    missing = to_confirm(source.settings, source, office_list)
+    if missing:
+        raise NotConfirmedError(missing[0], message_id("the address is not approved yet"))
+    secrets = {**keys_for(source, settings), **typed}
+    return look_apart(LookOrder(dict(settings), secrets, list(own)))
+
+
 def record_look(
     session: Session, source: Source | None, settings: Mapping[str, Any]
 ) -> None:
-    """Leave in the audit trail who looked where."""
+    """Leave in the audit trail who looked where, and what was tried otherwise."""
     hosts = hosts_of(settings)
-    after = {"hosts": list(hosts)}
+    after: dict[str, Any] = {"hosts": list(hosts)}
     if source is not None:
+        after["changed"] = [name for name, _, _ in tried_otherwise(source, settings)]
         recorder.record(session, "preview", source, after=after)
         return
     values = {"pair": hosts[0], "per_second": 0, "at_once": 0, "note": "",

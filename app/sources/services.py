@@ -259,6 +259,15 @@ def except_plain(
     session.add(source)
 
 
+def forget_mark(session: Session, source: Source, reason: str) -> None:
+    """Let the next pull ask for everything once more; raises ``ReasonMissingError``."""
+    if not reason:
+        raise ReasonMissingError
+    db.because(session, reason)
+    source.mark = None
+    session.add(source)
+
+
 def require_readable(source: Source) -> None:
     """Raise ``SourceInvalidError`` when the stored settings name no address."""
     try:

@@ -28,6 +28,7 @@ document.addEventListener("click", (event) => {
   }
   const remove = event.target.closest("[data-remove-row]");
   if (remove) remove.closest("[data-row]").remove();
+  if (event.target.closest("[data-print]")) window.print();
   const add = event.target.closest("[data-add-row]");
   if (add) addRow(document.getElementById(add.dataset.addRow));
 });

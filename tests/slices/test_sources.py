@@ -6,12 +6,16 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from app.audit.models import AuditEvent
 from app.connectors import errors
 from app.contracts.states import LoadMode
 from app.core.crypto import EncryptedText
 from app.core.policy import acting_as
+from app.datasets.models import Dataset
 from app.pulls import services as pull_services
+from app.pulls.models import PullRun
 from app.pulls.pulling import pull
+from app.runs.errors import ReasonMissingError
 from app.sources import services
 from app.sources.errors import (
     NotConfirmedError,
@@ -88,6 +92,86 @@ def test_a_pull_that_is_held_moves_no_mark(upstream):
     upstream.records[0]["nip"] = "rusak"
 
     assert do_pull(source).status == "held"
+    assert source_now(source).mark is None
+
+
+@pytest.fixture
+def marked(upstream):
+    """A source with a mark, its contract, and what the service is asked from now on."""
+    contract = make.make_contract(load_mode=LoadMode.UPSERT)
+    source = make.make_source(
+        contract, upstream.url, since_param="sejak", since_field="lahir"
+    )
+    assert do_pull(source).status == "succeeded"
+    asked = []
+    upstream.answer = lambda handler, page: bool(asked.append(handler.path))
+    return source, contract, asked
+
+
+def is_whole(asked):
+    return bool(asked) and not any("sejak" in path for path in asked)
+
+
+def test_a_new_version_of_the_contract_reads_everything_once_more(marked):
+    source, contract, asked = marked
+    make.next_version(contract.id, [*make.PERSON, make.field("catatan")])
+    make.activate(contract.id)
+
+    assert do_pull(source).status == "succeeded"
+    assert is_whole(asked)
+    asked.clear()
+    do_pull(source)
+    assert not is_whole(asked)
+
+
+@pytest.mark.parametrize(
+    ("changed", "whole"),
+    [
+        ({"since_field": "nip", "since_format": "number"}, True), ({"since_start": "2020-01-01"}, True),
+        ({"query": {"unit": "2"}}, True), ({"rows_path": "data", "since_overlap": 3}, True),
+        ({"page_size": 20}, False), ({"page_seconds": 2.0, "user_agent": "Simpul"}, False),
+    ],
+)  # fmt: skip
+def test_settings_that_change_what_is_asked_reset_the_mark(marked, changed, whole):
+    source, _, _ = marked
+
+    saved(source, **changed)
+
+    assert (source_now(source).mark is None) is whole
+
+
+def test_staff_let_everything_be_asked_for_once_more_and_say_why(marked):
+    source, _, asked = marked
+    with make.session() as s, pytest.raises(ReasonMissingError):
+        services.forget_mark(s, s.get_one(Source, source.id), "")
+    assert source_now(source).mark is not None
+    with make.session() as s:
+        services.forget_mark(s, s.get_one(Source, source.id), "data dibetulkan OPD")
+
+    assert source_now(source).mark is None
+    assert do_pull(source).status == "succeeded"
+    assert is_whole(asked)
+    assert source_now(source).mark["value"] == "2024-01-20"
+    with make.session() as s:
+        reasons = s.scalars(
+            sa.select(AuditEvent.reason).where(AuditEvent.object_id == str(source.id))
+        ).all()
+    assert "data dibetulkan OPD" in reasons
+
+
+def test_a_roll_back_forgets_the_mark(marked):
+    source, contract, _ = marked
+    with make.session() as s:
+        dataset = s.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == contract.id)
+        ).one()
+        first = dataset.published_run_id
+    do_pull(source)
+    with make.session() as s:
+        pull_services.request_rollback(
+            s, s.get_one(Dataset, dataset.id), s.get_one(PullRun, first), "salah"
+        )
+
     assert source_now(source).mark is None
 
 

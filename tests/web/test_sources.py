@@ -8,9 +8,15 @@ import pytest
 import sqlalchemy as sa
 
 from app.audit.models import AuditEvent
+from app.connectors import errors
 from app.contracts.models import Contract
+from app.core.policy import acting_as
+from app.identity.passwords import hash_of
+from app.pulls import services as pull_services
+from app.pulls.pulling import pull
 from app.sources.models import Source
 from tests import fakes, make
+from tests.web.conftest import PASSWORD
 
 CANARY = "kunci-kenari-look"
 
@@ -164,3 +170,204 @@ def test_a_like_one_is_filled_in_without_keys(log_in, people, estates):
 
     assert "/api/pegawai" in page
     assert "rahasia-sekali-kenari" not in page
+
+
+# --- trying a source out ------------------------------------------------------------
+
+OFFICE_KEY = "kunci-kantor-kenari"
+
+
+@pytest.fixture
+def tried(app, upstream):
+    """A source with the office's key, and a client of its agency's own developer."""
+    agency = make.make_agency()
+    source = make.make_source(
+        make.make_contract(agency=agency),
+        upstream.url,
+        auth="header",
+        auth_name="X-Kunci",
+    )
+    with make.session() as s:
+        s.get_one(Source, source.id).secrets = {"auth_secret": OFFICE_KEY}
+    email = make.make_user(
+        "OPD_OPERATOR", agency=agency, password=hash_of(PASSWORD)
+    ).email
+    seen = []
+    upstream.answer = lambda handler, page: bool(
+        seen.append((handler.path, handler.headers.get("X-Kunci")))
+    )
+    return source, email, seen
+
+
+def trial(source, **changed):
+    """The page's form as it is shown, with fields changed."""
+    settings = source.settings
+    shown = {
+        "auth": settings["auth"], "auth_name": settings["auth_name"], "paging": "page",
+        "base_url": settings["base_url"], "page_size": "10", "rows_path": "data",
+        "total_path": "total", "success_path": "ok", "success_value": "true",
+        "read_seconds": "0.5", "page_seconds": "1", "max_pages": "50", "do": "look",
+    }  # fmt: skip
+    return shown | changed
+
+
+def saved_now(source):
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        return dict(own.settings), dict(own.secrets)
+
+
+def test_the_reading_is_tried_otherwise_with_the_offices_key_and_nothing_is_kept(
+    log_in, tried
+):
+    source, email, seen = tried
+    before = saved_now(source)
+    client = log_in(email)
+
+    page = client.post(
+        f"/sources/{source.id}/look", data=trial(source, total_path="")
+    ).get_data(True)
+
+    assert {key for _, key in seen} == {OFFICE_KEY}
+    assert OFFICE_KEY not in page
+    assert "Dicoba berbeda dari yang tersimpan" in page
+    assert saved_now(source) == before
+    with make.session() as s:
+        event = s.scalars(
+            sa.select(AuditEvent).where(
+                AuditEvent.object_id == str(source.id), AuditEvent.action == "preview"
+            )
+        ).one()
+    assert event.after["changed"] == ["total_path"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"base_url": "/api/lain"}, {"query": "opd=lain"}, {"headers": "X-OPD: lain"},
+        {"auth_name": "X-Kunci", "auth_prefix": "Bearer "}, {"auth": "query", "auth_name": "k"},
+        {"method": "POST", "body": '{"a": 1}'}, {"since_param": "opd", "since_start": "2024-01-01"},
+        {"paging": "none"}, {"page_param": "hal"}, {"user_agent": "x"}, {"pin_sha256": "0" * 64},
+    ],
+)  # fmt: skip
+def test_the_offices_key_is_not_aimed_at_anything_else(log_in, tried, changed):
+    source, email, seen = tried
+    if "base_url" in changed:
+        changed = {"base_url": source.settings["base_url"] + changed["base_url"]}
+
+    page = (
+        log_in(email)
+        .post(f"/sources/{source.id}/look", data=trial(source, **changed))
+        .get_data(True)
+    )
+
+    assert not any(key and OFFICE_KEY in key for _, key in seen)
+    assert not any(OFFICE_KEY in path for path, _ in seen)
+    assert "tanpa kunci" in page
+    assert OFFICE_KEY not in page
+
+
+def test_a_key_of_ones_own_is_sent_and_not_kept(log_in, tried):
+    source, email, seen = tried
+    before = saved_now(source)
+    client = log_in(email)
+    own = {"auth_secret": CANARY, "query": "opd=lain"}
+
+    first = client.post(f"/sources/{source.id}/look", data=trial(source, **own)).get_data(
+        True
+    )
+    again = trial(source, query="opd=lain", kept=hidden(first, "kept"))
+    second = client.post(f"/sources/{source.id}/look", data=again).get_data(True)
+
+    assert {key for _, key in seen} == {CANARY}
+    assert all("opd=lain" in path for path, _ in seen)
+    assert CANARY not in first + second
+    assert saved_now(source) == before
+
+
+def test_a_try_goes_to_no_other_host_and_through_no_proxy(log_in, tried, listed):
+    source, email, seen = tried
+    client = log_in(email)
+    with fakes.Upstream() as other:
+        for url in (other.url, "http://169.254.169.254/", "http://127.0.0.1:6379/", "x"):
+            data = trial(source, base_url=url, auth_secret=CANARY)
+            page = client.post(f"/sources/{source.id}/look", data=data).get_data(True)
+            assert "Yang ditemukan" not in page
+        token = trial(source, auth="login", auth_url=other.url, auth_secret=CANARY)
+        client.post(f"/sources/{source.id}/look", data=token)
+        client.post(f"/sources/{source.id}/look", data=trial(source, proxy=other.url))
+        assert not other.asked
+    assert {key for _, key in seen} == {OFFICE_KEY}
+
+
+def test_a_draft_source_that_nobody_approved_is_not_asked(log_in, tried):
+    source, email, seen = tried
+    with make.session() as s:
+        s.get_one(Source, source.id).approved_host = ""
+
+    page = log_in(email).post(f"/sources/{source.id}/look", data=trial(source))
+
+    assert "tidak diizinkan" in page.get_data(True)
+    assert not seen
+
+
+def test_the_proposal_is_accepted_for_the_look_alone(log_in, tried):
+    source, email, _ = tried
+    before = saved_now(source)
+    client = log_in(email)
+    data = trial(source, rows_path="tidak.ada")
+    first = client.post(f"/sources/{source.id}/look", data=data).get_data(True)
+    data |= {"do": "accept", "proposal": hidden(first, "proposal")}
+    second = client.post(f"/sources/{source.id}/look", data=data).get_data(True)
+
+    assert "10 rekaman" in second
+    assert saved_now(source) == before
+
+
+# --- rest and marks -----------------------------------------------------------------
+
+
+def test_a_source_that_rests_is_tried_again_by_its_button(log_in, people, tried):
+    source, _, _ = tried
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.max_failures = 1
+        pull_services.set_schedule(
+            s, own, pull_services.ScheduleWish("0 2 * * *", "Asia/Jakarta")
+        )
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        pull_services.note_failure(s, source.id, errors.for_status("h.example", 401))
+    client = log_in(people["SEMUA"])
+    page = client.get(f"/pulls/source/{source.id}").get_data(True)
+    assert "sedang dijeda" in page
+    assert "HTTP 401" in page
+
+    answer = client.post(f"/pulls/source/{source.id}/again")
+
+    run_id = answer.location.rpartition("/")[2]
+    assert make.run_of(run_id).kind == "pull"
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        assert (own.enabled, own.pause, own.failure_count) == (True, None, 0)
+        assert pull_services.schedule_of(s, own).enabled
+    with acting_as(make.WORKER_PRINCIPAL):
+        pull(make.claim(run_id), fakes.pages_here, (), "Asia/Jakarta")
+    assert make.run_of(run_id).status == "succeeded"
+
+
+def test_the_mark_is_shown_and_reset_with_a_reason(log_in, people, tried):
+    source, email, _ = tried
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.settings = own.settings | {"since_param": "sejak"}
+        own.mark = {"value": "2024-05-01", "version": "x"}
+    client = log_in(people["SEMUA"])
+    assert "2024-05-01" in client.get(f"/pulls/source/{source.id}").get_data(True)
+
+    client.post(f"/sources/{source.id}/whole", data={"reason": ""})
+    with make.session() as s:
+        assert s.get_one(Source, source.id).mark
+    client.post(f"/sources/{source.id}/whole", data={"reason": "data dibetulkan"})
+    with make.session() as s:
+        assert s.get_one(Source, source.id).mark is None
+    assert log_in(email).post(f"/sources/{source.id}/whole").status_code == 403
