@@ -179,6 +179,15 @@ def activate(contract_id: UUID) -> None:
 WORKER_PRINCIPAL = Principal("sistem: pekerja", DbRole.WORKER)
 
 
+def people(*numbers: int, **more: str) -> list[dict[str, Any]]:
+    """Records of PERSON; ``more`` fields have the number for their {n}."""
+    return [
+        {"nip": f"{n:04d}", "nama": f"Orang {n}"}
+        | {name: form.format(n=n) for name, form in more.items()}
+        for n in numbers
+    ]
+
+
 def make_source(contract: Contract, base_url: str, **settings: Any) -> Source:
     """A source that reads pages of ten records; budgets are short."""
     host = base_url.split("/")[2]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_plus, urlencode
 
 import msgspec
 
@@ -27,8 +27,11 @@ class Asking:
         url = self.url
         for name, value in self.places.items():
             url = url.replace("{" + name + "}", quote(value, safe=""))
-        query = urlencode(self.query)
-        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+        base, _, own = url.partition("?")
+        # What pages and windows set replaces what was pasted with the address.
+        kept = [each for each in own.split("&") if each and _name(each) not in self.query]
+        query = "&".join([*kept, *filter(None, [urlencode(self.query)])])
+        return f"{base}?{query}" if query else url
 
     def content(self) -> tuple[bytes, str]:
         """The body and its media type; both empty for a GET."""
@@ -38,6 +41,11 @@ class Asking:
             flat = {name: _as_text(value) for name, value in self.body.items()}
             return urlencode(flat).encode("ascii"), "application/x-www-form-urlencoded"
         return msgspec.json.encode(self.body), "application/json"
+
+
+def _name(part: str) -> str:
+    """The name of one name=value of a query."""
+    return unquote_plus(part.partition("=")[0])
 
 
 def put(body: dict[str, Any], path: str, value: object) -> dict[str, Any]:

@@ -75,6 +75,17 @@ def refused(host: str, port: int) -> SourceUnavailableError:
     )
 
 
+def proxy_refused(
+    host: str, proxy: str, status: int
+) -> SourceUnavailableError | SourceRefusedError:
+    """A server error of a proxy is about the way behind it, and may pass."""
+    message = message_id(
+        "The outbound proxy %(proxy)s does not open the way to %(host)s (HTTP %(status)s)"
+    )
+    kind = SourceUnavailableError if status >= 500 else SourceRefusedError
+    return kind(message, code="proxy_refused", host=host, proxy=proxy, status=status)
+
+
 def unreachable(host: str) -> SourceUnavailableError:
     return SourceUnavailableError(
         "There is no way through the network to %(host)s", code="unreachable", host=host

@@ -17,7 +17,7 @@ import certifi
 import httpcore
 
 from app.connectors import errors
-from app.connectors.addresses import ApprovedHosts, Target
+from app.connectors.addresses import ApprovedHosts, Target, parse_url
 from app.connectors.transport import Flight, PinnedBackend, Resolver, resolve
 from app.core.errors import SimpulError
 
@@ -373,8 +373,14 @@ class GuardedClient:
     def _named(self, target: Target, error: Exception, *, answered: bool) -> SimpulError:
         if isinstance(error, httpcore.TimeoutException):
             return self._timeout_named(target, error)
+        proxy = parse_url(self._way.proxy) if self._way.proxy else None
         if isinstance(error, httpcore.ConnectError):
-            return _connect_named(target, error)
+            return _connect_named(target, proxy or target, error)
+        if proxy is not None and isinstance(error, httpcore.ProxyError):
+            status = re.match(r"[1-5][0-9]{2}", str(error))
+            return errors.proxy_refused(
+                target.host, proxy.pair_name, int(status[0]) if status else 0
+            )
         if answered:
             return errors.truncated_body(target.host)
         if isinstance(error, httpcore.NetworkError) or "disconnected" in str(error):
@@ -442,7 +448,7 @@ def _unpack(
         raise errors.wrong_encoding(host) from error
 
 
-def _connect_named(target: Target, error: Exception) -> SimpulError:
+def _connect_named(target: Target, next_hop: Target, error: Exception) -> SimpulError:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
         if cause.verify_code in _EXPIRED:
@@ -455,7 +461,7 @@ def _connect_named(target: Target, error: Exception) -> SimpulError:
         return errors.tls_failed(target.host)
     number = cause.errno if isinstance(cause, OSError) else None
     if number in _UNREACHABLE:
-        return errors.unreachable(target.host)
+        return errors.unreachable(next_hop.host)
     if number == errno.ECONNREFUSED:
-        return errors.refused(target.host, target.port)
+        return errors.refused(next_hop.host, next_hop.port)
     return errors.connection_lost(target.host)

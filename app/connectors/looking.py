@@ -109,10 +109,9 @@ def look(order: LookOrder) -> Look:
     watched: list[Exchange] = []
     veil = _Veil(order)
     try:
-        settings = settings_of({**order.settings, **_LIMITS})
-        settings = msgspec.structs.replace(
-            settings, page_size=min(settings.page_size, _FEW)
-        )
+        typed = settings_of(order.settings)
+        few = {"page_size": min(typed.page_size, _FEW)}
+        settings = msgspec.structs.replace(typed, **_LIMITS, **few)
         veil.knows(settings)
         connector = RestJsonConnector(
             settings,
@@ -124,6 +123,8 @@ def look(order: LookOrder) -> Look:
         veil.connector = connector
         answer = connector.first_answer()
         found = _looked_into(settings, connector, answer)
+        better = {k: v for k, v in found.proposal.items() if getattr(typed, k) != v}
+        found = msgspec.structs.replace(found, proposal=better)
     except SimpulError as error:
         found = Look([_failed(error)])
     shown = [veil.exchange(each) for each in watched[:_MAX_SHOWN]]
@@ -157,7 +158,7 @@ def _looked_into(
     return Look(
         findings=findings,
         sample=sample,
-        proposal={k: v for k, v in proposal.items() if getattr(settings, k) != v},
+        proposal=proposal,
         preset=preset.name if preset else "",
     )
 

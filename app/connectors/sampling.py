@@ -295,14 +295,18 @@ def _proposed(path: str, fits: Sequence[str], filled: Sequence[Any]) -> str:
 
 
 def _with_one_key(fields: list[FoundField]) -> list[FoundField]:
-    """Mark the likeliest key: unique, of a key's name, the first of them."""
+    """Mark the likeliest key: unique, of a key's name, the first of them.
+
+    Not CKAN's own number of the row, ``_id``, when there is another: it changes with each
+    upload.
+    """
     unique = [
         each for each in fields if each.is_unique and each.type in {"text", "integer"}
     ]
     if not unique:
         return fields
     named = [each for each in unique if _KEY_NAME.search(each.path.rpartition(".")[2])]
-    key = (named or unique)[0]
+    key = min(named or unique, key=lambda each: each.path == "_id")
     return [msgspec.structs.replace(each, is_key=each is key) for each in fields]
 
 

@@ -127,25 +127,29 @@ def _require_cookie(cookie: str) -> None:
 
 def _fetch_token(rule: SignRule, keys: Sequence[str], client: GuardedClient) -> str:
     """Ask for a token with the first key, and with the next one when that is refused."""
-    for place, key in enumerate(keys):
-        asking = _token_asking(rule, key)
-        content, kind = asking.content()
-        if kind:
-            asking.headers["Content-Type"] = kind
+    *others, last = keys
+    for key in others:
         try:
-            answer = client.send("POST", asking.address(), asking.headers, content)
+            return _token_for(rule, key, client)
         except errors.SourceRefusedError as error:
-            is_refusal = error.code in {"http_401", "http_403", "http_4xx"}
-            if is_refusal and place + 1 < len(keys):
-                continue
-            if is_refusal:
-                status = error.params.get("status", "")
-                raise errors.login_refused(_host(rule), status) from error
+            if error.code != "login_refused":
+                raise
+    return _token_for(rule, last, client)
+
+
+def _token_for(rule: SignRule, key: str, client: GuardedClient) -> str:
+    asking = _token_asking(rule, key)
+    content, kind = asking.content()
+    if kind:
+        asking.headers["Content-Type"] = kind
+    try:
+        answer = client.send("POST", asking.address(), asking.headers, content)
+    except errors.SourceRefusedError as error:
+        if error.code not in {"http_401", "http_403", "http_4xx"}:
             raise
-        return _token_in(answer.body, rule)
-    raise errors.login_refused(
-        _host(rule), 401
-    )  # pragma: no cover - keys are never empty
+        status = error.params.get("status", "")
+        raise errors.login_refused(_host(rule), status) from error
+    return _token_in(answer.body, rule)
 
 
 def _token_asking(rule: SignRule, key: str) -> Asking:

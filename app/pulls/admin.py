@@ -128,6 +128,7 @@ class PullPage(Page):
                 policies=list(MissedPolicy),
                 pulls=queries.last_pulls(session, principal_now(), source.id),
                 source_run=services.published_run(session, source),
+                active=queries.has_active_version(session, source.contract_id),
                 replayable=queries.replayable_runs(session, principal_now(), source.id),
                 approved=is_approved(source, settings.approved_hosts),
                 plain=plain_risk(source, settings.approved_hosts, db.now(session).date()),

@@ -6,6 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.contracts.models import ContractVersion
+from app.contracts.states import VersionStatus
 from app.core.policy import Principal
 from app.core.scope import visible
 from app.pulls.models import PullRun, QuarantinedRecord, RawPage
@@ -14,6 +16,15 @@ from app.runs.models import JobRun
 from app.sources.models import Source
 
 PAGE_SIZE = 25
+
+
+def has_active_version(session: Session, contract_id: UUID) -> bool:
+    """Tell whether there is something that pulls could fill."""
+    active = sa.exists().where(
+        ContractVersion.contract_id == contract_id,
+        ContractVersion.status == VersionStatus.ACTIVE,
+    )
+    return bool(session.scalar(sa.select(active)))
 
 
 def quarantine_page(

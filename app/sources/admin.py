@@ -28,7 +28,7 @@ from app.core.policy import Permission
 from app.core.scope import get_visible, visible
 from app.identity.models import Agency
 from app.sources import looks, services
-from app.sources.errors import SourceInvalidError
+from app.sources.errors import NoAgencyError, SourceInvalidError
 from app.sources.forms import PAIRS, PLAIN, SourceForm, TryForm
 from app.sources.models import Source
 from app.web.guard import needs, principal_now
@@ -406,7 +406,10 @@ def _contract_of(session: Session, form: SourceForm) -> Contract:
     fields = msgspec.json.decode(opened, type=list[FoundField]) if opened else []
     if not fields:
         raise services.no_sample()
-    agency = get_visible(session, Agency, request.form.get("agency", ""), principal_now())
+    chosen = request.form.get("agency", "")
+    if not chosen:
+        raise NoAgencyError
+    agency = get_visible(session, Agency, chosen, principal_now())
     mode = request.form.get("load_mode", "")
     contract = contract_services.create_contract(
         session,

@@ -106,6 +106,13 @@ class OutsideSourceError(RejectedError):
         )
 
 
+class NoAgencyError(RejectedError):
+    code = "no_agency"
+
+    def __init__(self) -> None:
+        super().__init__("Choose the agency that provides the data.")
+
+
 class NoSampleError(RejectedError):
     code = "no_sample"
 

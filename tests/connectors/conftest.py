@@ -1,16 +1,27 @@
 """An upstream that misbehaves on demand: raw sockets, one thread per connection."""
 
 import contextlib
+import datetime as dt
+import ipaddress
 import json
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
 
+import httpcore
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.connectors.addresses import ApprovedHosts
+from app.connectors.guard import GuardedClient
 from app.connectors.rest_json import RestJsonConnector, RestJsonSettings
+from app.core.errors import SimpulError
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,26 @@ def paged(rows, *, total=None, key="page", size_key="per_page", cap=None):
     return script
 
 
+ROWS = [{"id": number} for number in range(1, 13)]
+
+
+def answer_json(connection, value, status="200 OK", **headers):
+    connection.sendall(reply(json.dumps(value).encode(), status, **headers))
+    return True
+
+
+def ids(pages):
+    return [
+        each["id"] for page, _ in pages for each in msgspec.json.decode(page.rows_json)
+    ]
+
+
+def refusal(make):
+    with pytest.raises(SimpulError) as caught:
+        list(make.pages())
+    return caught.value
+
+
 @pytest.fixture
 def upstream():
     server = Upstream()
@@ -176,3 +207,110 @@ def make_connector(upstream):
         )
 
     return make
+
+
+# --- the network and certificates -----------------------------------------------------
+
+
+class Wire(httpcore.NetworkBackend):
+    """Stands for the network: notes the address asked for, leads to a server of the test."""
+
+    def __init__(self, port):
+        self.asked = []
+        self._port = port
+
+    def connect_tcp(
+        self, host, port, timeout=None, local_address=None, socket_options=None
+    ):
+        self.asked.append((host, port))
+        if host == "10.0.0.66":
+            raise httpcore.ConnectError("down")
+        return httpcore.SyncBackend().connect_tcp("127.0.0.1", self._port, timeout)
+
+
+class Names:
+    """A resolver that gives its answers in turn and counts the questions."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, host, port):
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def client_on(upstream, names, **more):
+    approved = ApprovedHosts(["api.opd.example:80", "api.opd.example:443"])
+    client = GuardedClient(approved, resolver=names, **more)
+    client._backend._inner = Wire(upstream.port)
+    return client
+
+
+def certificate(names, *, signer=None, days=(-1, 30), is_ca=False):
+    """(certificate, key), signed by ``signer`` or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = dt.datetime.now(dt.UTC)
+    alternatives = [
+        x509.IPAddress(ipaddress.ip_address(name))
+        if name[0].isdigit()
+        else x509.DNSName(name)
+        for name in names
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer[0].subject if signer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(days=days[0]))
+        .not_valid_after(now + dt.timedelta(days=days[1]))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    )
+    return builder.sign(signer[1] if signer else key, hashes.SHA256()), key
+
+
+def pem(cert):
+    return cert.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return certificate(["Otoritas Uji"], is_ca=True)
+
+
+@pytest.fixture
+def tls_upstream(authority, tmp_path):
+    """Makes an upstream with a certificate for ``names``; remembers the SNI it was shown."""
+    made = []
+
+    def make(names, **more):
+        cert, key = certificate(names, signer=authority, **more)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path = tmp_path / "server.pem"
+        path.write_text(pem(cert) + private.decode(), encoding="ascii")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        server = Upstream(
+            wrap=lambda connection: context.wrap_socket(connection, server_side=True)
+        )
+        server.names_shown = []
+        context.sni_callback = lambda _socket, name, _context: server.names_shown.append(
+            name
+        )
+        server.script = reply(b"[1]")
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.stop()

@@ -1,27 +1,20 @@
 """Where requests may go: spellings of addresses, answers of the name service, certificates."""
 
-import datetime as dt
 import errno
 import ipaddress
 import socket
-import ssl
 import threading
 import time
 
 import httpcore
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.connectors import errors
 from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
-from app.connectors.guard import Budgets, GuardedClient, Way
-from app.connectors.transport import Flight, PinnedBackend, fingerprints
-from app.core.errors import SimpulError
+from app.connectors.guard import Budgets, GuardedClient
+from app.connectors.transport import Flight, PinnedBackend
 
-from .conftest import Upstream, reply
+from .conftest import Names, client_on, reply
 
 APPROVED = ApprovedHosts(
     ["api.opd.example:443", "api.opd.example:80", "10.1.2.3:8080", "127.0.0.1:8081",
@@ -114,44 +107,6 @@ def test_some_pairs_cannot_be_approved(pair):
 
 
 # --- the name service -----------------------------------------------------------------
-
-
-class Wire(httpcore.NetworkBackend):
-    """Stands for the network: notes the address asked for, leads to a server of the test."""
-
-    def __init__(self, port):
-        self.asked = []
-        self._port = port
-
-    def connect_tcp(
-        self, host, port, timeout=None, local_address=None, socket_options=None
-    ):
-        self.asked.append((host, port))
-        if host == "10.0.0.66":
-            raise httpcore.ConnectError("down")
-        return httpcore.SyncBackend().connect_tcp("127.0.0.1", self._port, timeout)
-
-
-class Names:
-    """A resolver that gives its answers in turn and counts the questions."""
-
-    def __init__(self, *answers):
-        self._answers = list(answers)
-        self.asked = 0
-
-    def __call__(self, host, port):
-        self.asked += 1
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def client_on(upstream, names, **more):
-    approved = ApprovedHosts(["api.opd.example:80", "api.opd.example:443"])
-    client = GuardedClient(approved, resolver=names, **more)
-    client._backend._inner = Wire(upstream.port)
-    return client
 
 
 @pytest.mark.parametrize(
@@ -329,177 +284,3 @@ def test_every_address_is_judged_without_an_error():
         forbidden_because(ipaddress.IPv4Address(number))
     for number in (0, 1, 2, 2**127, 2**128 - 1):
         forbidden_because(ipaddress.IPv6Address(number))
-
-
-# --- certificates ---------------------------------------------------------------------
-
-
-def certificate(names, *, signer=None, days=(-1, 30), is_ca=False):
-    """(certificate, key), signed by ``signer`` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = dt.datetime.now(dt.UTC)
-    alternatives = [
-        x509.IPAddress(ipaddress.ip_address(name))
-        if name[0].isdigit()
-        else x509.DNSName(name)
-        for name in names
-    ]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer[0].subject if signer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + dt.timedelta(days=days[0]))
-        .not_valid_after(now + dt.timedelta(days=days[1]))
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-    )
-    return builder.sign(signer[1] if signer else key, hashes.SHA256()), key
-
-
-def pem(cert):
-    return cert.public_bytes(serialization.Encoding.PEM).decode()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return certificate(["Otoritas Uji"], is_ca=True)
-
-
-@pytest.fixture
-def tls_upstream(authority, tmp_path):
-    """Makes an upstream with a certificate for ``names``; remembers the SNI it was shown."""
-    made = []
-
-    def make(names, **more):
-        cert, key = certificate(names, signer=authority, **more)
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        path = tmp_path / "server.pem"
-        path.write_text(pem(cert) + private.decode(), encoding="ascii")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        server = Upstream(
-            wrap=lambda connection: context.wrap_socket(connection, server_side=True)
-        )
-        server.names_shown = []
-        context.sni_callback = lambda _socket, name, _context: server.names_shown.append(
-            name
-        )
-        server.script = reply(b"[1]")
-        made.append(server)
-        return server
-
-    yield make
-    for server in made:
-        server.stop()
-
-
-def test_the_name_is_shown_and_verified_though_the_address_is_pinned(
-    tls_upstream, authority
-):
-    server = tls_upstream(["api.opd.example"])
-    names = Names(["10.1.2.3"])
-
-    with client_on(server, names, way=Way(pem(authority[0]))) as client:
-        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
-        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
-
-    assert server.names_shown == ["api.opd.example"]
-
-
-@pytest.mark.parametrize(
-    ("names", "days", "trusted", "code"),
-    [
-        (["other.example"], (-1, 30), True, "tls_wrong_name"),
-        (["10.1.2.3"], (-1, 30), True, "tls_wrong_name"),
-        (["api.opd.example"], (-30, -1), True, "tls_expired"),
-        (["api.opd.example"], (5, 30), True, "tls_expired"),
-        (["api.opd.example"], (-1, 30), False, "tls_untrusted"),
-    ],
-)
-def test_bad_certificates_are_told_apart(
-    tls_upstream, authority, names, days, trusted, code
-):
-    server = tls_upstream(names, days=days)
-    extra = pem(authority[0]) if trusted else ""
-
-    with (
-        client_on(server, Names(["10.1.2.3"]), way=Way(extra)) as client,
-        pytest.raises(errors.SourceRefusedError) as caught,
-    ):
-        client.send("GET", "https://api.opd.example/")
-
-    assert caught.value.code == code
-    assert server.requests == []
-
-
-def fingerprints_of(server):
-    with socket.create_connection(("127.0.0.1", server.port)) as raw:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with context.wrap_socket(raw, server_hostname="api.opd.example") as wrapped:
-            return fingerprints(wrapped.getpeercert(binary_form=True))
-
-
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("spelling", [str, str.upper, lambda text: ":".join(
-    text[at : at + 2] for at in range(0, 64, 2))])  # fmt: skip
-def test_a_pinned_certificate_or_key_stands_for_the_authority(
-    tls_upstream, place, spelling
-):
-    server = tls_upstream(["other.example"], days=(-30, -1))
-    pin = spelling(fingerprints_of(server)[place].hex())
-
-    with client_on(server, Names(["10.1.2.3"]), way=Way(pin_sha256=pin)) as client:
-        assert client.send("GET", "https://api.opd.example/").body == b"[1]"
-
-
-def test_another_certificate_than_the_pinned_one_gets_no_request(tls_upstream, authority):
-    server = tls_upstream(["api.opd.example"])
-    way = Way(pem(authority[0]), pin_sha256="ab" * 32)
-
-    with (
-        client_on(server, Names(["10.1.2.3"]), way=way) as client,
-        pytest.raises(errors.SourceRefusedError) as caught,
-    ):
-        client.send("GET", "https://api.opd.example/")
-
-    assert caught.value.code == "tls_pin_mismatch"
-    assert server.requests == []
-
-
-def test_an_address_needs_its_address_in_the_certificate(tls_upstream, authority):
-    server = tls_upstream(["127.0.0.1"])
-    client = GuardedClient(ApprovedHosts([server.pair]), way=Way(pem(authority[0])))
-
-    with client:
-        assert client.send("GET", f"https://{server.pair}/").status == 200
-
-
-def test_encryption_asked_of_a_plain_service_is_an_error():
-    with Upstream() as plain:
-        plain.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-        with (
-            GuardedClient(ApprovedHosts([plain.pair])) as client,
-            pytest.raises(errors.SourceRefusedError) as caught,
-        ):
-            client.send("GET", f"https://{plain.pair}/")
-
-    assert caught.value.code == "tls_failed"
-
-
-def test_plain_http_asked_of_an_encrypted_service_is_an_error(tls_upstream):
-    server = tls_upstream(["127.0.0.1"])
-    with (
-        GuardedClient(ApprovedHosts([server.pair])) as client,
-        pytest.raises(SimpulError) as caught,
-    ):
-        client.send("GET", f"http://{server.pair}/")
-
-    assert caught.value.code in {"connection_lost", "not_http"}

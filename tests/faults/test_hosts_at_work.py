@@ -25,10 +25,9 @@ OFFICE_CLOCK = ZoneInfo("Asia/Jakarta")
 
 
 @pytest.fixture
-def upstream():
-    with fakes.Upstream() as server:
-        server.records = [{"nip": f"{n:04d}", "nama": f"Orang {n}"} for n in range(40)]
-        yield server
+def upstream(upstream):
+    upstream.records = make.people(*range(40))
+    return upstream
 
 
 def pair_of(server):

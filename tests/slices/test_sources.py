@@ -31,13 +31,9 @@ JAKARTA = "Asia/Jakarta"
 
 
 @pytest.fixture
-def upstream():
-    with fakes.Upstream() as server:
-        server.records = [
-            {"nip": f"{n:04d}", "nama": f"Orang {n}", "lahir": f"2024-01-{n:02d}"}
-            for n in range(1, 21)
-        ]
-        yield server
+def upstream(upstream):
+    upstream.records = make.people(*range(1, 21), lahir="2024-01-{n:0>2}")
+    return upstream
 
 
 def do_pull(source):

@@ -22,13 +22,9 @@ CANARY = "kunci-kenari-look"
 
 
 @pytest.fixture
-def upstream():
-    with fakes.Upstream() as server:
-        server.records = [
-            {"nip": f"00{n:02d}", "nama": f"Orang {n}", "nik": f"14710102038000{n:02d}"}
-            for n in range(10, 30)
-        ]
-        yield server
+def upstream(upstream):
+    upstream.records = make.people(*range(10, 30), nik="14710102038000{n}")
+    return upstream
 
 
 @pytest.fixture
