@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.core import db, faults
 from app.core.errors import PermanentError, RejectedError, TransientError
-from app.core.line import answers_within
+from app.core.line import Line, answers_within
 from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError, PutOffError
@@ -69,6 +69,10 @@ class DiskFullError(TransientError):
     code = "disk_full"
 
 
+class ScarcityError(TransientError):
+    code = "no_resources"
+
+
 class UnfinishedError(PermanentError):
     code = "unfinished"
 
@@ -80,7 +84,7 @@ class _Process:
     reader: Reader | None = None
     stop_asked_at: float | None = None
     called_off_at: float | None = None
-    connections: set[psycopg.Connection] = set()  # in use, of any thread
+    connections: set[Line] = set()  # in use, of any thread
 
 
 @sa.event.listens_for(sa.pool.Pool, "checkout")
@@ -158,6 +162,8 @@ def perform(run_id: str) -> None:
         try:
             with _reader(lease), _heartbeat(lease, settings):
                 _do(lease)
+        except (OSError, RuntimeError) as error:  # no process or thread was to be had
+            _write(lease, _fault_ending(error))
         finally:
             _Process.lease = None
 
@@ -221,10 +227,25 @@ def _beat(lease: Lease, settings: "Settings", over: threading.Event) -> None:
             if monotonic() < next_beat:
                 continue
             next_beat = monotonic() + settings.heartbeat_seconds
+            _end_dead_lines(settings)
             # What ended the run may still be on its way back: give it a moment.
             if _extended(lease, settings) is False and not over.wait(1.0):
                 log.warning("run %s is somebody else's now", lease.run_id)
                 os._exit(os.EX_TEMPFAIL)
+
+
+def _end_dead_lines(settings: "Settings") -> None:
+    """Let the run's own thread know when it waits for an answer that was lost on the way.
+
+    While this thread has lines that work, the lease would be prolonged for ever. In less
+    than the time after which the database ends a transaction that does nothing.
+    """
+    try:
+        ended = db.hang_up_dead(list(_Process.connections), settings.lease_seconds / 2)
+    except DBAPIError:
+        return  # asked again at the next beat
+    if ended:
+        log.warning("the line to the database was dead; it is given up")
 
 
 def _extended(lease: Lease, settings: "Settings") -> bool | None:
@@ -360,6 +381,10 @@ def _as_transient(error: BaseException) -> TransientError:
         return MemoryLimitError("The run needed more memory than it may use.")
     if _is_full_disk(error):
         return DiskFullError("A disk of the server is full: make room, then try again.")
+    if _is_scarcity(error):
+        return ScarcityError(
+            "The server can start no more processes or open no more files."
+        )
     # COPY goes straight to the driver, whose errors SQLAlchemy does not wrap.
     if isinstance(error, OperationalError | psycopg.OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
@@ -379,6 +404,14 @@ def _is_full_disk(error: BaseException) -> bool:
     cause = getattr(error, "orig", error)
     no_room = isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}
     return no_room or isinstance(cause, psycopg.errors.DiskFull)
+
+
+def _is_scarcity(error: BaseException) -> bool:
+    """Tell whether the system had no process, thread or file left for us."""
+    cause = getattr(error, "orig", error).__cause__ or error
+    if isinstance(cause, OSError):
+        return cause.errno in {errno.EAGAIN, errno.EMFILE, errno.ENFILE}
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
 
 
 def _unfinished(lease: Lease, session: Any) -> None:

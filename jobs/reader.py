@@ -70,12 +70,20 @@ _ERRORS = {
 
 
 class Reader:
-    """The pull's end. Start it before this process has a second thread; close it."""
+    """The pull's end. Start it before this process has a second thread; close it.
+
+    Raises ``OSError`` when the system has no process or descriptor left.
+    """
 
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         parent = os.getpid()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            self._channel.close()
+            theirs.close()
+            raise
         if not self._pid:
             _be_reader(theirs, parent)
         theirs.close()

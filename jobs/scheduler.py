@@ -98,7 +98,9 @@ class Scheduler:
             try:
                 self._listen()
             except (SQLAlchemyError, psycopg.Error) as error:
-                log.warning("the database does not answer: %s", type(error).__name__)
+                # The kind alone, such as DiskFull: the text may hold a row's values.
+                kind = type(getattr(error, "orig", error)).__name__
+                log.warning("the database does not work for us: %s", kind)
                 time.sleep(1)
         self._sweep(lambda session: pulse.leave(session, role="scheduler"))
 

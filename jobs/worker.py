@@ -117,17 +117,27 @@ class RunWorker(Worker):
         """Not need a second signal: a run gives itself back within a few seconds."""
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Do one run in a process of its own and wait for it."""
+        """Do one run in a process of its own and wait for it.
+
+        Where the system gives no process the run waits: the ledger rings again.
+        """
         message = cast("RunMessage", job)  # by ``job_class``
         self.set_state(WorkerStatus.BUSY)
         message.forget()
-        self.fork_work_horse(job, queue)
+        try:
+            self.fork_work_horse(job, queue)
+        except OSError as error:
+            log.warning("run %s: no process to be had: %s", message.run_id, error)
+        else:
+            self._see_through(message.run_id)
+        self.set_state(WorkerStatus.IDLE)
+
+    def _see_through(self, run_id: UUID) -> None:
         horse = self.horse_pid
-        ended = self._await_horse(message.run_id)
+        ended = self._await_horse(run_id)
         self._horse_pid = 0
         if ended != os.EX_OK:
-            _report(message.run_id, horse, ended)
-        self.set_state(WorkerStatus.IDLE)
+            _report(run_id, horse, ended)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         del queue
@@ -274,11 +284,16 @@ class Crew:
         parent = os.getpid()
         # A stop must not arrive while the child still has our handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            self._be_worker_of(queue, parent)
-        self._children[pid] = queue
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_worker_of(queue, parent)
+            self._children[pid] = queue
+        except OSError as error:
+            log.warning("queue %s: no process to be had: %s", queue, error)
+            self._start_at[queue] = time.monotonic() + RESTART_SECONDS
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _be_worker_of(self, queue: QueueName, parent: int) -> NoReturn:
         status = os.EX_SOFTWARE

@@ -28,31 +28,37 @@ HARMLESS = re.compile(r"Memory overcommit must be enabled|no usable system local
 
 
 class LogFile:
-    """One process's log: dated lines, kept in two files of bounded size."""
+    """One process's log: dated lines, kept in two files of bounded size.
+
+    Where the disk is full, lines are lost: what is worth a log must not end for want of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
 
     def write(self, line: str) -> None:
         """Add a line; the file before the last is dropped when this one is full."""
-        if self._file.tell() > LARGEST_FILE:
-            self._file.close()
-            self.path.replace(self.path.with_suffix(".log.1"))
-            self._file = self.path.open("w", encoding="utf-8")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self._file.write(f"{stamp} {line}\n")
-        self._file.flush()
+        with contextlib.suppress(OSError):
+            if self._file.tell() > LARGEST_FILE:
+                self._begin_anew()
+            self._file.write(f"{stamp} {line}\n".encode("utf-8", "replace"))
+
+    def _begin_anew(self) -> None:
+        self.path.replace(self.path.with_suffix(".log.1"))
+        with self._file:
+            self._file = self.path.open("wb", buffering=0)
 
     @property
-    def file(self) -> IO[str]:
+    def file(self) -> IO[bytes]:
         """For a process that writes into it without us: without dates or a bound."""
         return self._file
 
     def tail(self, lines: int) -> list[str]:
         """The last lines, to show when the process cannot be kept alive."""
-        return self.path.read_text(encoding="utf-8").splitlines()[-lines:]
+        return self.path.read_text("utf-8", "replace").splitlines()[-lines:]
 
     def close(self) -> None:
         self._file.close()

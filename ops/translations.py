@@ -58,6 +58,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "TimeLimitError": (1,),
     "DatabaseLostError": (1,),
     "DiskFullError": (1,),
+    "ScarcityError": (1,),
     "InternalError": (1,),
     "UnfinishedError": (1,),
     "message_id": None,

@@ -1,7 +1,7 @@
 """Declarative base, engines, and sessions that take the principal's database role."""
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,8 @@ NAMING = {
 }
 
 
-LATE_SECONDS = 15.0  # behind its own limit, a statement of the web server is given up
+LATE_SECONDS = 5.0  # behind its own limit, a statement of the web server is given up
+PING_SECONDS = 5.0
 REASON = "audit_reason"  # where a session keeps why it changes something
 
 
@@ -85,14 +86,25 @@ def make_engine(url: str, *, statement_timeout_seconds: int = 0, **kw: Any) -> s
         **kw,
     )
     limit = statement_timeout_seconds
+    _limit_patience(made, limit + LATE_SECONDS if limit else None)
+    return made
+
+
+def _limit_patience(made: sa.Engine, longest: float | None) -> None:
+    """Have the engine's lines wait no longer for an answer; while they rest, for no work."""
 
     @event.listens_for(made, "do_connect")
     def connect(_dialect: Any, _record: Any, args: Any, params: Any) -> Line:
-        line = Line.connect(*args, **params)
-        line.patience = limit + LATE_SECONDS if limit else None
-        return line
+        return Line.connect(*args, **params)
 
-    return made
+    @event.listens_for(made, "checkout")
+    def lend(line: Line, *_: Any) -> None:
+        line.patience = longest
+
+    @event.listens_for(made, "checkin")
+    def rest(line: Line | None, *_: Any) -> None:
+        if line is not None:
+            line.patience = PING_SECONDS  # the next word on it asks whether it lives
 
 
 def bind(settings: Settings, *, app_engine: sa.Engine | None = None) -> None:
@@ -116,6 +128,30 @@ def after_fork() -> None:
     for each in (_Engines.app, _Engines.owner):
         if each is not None:
             each.dispose(close=False)
+
+
+_END_LISTENERS = sa.text(
+    "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY(:pids)"
+    " AND (state LIKE 'idle%' OR state = 'active' AND wait_event_type = 'Client')"
+)
+
+
+def hang_up_dead(lines: Iterable[Line], seconds: float) -> int:
+    """End lines whose both ends wait for the other, the client for so long; return how many.
+
+    A statement may take hours; what tells a lost word from a long work is that the server
+    waits for *us*. Its end is ended too: it may hold locks. To be called from a thread that
+    does not wait itself.
+    """
+    late = {each.info.backend_pid: each for each in lines if each.waits_since() > seconds}
+    if not late:
+        return 0
+    with engine().connect() as connection:
+        dead = connection.scalars(_END_LISTENERS, {"pids": list(late)}).all()
+    ended = [late[pid] for pid in dead if late[pid].waits_since() > seconds]
+    for each in ended:
+        each.hang_up()
+    return len(ended)
 
 
 _TAKE_ROLE = (

@@ -5,10 +5,13 @@ which the kernel tells when it is asked to; and the other end takes what is said
 answers (a frozen server, a relay with nobody behind it), which only a clock tells.
 """
 
+import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from time import monotonic
+from typing import Any, Self
 
 import psycopg
 from psycopg.abc import RV, PQGen
@@ -50,14 +53,40 @@ class Line(psycopg.Connection[psycopg.rows.TupleRow]):
     """A connection that keeps to ``answers_within``, else to a patience of its own."""
 
     patience: float | None = None
+    _asked_at: float | None = None
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **named: Any) -> Self:
+        """Connect; without a descriptor to be had that fails as without a server."""
+        try:
+            return super().connect(conninfo, **named)
+        except OSError as error:
+            text = f"no line to the database: {error.strerror}"
+            raise psycopg.OperationalError(text) from error
 
     def wait(
         self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None
     ) -> RV:
         if timeout is not None:  # the caller knows what to do when it is over
             return super().wait(gen, interval, timeout)
+        self._asked_at = monotonic()
         try:
             return super().wait(gen, interval, _patience.get() or self.patience)
         except _WaitTimeout:
             self.pgconn.finish()  # an answer that comes later must not be taken for another's
             raise psycopg.OperationalError("the database does not answer") from None
+        finally:
+            self._asked_at = None
+
+    def waits_since(self) -> float:
+        """Return for how many seconds an answer has been waited for, 0 if for none."""
+        asked_at = self._asked_at
+        return monotonic() - asked_at if asked_at is not None else 0.0
+
+    def hang_up(self) -> None:
+        """End the line from another thread: whoever waits there is told that it is lost."""
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self.fileno())) as end,
+        ):
+            end.shutdown(socket.SHUT_RDWR)

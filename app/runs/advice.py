@@ -68,7 +68,7 @@ ADVICE: Mapping[str, str] = MappingProxyType(
             (
                 "internal", "memory_limit", "time_limit", "name_service_failed",
                 "secret_unreadable", "count_mismatch", "unfinished", "worker_lost",
-                "database_lost", "reader_lost", "disk_full",
+                "database_lost", "reader_lost", "disk_full", "no_resources",
             ),
             _ADMINISTRATOR,
         ),

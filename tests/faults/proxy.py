@@ -17,9 +17,11 @@ class Proxy:
     themselves: either end believes that the other is there.
     """
 
-    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+    def __init__(
+        self, connect: Callable[[], socket.socket], host: str = "127.0.0.1"
+    ) -> None:
         self._connect = connect
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
         self.mood = "pass"
         self._pairs: list[tuple[socket.socket, socket.socket]] = []

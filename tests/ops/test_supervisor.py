@@ -91,6 +91,15 @@ def test_logs_keep_to_their_size(tmp_path):
     assert all(size < LARGEST_FILE + 20_000 for size in sizes)
 
 
+def test_a_full_disk_costs_log_lines_and_nothing_else(tmp_path):
+    log = LogFile(tmp_path / "log" / "web.log")
+    log.close()
+    for device, line in ((Path("/dev/full"), "lost"), (log.path, "kept")):
+        with device.open("ab", buffering=0) as log._file:
+            log.write(line)
+    assert [line.split()[-1] for line in log.tail(5)] == ["kept"]
+
+
 def test_lines_are_whole_however_they_arrive():
     lines = Lines()
     assert lines.feed(b"on") == []

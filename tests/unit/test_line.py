@@ -1,7 +1,9 @@
 """Lines to PostgreSQL: what the kernel and the clock are told, and what comes of it."""
 
 import socket
+import threading
 import time
+from contextlib import nullcontext
 
 import psycopg
 import pytest
@@ -10,7 +12,8 @@ import sqlalchemy as sa
 from app.core import db
 from app.core.line import PARAMETERS, Line, answers_within
 from app.core.policy import acting_as
-from tests import make
+from tests import fakes, make
+from tests.faults.proxy import Proxy
 
 
 @pytest.mark.parametrize("engine", ["app", "owner"])
@@ -64,3 +67,30 @@ def test_outside_of_the_block_a_statement_may_take_its_time(bound):
         with pytest.raises(psycopg.OperationalError):
             line.execute("SELECT pg_sleep(5)")
         assert line.closed
+
+
+@pytest.mark.parametrize(
+    ("does", "dead"), [("SELECT pg_sleep(1.5)", False), ("lost on the way", True)]
+)
+def test_a_lost_word_is_told_from_a_long_work(bound, does, dead):
+    """Through a relay that goes deaf, and by a statement that only takes its time."""
+    plain = sa.engine.make_url(bound.database_url.replace("+psycopg", ""))
+    there = (plain.host, plain.port)
+    ended = []
+    with Proxy(lambda: socket.create_connection(there)) as relay:
+        url = plain.set(host="127.0.0.1", port=relay.port)
+        with Line.connect(url.render_as_string(hide_password=False)) as line:
+            line.execute("SELECT 1")
+            if dead:
+                relay.strand()
+
+            def look():
+                fakes.wait_until(lambda: line.waits_since() > 0.5, 5)
+                ended.append(db.hang_up_dead([line], 0.5))
+
+            looking = threading.Thread(target=look)
+            looking.start()
+            with pytest.raises(psycopg.OperationalError) if dead else nullcontext():
+                line.execute("SELECT 2" if dead else does)
+            looking.join()
+    assert ended == [int(dead)]
