@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from uuid import uuid4
 
 import psutil
@@ -115,20 +115,44 @@ def test_killed_in_mid_run(processes, pulled, slow, victim):
     check_effects(agency, contract, [run_id])
 
 
-def test_stop_gives_the_run_back_without_counting(processes, pulled, slow):
+@pytest.mark.parametrize("told", ["the worker", "every process"])
+def test_stop_gives_the_run_back_without_counting(processes, pulled, slow, told):
+    """systemd tells every process of a service to stop, and the worker tells them as well."""
     agency, contract, source = pulled
     processes.scheduler()
     worker = processes.worker()
     run_id = make.request_pull(source)
     fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    family = psutil.Process(worker.pid).children(recursive=True)
     worker.send_signal(signal.SIGTERM)
+    for each in family if told == "every process" else []:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
     assert worker.wait(10) == 0
+    assert not any(each.is_running() for each in family)
     run = make.run_of(run_id)
     assert (run.status, run.attempt) == (RunStatus.QUEUED, 0), processes.said()
     processes.worker()
     await_end(processes, run_id)
     assert make.run_of(run_id).attempt == 1
     check_effects(agency, contract, [run_id])
+
+
+def test_old_and_new_together(processes, pulled, slow):
+    """As a deploy does it: new ones start, the old ones give back what they are at and go."""
+    agency, contract, source = pulled
+    old = [processes.scheduler(), processes.worker()]
+    run_id = make.request_pull(source)
+    fakes.wait_until(lambda: is_running(run_id), 20, processes.said)
+    processes.scheduler()
+    processes.worker()
+    for each in old:
+        each.send_signal(signal.SIGTERM)
+    assert [each.wait(10) for each in old] == [0, 0]
+    await_end(processes, run_id)
+    assert make.run_of(run_id).attempt == 1
+    check_effects(agency, contract, [run_id])
+    assert "ERROR" not in processes.said()
 
 
 def test_stop_does_not_wait_for_a_silent_upstream(processes, pulled, upstream):
