@@ -179,11 +179,11 @@ class _Step:
             _accept(self._form, preset.settings if preset else {})
         settings = self._form.settings()
         secrets = self._secrets(settings)
-        if wish == "save":
-            return _save(self._form, self._source, settings, secrets)
         try:
-            services.refuse_plain_secrets(settings)
             self._kept = looks.sealed(secrets, settings)
+            if wish == "save":
+                return _save(self._form, self._source, settings, secrets)
+            services.refuse_plain_secrets(settings)
             self._confirm = looks.to_confirm(settings, self._source, _office_list())
             confirmed = request.form.getlist("confirm")
             if not set(self._confirm) <= set(confirmed):
@@ -204,13 +204,15 @@ class _Step:
 
     def shown(self) -> dict[str, Any]:
         fields = self._look.sample.fields if self._look and self._look.sample else []
+        token = crypto.seal(_encoded(fields)) if fields else ""
         return {
             "look": self._look,
-            "kept": self._kept,
+            # A save that was refused loses neither what was typed nor what was seen.
+            "kept": self._kept or request.form.get("kept", ""),
             "confirm": self._confirm,
             "confirmed": request.form.getlist("confirm"),
             "proposal": _encoded(self._look.proposal if self._look else {}),
-            "fields_token": crypto.seal(_encoded(fields)) if fields else "",
+            "fields_token": token or request.form.get("fields_token", ""),
             "load_modes": list(LoadMode),
         }
 

@@ -20,7 +20,8 @@ from app.contracts.models import Contract
 from app.contracts.states import LoadMode
 from app.core import db
 from app.core.errors import SimpulError
-from app.core.policy import acting_principal
+from app.core.policy import Permission, acting_principal
+from app.identity.models import Role
 from app.runs.errors import ReasonMissingError
 from app.sources.errors import (
     AddressChangedError,
@@ -224,6 +225,12 @@ def approve_host(session: Session, source: Source, hosts: str, reason: str) -> N
     source.approved_by_id, source.approved_by = principal.user_id, principal.label
     source.approved_at = db.now(session)
     session.add(source)
+
+
+def approvers(session: Session) -> list[str]:
+    """Return the roles whose people may approve addresses, as they are called."""
+    may = sa.literal(Permission.SOURCE_APPROVE.value) == sa.any_(Role.permissions)
+    return list(session.scalars(sa.select(Role.label).where(may).order_by(Role.label)))
 
 
 def require_approvable(pair: str) -> None:

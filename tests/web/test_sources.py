@@ -11,6 +11,7 @@ from app.audit.models import AuditEvent
 from app.connectors import errors
 from app.contracts.models import Contract
 from app.core.policy import acting_as
+from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.pulls import services as pull_services
 from app.pulls.pulling import pull
@@ -63,9 +64,12 @@ def test_from_an_address_to_a_draft_and_a_source(log_in, people, upstream, liste
     assert "10 rekaman" in second
 
     slug, agency = make.word("look"), make.make_agency()
-    data |= {"do": "save", "rows_path": "data", "slug": slug, "agency": str(agency.id),
+    data |= {"do": "save", "rows_path": "data", "slug": slug,
              "fields_token": hidden(second, "fields_token"), "kept": hidden(second, "kept")}  # fmt: skip
-    answer = client.post("/sources/new", data=data)
+    third = client.post("/sources/new", data=data).get_data(True)
+    assert "Pilih perangkat daerah" in third  # and what was seen and typed is still there
+    data |= {name: hidden(third, name) for name in ("fields_token", "kept")}
+    answer = client.post("/sources/new", data=data | {"agency": str(agency.id)})
 
     assert answer.status_code == 302, answer.get_data(True)
     with make.session() as s:
@@ -367,3 +371,23 @@ def test_the_mark_is_shown_and_reset_with_a_reason(log_in, people, tried):
     with make.session() as s:
         assert s.get_one(Source, source.id).mark is None
     assert log_in(email).post(f"/sources/{source.id}/whole").status_code == 403
+
+
+def test_who_may_approve_is_said_and_the_one_who_changed_it_is_not_asked(
+    log_in, people, tried
+):
+    source, _, _ = tried
+    with make.session() as s:
+        own = s.get_one(Source, source.id)
+        own.approved_host = ""
+        changer = s.scalars(sa.select(User).where(User.email == people["SEMUA"])).one()
+        own.settled_by_id = changer.id
+    approve = f"/sources/{source.id}/approve"
+
+    asked = log_in(people["PENGAWAS_TI"]).get(f"/pulls/source/{source.id}").get_data(True)
+    not_asked = log_in(people["SEMUA"]).get(f"/pulls/source/{source.id}").get_data(True)
+
+    assert approve in asked
+    assert approve not in not_asked
+    assert "orang kedua" in not_asked
+    assert "Pejabat Pengawas Pengelola Teknologi Informasi" in not_asked
