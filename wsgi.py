@@ -1,4 +1,4 @@
-"""The WSGI application, for gunicorn."""
+"""The WSGI application, for any server of WSGI; ``ops.serve`` is ours."""
 
 import os
 import sys

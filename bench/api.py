@@ -100,8 +100,7 @@ def _simpul(env: dict[str, str]) -> Iterator[tuple[int, int]]:
     """Serve the product as ``run`` does; yield its port and its process."""
     port = _free_port()
     own = {**env, "WEB_PORT": str(port), "WEB_WORKERS": str(WORKERS)}
-    command = ("-m", "gunicorn", "-c", "python:ops.gunicorn_conf", "wsgi:application")
-    with _process([sys.executable, *command], own, port) as pid:
+    with _process([sys.executable, "-m", "ops.serve"], own, port) as pid:
         yield port, pid
 
 

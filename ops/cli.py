@@ -49,7 +49,7 @@ def bench(rest: list[str]) -> int:
 
 def web(options: argparse.Namespace) -> int:
     os.environ["WEB_HOST"], os.environ["WEB_PORT"] = options.host, str(options.port)
-    return _become("-m", "gunicorn", "-c", "python:ops.gunicorn_conf", "wsgi:application")
+    return _become("-m", "ops.serve")
 
 
 def worker(rest: list[str]) -> int:

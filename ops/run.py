@@ -24,7 +24,6 @@ from ops.supervisor import GaveUp, ProcessSpec, Stopped, Supervisor
 
 READY_SECONDS = 120.0
 STATE_FILE = "run.json"
-GUNICORN = ("-c", "python:ops.gunicorn_conf", "wsgi:application")
 SECRET_NAMES = frozenset(
     {
         "DATABASE_URL",
@@ -133,7 +132,7 @@ class Office:
     def processes(self, env: dict[str, str]) -> list[ProcessSpec]:
         """What runs beside the servers."""
         specs = [
-            _python("web", env, "-m", "gunicorn", *GUNICORN),
+            _python("web", env, "-m", "ops.serve"),
             _python("worker", env, "-m", "jobs.worker"),
             _python("scheduler", env, "-m", "jobs.scheduler"),
         ]

@@ -1,8 +1,8 @@
 """Reads a request for records: an allow-list of fields and operators, every value typed."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from app.core.words import message_id
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 MAX_FILTERS, MAX_LENGTH, MAX_IN, MAX_SORTS = 20, 500, 100, 4
 MAX_QUERY = 8000
+MOST_ASKS = 1000
 RESERVED = frozenset({"fields", "sort", "limit", "after", "since", "count", "format"})
 FORMATS = ("json", "ndjson", "csv", "csv-excel")
 COMPARE = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -41,17 +42,23 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request wants. ``context`` names dataset, filters and order: a token's query."""
+    """What a request wants, but for the place that it goes on from (``after``).
+
+    ``context`` names dataset, filters and order: a token's query. ``names`` are the fields'
+    as PostgreSQL writes an array. ``made`` keeps statements that were written for it, by
+    the shape of the place.
+    """
 
     fields: tuple[FieldSpec, ...]
     filters: tuple[Filter, ...]
     sort: tuple[tuple[FieldSpec, bool], ...]  # True: descending
     limit: int | None
-    after: str
     since: str
     count: str
     format: str
     context: str
+    names: str
+    made: dict[tuple[bool, ...] | None, str] = field(default_factory=dict, compare=False)
 
 
 def pairs_of(query: str) -> list[tuple[str, str]]:
@@ -83,16 +90,40 @@ def pairs_of(query: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def read(query: str, opened: Opened, accepted: str) -> Ask:
+class Asks:
+    """Reads requests of one process; what a walk repeats from page to page is read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[Any, Ask] = {}
+
+    def read(self, query: str, opened: Opened, accepted: str) -> tuple[Ask, str]:
+        """Return what is asked and the token of the place to go on from, or nothing."""
+        pairs = pairs_of(query)
+        after = [value for name, value in pairs if name == "after"]
+        if len(after) > 1:
+            raise _twice("after")
+        goes_on = after != [] and after[0] != ""
+        rest = tuple(pair for pair in pairs if pair[0] != "after")
+        key = (opened.dataset_id, opened.mark, rest, accepted, goes_on)
+        ask = self._read.get(key)
+        if ask is None:
+            ask = _read(rest, opened, accepted, goes_on=goes_on)
+            if len(self._read) >= MOST_ASKS:
+                self._read.clear()
+            self._read[key] = ask
+        return ask, after[0] if goes_on else ""
+
+
+def _read(
+    pairs: Iterable[tuple[str, str]], opened: Opened, accepted: str, *, goes_on: bool
+) -> Ask:
     """Return what is asked; ``accepted`` is the format that the Accept header chose."""
     given: dict[str, str] = {}
     filters = []
-    for name, value in pairs_of(query):
+    for name, value in pairs:
         if name in RESERVED:
             if name in given:
-                raise Refused(
-                    400, "twice", "The parameter %(name)s is given twice.", name=name
-                )
+                raise _twice(name)
             given[name] = value
         else:
             filters.append(_filter(name, value, opened))
@@ -104,19 +135,24 @@ def read(query: str, opened: Opened, accepted: str) -> Ask:
             limit=MAX_FILTERS,
         )
     sort = _sort(given.get("sort", ""), opened)
+    fields = _fields(given.get("fields"), opened)
     ask = Ask(
-        fields=_fields(given.get("fields"), opened),
+        fields=fields,
+        names="{" + ",".join(f'"{each.name}"' for each in fields) + "}",
         filters=tuple(filters),
         sort=sort,
         limit=_limit(given.get("limit")),
-        after=given.get("after", ""),
         since=given.get("since", ""),
         count=_choice("count", given.get("count", ""), ("estimated", "exact", "")),
         format=_choice("format", given.get("format", accepted), FORMATS),
         context=_context(opened, filters, sort),
     )
-    _refuse_mixtures(ask, opened, given)
+    _refuse_mixtures(ask, opened, given, goes_on=goes_on)
     return ask
+
+
+def _twice(name: str) -> Refused:
+    return Refused(400, "twice", "The parameter %(name)s is given twice.", name=name)
 
 
 def _context(
@@ -127,15 +163,17 @@ def _context(
     return f"{opened.dataset_id} {wanted} {order}"
 
 
-def _refuse_mixtures(ask: Ask, opened: Opened, given: dict[str, str]) -> None:
+def _refuse_mixtures(
+    ask: Ask, opened: Opened, given: dict[str, str], *, goes_on: bool
+) -> None:
     """Refuse what cannot go together, rather than leave a part out in silence."""
-    if "since" in given and (ask.filters or ask.sort or ask.after or ask.count):
+    if "since" in given and (ask.filters or ask.sort or goes_on or ask.count):
         raise Refused(
             400, "since_alone", "since goes with fields, limit and format only: a row may leave a filter without being removed.",
         )  # fmt: skip
     if ask.since and opened.sample:
         raise Refused(403, "sample_only", "A trial key has no change feed.")
-    if ask.format != "json" and (ask.after or ask.since or ask.count):
+    if ask.format != "json" and (goes_on or ask.since or ask.count):
         raise Refused(
             400, "json_only", "after, since and count go with the format json only; the other formats are whole.",
         )  # fmt: skip
@@ -211,7 +249,7 @@ def _sort(value: str, opened: Opened) -> tuple[tuple[FieldSpec, bool], ...]:
         for name in names
     ]
     if len({each.name for each, _ in found}) < len(found):
-        raise Refused(400, "twice", "The parameter %(name)s is given twice.", name="sort")
+        raise _twice("sort")
     return tuple(found)
 
 

@@ -1,88 +1,122 @@
-"""The API's own connections: plain psycopg, statements prepared, two trips a request."""
+"""The API's own connections: plain psycopg, one role each, statements prepared."""
 
 import os
 import select
-from collections import deque
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+
+from app.core.policy import DbRole
 
 _OPTIONS = (
     "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
     " -c idle_in_transaction_session_timeout=120000"
     " -c client_connection_check_interval=500"
 )
+# Makes a connection ready for a client; the database then shows what that one may see.
+BIND = "SELECT set_config('simpul.client_id', %s, false)"
 Params = Mapping[str, Any] | tuple[Any, ...] | None
 Row = tuple[Any, ...]
 
 
 class Connections:
-    """A few connections of one process, the last used first. Safe among threads."""
+    """A few connections of one process and role, the last used first. Safe among threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, role: DbRole) -> None:
         self._url = url.replace("+psycopg", "")
-        self._idle: deque[psycopg.Connection[Row]] = deque()
+        self._options = f"{_OPTIONS} -c role={role}"
+        self._idle: list[Ready] = []
+        self._lock = threading.Lock()
         self._process = os.getpid()
 
     @contextmanager
-    def one(self) -> Iterator[psycopg.Connection[Row]]:
-        """Lend a connection; one that failed is not lent again, nor those beside it."""
-        connection = self._take()
+    def one(self, client: str = "") -> Iterator[psycopg.Connection[Row]]:
+        """Lend a connection, ready for a client; one that failed is not lent again."""
+        ready = self._take(client)
         try:
-            yield connection
+            yield ready.connection
         except BaseException as error:
             with suppress(psycopg.Error):
-                connection.rollback()
-            if connection.closed or isinstance(error, GeneratorExit):
-                connection.close()
+                ready.connection.rollback()
+            if ready.connection.closed or isinstance(error, GeneratorExit):
+                ready.connection.close()
                 if isinstance(error, psycopg.OperationalError):
-                    self._forget()
+                    self.forget()
             else:
-                self._idle.append(connection)
+                self._idle.append(ready)
             raise
-        self._idle.append(connection)
+        self._idle.append(ready)
 
-    def _take(self) -> psycopg.Connection[Row]:
+    def _take(self, client: str) -> "Ready":
         if self._process != os.getpid():  # forked: the parent's are the parent's
-            self._idle, self._process = deque(), os.getpid()
-        with suppress(IndexError):
-            while True:
-                kept = self._idle.pop()
-                if not _was_ended(kept):
-                    return kept
-                kept.close()
-        return psycopg.connect(
+            self._idle, self._process = [], os.getpid()
+        while kept := self._pop(client):
+            if not _was_ended(kept.connection):
+                return _made_ready(kept, client)
+            kept.connection.close()
+        connection = psycopg.connect(
             self._url,
             autocommit=True,
             prepare_threshold=0,
             connect_timeout=5,
-            options=_OPTIONS,
+            options=self._options,
         )
+        return _made_ready(Ready(connection, ""), client)
 
-    def _forget(self) -> None:
-        while self._idle:
-            with suppress(IndexError):
-                self._idle.pop().close()
+    def _pop(self, client: str) -> "Ready | None":
+        """Return the last one used by this client, or by anybody."""
+        with self._lock:
+            if not self._idle:
+                return None
+            places = reversed(range(len(self._idle)))
+            own = (n for n in places if self._idle[n].client == client)
+            return self._idle.pop(next(own, -1))
+
+    def forget(self) -> None:
+        """Close those that are not lent: where one has failed, they may have too."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.connection.close()
+
+
+@dataclass(slots=True)
+class Ready:
+    """A connection and the client whose rows the database shows on it."""
+
+    connection: psycopg.Connection[Row]
+    client: str
+
+
+def _made_ready(kept: Ready, client: str) -> Ready:
+    if kept.client != client:
+        try:
+            kept.connection.execute(BIND, (client,))
+        except psycopg.Error:
+            kept.connection.close()
+            raise
+        kept.client = client
+    return kept
 
 
 def _was_ended(connection: psycopg.Connection[Row]) -> bool:
     """Tell whether the server has ended a kept connection: nothing else is unasked for."""
-    readable, _, _ = select.select([connection.fileno()], [], [], 0)
-    return bool(readable)
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def together(
     connection: psycopg.Connection[Row], *statements: tuple[str, Params]
-) -> Row | None:
-    """Run statements as one transaction in one trip; return the last one's first row.
+) -> list[psycopg.Cursor[Row]]:
+    """Run statements as one transaction in one trip; return a cursor for each.
 
     A pipeline without BEGIN is one transaction up to its end; it is committed, to the disk,
     when this returns, and undone when it raises.
     """
     with connection.pipeline():
-        for sql, params in statements:
-            cursor = connection.cursor(binary=True)
-            cursor.execute(sql, params)
-    return cursor.fetchone() if cursor.description else None
+        return [connection.cursor().execute(*each) for each in statements]

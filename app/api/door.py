@@ -21,6 +21,7 @@ from app.api import ask as asking, keys, openapi, queries
 from app.api.access import Access
 from app.api.connections import Connections
 from app.api.errors import TITLES, Refused, not_found, unavailable
+from app.api.exchanges import Exchanges
 from app.api.meter import Meter
 from app.api.records import NO_PLACE, Records
 from app.api.tokens import Tokens
@@ -42,11 +43,14 @@ class Door:
 
     def __init__(self, beyond: Wsgi, settings: Settings, translations: Path) -> None:
         self._beyond = beyond
-        connections = Connections(settings.database_url)
+        connections = Connections(settings.database_url, DbRole.API)
+        exchanges = Exchanges(connections)
+        tokens = Tokens(settings.secret_key)
         self._meter = Meter(connections)
-        self._records = Records(connections, self._meter, Tokens(settings.secret_key))
+        self._records = Records(connections, exchanges, self._meter, tokens)
         self._words = Translations.load(str(translations), ["id"])
         self._known: dict[str, tuple[float, Access | None]] = {}
+        self._recalling = [threading.Lock() for _ in range(64)]
         self._failures: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
@@ -135,6 +139,13 @@ class Door:
         known = self._known.get(key)
         if known is not None and known[0] > time.monotonic():
             return known[1]
+        with self._recalling[hash(key) % len(self._recalling)]:
+            known = self._known.get(key)  # another request may have asked meanwhile
+            if known is not None and known[0] > time.monotonic():
+                return known[1]
+            return self._ask_what_opens(key)
+
+    def _ask_what_opens(self, key: str) -> Access | None:
         asked = time.monotonic()
         with acting_as(_READER), db.unit_of_work(durable=False) as session:
             access = queries.access_by_prefix(session, keys.prefix_of(key))

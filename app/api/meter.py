@@ -13,7 +13,7 @@ from uuid import UUID
 from app.api.access import Access
 from app.api.connections import Connections, together
 from app.api.errors import Refused
-from app.api.statements import DRAW, TAKE
+from app.api.statements import DRAW
 
 MAX_BLOCK = 100
 _LAZY = "SELECT set_config('synchronous_commit', 'off', true)"
@@ -66,13 +66,12 @@ class Meter:
         if block is None:
             block = max(1, min(access.requests_per_minute // 60, MAX_BLOCK))
         back = purse.left if time.monotonic() >= purse.until else 0
-        with self._connections.one() as connection:
+        with self._connections.one(str(access.client_id)) as connection:
             row = together(
                 connection,
-                (TAKE, (str(access.client_id), "5000")),
                 (_LAZY, None),
                 (DRAW, (block, purse.unbooked, back)),
-            )
+            )[-1].fetchone()
         if row is None:
             raise RuntimeError("a draw answers one row")
         granted, purse.minute_left, day_left, purse.rows_left, seconds = row

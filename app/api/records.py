@@ -4,21 +4,24 @@ import hashlib
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
 
-from app.api import ask as asking, statements
+from app.api import statements
 from app.api.access import SAMPLE_ROWS, Access, Opened
-from app.api.ask import DEFAULT_LIMIT, Ask
+from app.api.ask import DEFAULT_LIMIT, Ask, Asks
 from app.api.connections import Connections, together
 from app.api.errors import Refused, bad_token
+from app.api.exchanges import Exchanges
 from app.api.meter import Meter
 from app.api.tokens import Tokens
 from app.api.wire import MEDIA, Answer, Headers, Packer, Primed, Request
 
-PAGE_MS, COUNT_MS, STREAM_MS = "5000", "3000", "600000"
+COUNT_MS, STREAM_MS = "3000", "600000"  # of a page: the connection's own 5 seconds
 STREAMS = 4  # of one process: the rest of its threads stay free for pages
 _FORMATS = {
     "application/json": "json",
@@ -32,26 +35,31 @@ NO_PLACE = "SA429"  # what simpul_api_slot raises
 class Records:
     """Hands out rows; every answer of it has its row in the exchange log before it leaves."""
 
-    def __init__(self, connections: Connections, meter: Meter, tokens: Tokens) -> None:
+    def __init__(
+        self, connections: Connections, exchanges: Exchanges, meter: Meter, tokens: Tokens
+    ) -> None:
         self._connections = connections
+        self._exchanges = exchanges
         self._meter = meter
         self._tokens = tokens
+        self._asks = Asks()
+        self._newest_of: dict[UUID, tuple[UUID | None, int]] = {}
         self._streams = threading.BoundedSemaphore(STREAMS)
 
     def answer(self, request: Request, access: Access, opened: Opened) -> Answer:
         """Answer a request for one dataset's records; raises ``Refused`` or psycopg's."""
         limits = self._meter.take(access)
-        ask = asking.read(request.query, opened, self._accepted(request))
+        ask, after = self._asks.read(request.query, opened, self._accepted(request))
         etag = _etag(request, access, opened, ask)
         log = _log(request, access, opened, ask, etag)
         headers: Headers = (
             ("Content-Type", MEDIA[ask.format]), ("ETag", etag), *limits,
         )  # fmt: skip
         if etag in request.header("If-None-Match"):
-            self._write(access, {**log, "status": 304})
+            self._exchanges.count({**log, "status": "304"})
             return Answer(304, headers, b"")
         if ask.format == "json":
-            return Answer(200, headers, self._page(access, opened, ask, log))
+            return Answer(200, headers, self._page(access, opened, ask, after, log))
         disposition = ""
         if ask.format.startswith("csv"):
             disposition = f'attachment; filename="{opened.slug}.csv"'
@@ -70,57 +78,82 @@ class Records:
     # --- pages --------------------------------------------------------------------------
 
     def _page(
-        self, access: Access, opened: Opened, ask: Ask, log: dict[str, Any]
+        self, access: Access, opened: Opened, ask: Ask, after: str, log: dict[str, Any]
     ) -> bytes:
         limit = ask.limit or DEFAULT_LIMIT
-        known, place = None, None
         if ask.since:
-            since = self._since(opened, ask.since)
-            statement = statements.changes(ask, opened, limit, since)
+            page = self._changes(access, opened, ask, limit, log)
         else:
-            if ask.after:
-                known, place = self._place(ask)
-            statement = statements.page(ask, opened, limit, place)
-        with self._connections.one() as connection:
-            row = together(
-                connection,
-                (statements.TAKE_WITH_PLACE, _taking(access, PAGE_MS)),
-                (statement.sql, {**statement.params, **log}),
-            )
-        if row is None:
-            raise RuntimeError("a page answers one row")
-        text, found, last, newest = row
-        self._meter.book(access, min(found, limit))
-        more = found > limit
-        if ask.since:
-            if last is not None:
-                newest = int(last)
-            rest = {
-                "limit": limit,
-                "more": more,
-                "since": self._since_token(opened, newest),
-            }
-        else:
-            newest = newest if known is None else known
-            token = (
-                self._tokens.make(ask.context, [newest, msgspec.json.decode(last)])
-                if more
-                else None
-            )
-            rest = {
-                "limit": limit,
-                "next": token,
-                "since": self._since_token(opened, newest),
-            }
+            page = self._rows(access, opened, ask, limit, after, log)
+        self._meter.book(access, len(page.records))
         envelope = {
             "dataset": opened.slug,
             "published_at": opened.published_at,
-            "page": rest,
+            "page": {"limit": limit, **page.about},
         }
         if ask.count:
             envelope["count"] = self._count(access, opened, ask)
-        body: bytes = b'{"data":[' + text + b"]," + msgspec.json.encode(envelope)[1:]
-        return body
+        records = b",".join(page.records)
+        return b'{"data":[' + records + b"]," + msgspec.json.encode(envelope)[1:]
+
+    def _rows(
+        self,
+        access: Access,
+        opened: Opened,
+        ask: Ask,
+        limit: int,
+        after: str,
+        log: dict[str, Any],
+    ) -> "_Page":
+        """Read a page of rows; ``since`` is what a walk began with, or begins with now.
+
+        That is asked before the page: what is published in between is told twice, by the
+        page and by the change feed, rather than never.
+        """
+        newest, place = self._place(ask, after) if after else (None, None)
+        if newest is None:
+            newest = self._newest(access, opened)
+        statement = statements.page(ask, opened, limit, place)
+        cursor = self._read(access, statement, log)
+        records = _column(cursor, limit)
+        following = None
+        if cursor.rowcount > limit:
+            last = range(1, len(cursor.description or ()))
+            following = self._tokens.make(
+                ask.context, [newest, [_text(cursor, limit - 1, n) for n in last]]
+            )
+        since = self._since_token(opened, newest)
+        return _Page(records, {"next": following, "since": since})
+
+    def _newest(self, access: Access, opened: Opened) -> int:
+        """Return the number of the newest change as of a moment ago: a run adds no more."""
+        known = self._newest_of.get(opened.dataset_id)
+        if known is not None and known[0] == opened.run_id:
+            return known[1]
+        with self._connections.one(str(access.client_id)) as connection:
+            cursor = connection.execute(statements.newest(opened))
+        newest = int(_text(cursor, 0, 0) or 0)
+        self._newest_of[opened.dataset_id] = opened.run_id, newest
+        return newest
+
+    def _read(
+        self, access: Access, statement: statements.Statement, log: dict[str, Any]
+    ) -> psycopg.Cursor[Any]:
+        with self._connections.one(str(access.client_id)) as connection:
+            return connection.execute(
+                statement.sql, {**log, **_entering(access), **statement.params}
+            )
+
+    def _changes(
+        self, access: Access, opened: Opened, ask: Ask, limit: int, log: dict[str, Any]
+    ) -> "_Page":
+        newest = self._since(opened, ask.since)
+        cursor = self._read(access, statements.changes(ask, opened, limit, newest), log)
+        records = _column(cursor, limit)
+        if records:
+            newest = int(_text(cursor, len(records) - 1, 1) or 0)
+        since = self._since_token(opened, newest)
+        return _Page(records, {"more": cursor.rowcount > limit, "since": since})
 
     def _since(self, opened: Opened, token: str) -> int:
         """Return the change that a client has last seen."""
@@ -140,8 +173,8 @@ class Records:
     def _since_token(self, opened: Opened, seq: int) -> str:
         return self._tokens.make(f"since {opened.dataset_id}", [opened.version, seq])
 
-    def _place(self, ask: Ask) -> tuple[int, list[Any]]:
-        values = self._tokens.read(ask.context, ask.after)
+    def _place(self, ask: Ask, after: str) -> tuple[int, list[Any]]:
+        values = self._tokens.read(ask.context, after)
         if len(values) != 2:
             raise bad_token()
         known, place = values
@@ -160,29 +193,18 @@ class Records:
         sql = statement.sql
         if ask.count == "estimated":
             sql = f"EXPLAIN (FORMAT JSON) {sql.replace('count(*)', '1', 1)}"
-        with self._connections.one() as connection:
+        with self._connections.one(str(access.client_id)) as connection:
             row = together(
                 connection,
-                (statements.TAKE, (str(access.client_id), COUNT_MS)),
+                (statements.LIMIT_TIME, (COUNT_MS,)),
+                (statements.ENTER, _entering(access)),
                 (sql, statement.params),
-            )
+            )[-1].fetchone()
         found: Any = row[0] if row else 0
         if ask.count == "estimated":
             plan = found if isinstance(found, list) else msgspec.json.decode(found)
             found = int(plan[0]["Plan"]["Plan Rows"])
         return {"kind": ask.count, "rows": found}
-
-    # --- the log ------------------------------------------------------------------------
-
-    def _write(self, access: Access, log: dict[str, Any], **more: Any) -> None:
-        """Write one row of the exchange log, in a transaction of its own."""
-        values = {"rows": 0, "bytes": 0, "milliseconds": 0.0, **log, **more}
-        with self._connections.one() as connection:
-            together(
-                connection,
-                (statements.TAKE, (str(access.client_id), PAGE_MS)),
-                (statements.LOG, values),
-            )
 
     # --- streams ------------------------------------------------------------------------
 
@@ -204,13 +226,14 @@ class Records:
         begun, tally = time.monotonic(), [0, 0]
         phase = "broken"
         try:
-            with self._connections.one() as connection:
+            with self._connections.one(str(access.client_id)) as connection:
                 together(
                     connection,
                     (_BEGIN, None),
-                    (statements.TAKE_WITH_PLACE, _taking(access, STREAM_MS)),
+                    (statements.LIMIT_TIME, (STREAM_MS,)),
+                    (statements.ENTER, _entering(access)),
                 )
-                self._write(access, {**log, "phase": "begin"})
+                self._exchanges.write({**log, "phase": "begin"})
                 packer = Packer(packs=packs)
                 yield packer.add("\ufeff".encode() if ask.format == "csv-excel" else b"")
                 yield from _copied(connection, ask, opened, packer, tally)
@@ -220,9 +243,9 @@ class Records:
             self._streams.release()
             spent = (time.monotonic() - begun) * 1000
             if tally[0] or phase == "end":
-                self._write(
-                    access, {**log, "phase": phase}, rows=tally[0], bytes=tally[1],
-                    milliseconds=spent,
+                self._exchanges.write(
+                    {**log, "phase": phase, "rows": tally[0],
+                     "bytes": tally[1], "milliseconds": spent}
                 )  # fmt: skip
                 self._meter.book(access, tally[0])
         yield packer.finish()
@@ -251,9 +274,29 @@ def _copied(
         tally[0], tally[1] = max(messages - headings, 0), size
 
 
-def _taking(access: Access, milliseconds: str) -> tuple[Any, ...]:
-    place = int.from_bytes(access.client_id.bytes[:4], signed=True)
-    return str(access.client_id), milliseconds, place, access.concurrency
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Records as JSON, and what is told about the way on."""
+
+    records: list[bytes]
+    about: dict[str, Any]
+
+
+def _column(cursor: psycopg.Cursor[Any], most: int) -> list[bytes]:
+    """Return the first column as PostgreSQL wrote it: nothing is decoded to be encoded."""
+    found = cursor.pgresult
+    if found is None:
+        return []
+    return [found.get_value(n, 0) or b"" for n in range(min(found.ntuples, most))]
+
+
+def _text(cursor: psycopg.Cursor[Any], row: int, column: int) -> str | None:
+    value = cursor.pgresult.get_value(row, column) if cursor.pgresult else None
+    return None if value is None else value.decode()
+
+
+def _entering(access: Access) -> dict[str, str]:
+    return {"client": str(access.client_id), "places": str(access.concurrency)}
 
 
 def _etag(request: Request, access: Access, opened: Opened, ask: Ask) -> str:
@@ -265,19 +308,24 @@ def _etag(request: Request, access: Access, opened: Opened, ask: Ask) -> str:
 def _log(
     request: Request, access: Access, opened: Opened, ask: Ask, etag: str
 ) -> dict[str, Any]:
+    """Return the parameters of the log's row, as texts: cheaper than their types here."""
     return {
-        "agency": access.agency_id,
-        "producer": opened.producer_id,
-        "dataset": opened.dataset_id,
-        "client": access.client_id,
+        "agency": str(access.agency_id),
+        "producer": str(opened.producer_id),
+        "dataset": str(opened.dataset_id),
+        "client": str(access.client_id),
         "prefix": access.prefix,
         "agreement": opened.agreement,
         "query": request.query[:4000],
-        "fields": [each.name for each in ask.fields],
+        "fields": ask.names,
         "etag": etag,
         "request": request.ident,
         "ip": request.ip,
         "phase": "whole",
-        "status": 200,
-        "run": opened.run_id,
+        "status": "200",
+        "run": opened.run_id and str(opened.run_id),
+        "times": "1",
+        "rows": 0,
+        "bytes": 0,
+        "milliseconds": 0.0,
     }

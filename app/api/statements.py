@@ -1,6 +1,6 @@
 """SQL of one answer. Names come out of contracts, quoted; values are parameters, always.
 
-PostgreSQL writes the JSON and the exchange log's row in the statement that reads the rows:
+PostgreSQL writes the JSON, and the exchange log's row in the statement that reads the rows:
 what is handed out is logged, or neither happens.
 """
 
@@ -15,30 +15,33 @@ from app.contracts.states import FieldType
 from app.core.sql import quote
 from app.datasets.ddl import SQL_TYPES, Names
 
-TAKE = (
-    "SELECT set_config('role', 'simpul_api', true),"
-    " set_config('simpul.client_id', %s, true),"
-    " set_config('statement_timeout', %s, true)"
-)
-TAKE_WITH_PLACE = TAKE + ", simpul_api_slot(%s, %s)"
+LIMIT_TIME = "SELECT set_config('statement_timeout', %s, true)"
+_ENTERED = "(SELECT simpul_api_enter(%(client)s::uuid, %(places)s::int))"
+ENTER = f"SELECT {_ENTERED}"
 DRAW = (
     "SELECT granted, minute_left, day_left, rows_left, seconds"
     " FROM simpul_api_draw(%s, %s, %s)"
 )
-_LOG_COLUMNS = (
-    "channel, agency_id, producer_id, dataset_id, client_id, key_prefix, agreement, query,"
-    " fields, etag, request_id, remote_ip, phase, status, run_id, file_sha256"
+# What is logged of one answer, by the names of its parameters: all of them texts.
+_LOGGED = {
+    "agency_id": "agency::uuid", "producer_id": "producer::uuid",
+    "dataset_id": "dataset::uuid", "client_id": "client::uuid", "key_prefix": "prefix::text",
+    "agreement": "agreement::text", "query": "query::text", "fields": "fields::text[]",
+    "etag": "etag::text", "request_id": "request::text", "remote_ip": "ip::text",
+    "phase": "phase::text", "status": "status::int", "run_id": "run::uuid",
+    "times": "times::int",
+}  # fmt: skip
+_INSERT = (
+    f"INSERT INTO exchange_log (channel, file_sha256, {', '.join(_LOGGED)},"
+    " row_count, byte_count, duration_ms) SELECT 'api', '', "
+    + ", ".join("%({})s::{}".format(*each.split("::")) for each in _LOGGED.values())
 )
-_LOG_VALUES = (
-    "'api', %(agency)s, %(producer)s, %(dataset)s, %(client)s, %(prefix)s, %(agreement)s,"
-    " %(query)s, %(fields)s, %(etag)s, %(request)s, %(ip)s, %(phase)s, %(status)s, %(run)s, ''"
-)
-LOG = (
-    f"INSERT INTO exchange_log ({_LOG_COLUMNS}, row_count, byte_count, duration_ms)"
-    f" VALUES ({_LOG_VALUES}, %(rows)s, %(bytes)s, %(milliseconds)s)"
-)
+LOG = f"{_INSERT}, %(rows)s::bigint, %(bytes)s::bigint, %(milliseconds)s::float8"
 # Apostrophe in front: Excel then takes the cell for text, whatever it begins with.
 _DANGEROUS = r"^[=+\-@\t\r]"
+
+
+Order = list[tuple[FieldSpec, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,81 +53,85 @@ class Statement:
 def page(ask: Ask, opened: Opened, limit: int, place: Sequence[Any] | None) -> Statement:
     """Return the statement of one JSON page; ``place`` is where the page before ended.
 
-    Answers one row: the records as JSON text in bytes, how many were found (at most one
-    more than ``limit``), the place of the last one shown, the newest change.
+    Answers at most one row more than ``limit``: a record as JSON text, then the values, as
+    text, of what the rows are ordered by. Beside the parameters that come with it, it needs
+    those of ``ENTER`` and of the log.
     """
-    where, params = _conditions(ask.filters)
     order = _order(ask, opened)
+    params = _values(ask.filters)
     if place is not None:
-        condition, more = _beyond(order, place)
-        where.append(condition)
-        params |= more
+        params |= {f"k{i}": value for i, value in enumerate(place) if value is not None}
+    shape = None if place is None else tuple(value is None for value in place)
+    if shape not in ask.made:
+        ask.made[shape] = _page_sql(ask, opened, order, limit, shape)
+    return Statement(ask.made[shape], params)
+
+
+def _page_sql(
+    ask: Ask,
+    opened: Opened,
+    order: Order,
+    limit: int,
+    shape: tuple[bool, ...] | None,
+) -> str:
+    where = [_ENTERED, *_conditions(ask.filters)]
+    if shape is not None:
+        where.append(_beyond(order, shape))
     columns = ", ".join(_shown(each, opened) for each in ask.fields)
     at = ", ".join(f"_t.{quote(each.name)}::text" for each, _ in order)
-    rows = (
-        f"SELECT row_to_json(_x)::text AS j, row_number() OVER () AS n, {at}"
+    return _logged(
+        f"SELECT row_to_json(_x)::text AS j, {at}"
         f" FROM (SELECT * FROM {_source(opened)} WHERE {' AND '.join(where)}"
         f" ORDER BY {_order_sql(order)} LIMIT {limit + 1}) _t,"
-        f" LATERAL (SELECT {columns}) _x"
-    )
-    names = ", ".join(f"a{i}" for i in range(len(order)))
-    return Statement(
-        _logged(
-            f"WITH page (j, n, {names}) AS MATERIALIZED ({rows})",
-            f"max(json_build_array({names})::text) FILTER (WHERE n = {limit})",
-            limit,
-        )
-        + f", {_newest(opened)} FROM body",
-        params,
+        f" LATERAL (SELECT {columns}) _x ORDER BY {_order_sql(order, '_t.')}",
+        limit,
     )
 
 
 def changes(ask: Ask, opened: Opened, limit: int, since: int) -> Statement:
-    """Return the statement of one page of the change feed, as ``page`` answers."""
+    """Return the statement of one page of the change feed, as ``page``: records, numbers."""
     columns = ", ".join(_shown(each, opened) for each in ask.fields)
     keys = ", ".join(f"_t.{quote(each.name)}" for each in opened.keys)
     rows = (
         "SELECT CASE WHEN _t._deleted_at IS NULL THEN row_to_json(_x)::text"
-        " ELSE row_to_json(_gone)::text END, row_number() OVER (), _t._seq"
-        f" FROM (SELECT * FROM {_table(opened)} WHERE _seq > %(since)s"
+        " ELSE row_to_json(_gone)::text END AS j, _t._seq::text"
+        f" FROM (SELECT * FROM {_table(opened)} WHERE {_ENTERED} AND _seq > %(since)s"
         f" ORDER BY _seq LIMIT {limit + 1}) _t,"
         f" LATERAL (SELECT {columns}, false AS _deleted) _x,"
-        f" LATERAL (SELECT {keys}, true AS _deleted) _gone"
+        f" LATERAL (SELECT {keys}, true AS _deleted) _gone ORDER BY _t._seq"
     )
-    return Statement(
-        _logged(
-            f"WITH page (j, n, seq) AS MATERIALIZED ({rows})",
-            f"(max(seq) FILTER (WHERE n <= {limit}))::text",
-            limit,
-        )
-        + ", %(since)s::bigint FROM body",
-        {"since": since},
-    )
+    return Statement(_logged(rows, limit), {"since": since})
 
 
-def _logged(page_sql: str, place: str, limit: int) -> str:
-    """Return the page and the log of it; bytes are the records', before compression."""
+def _logged(rows: str, limit: int) -> str:
+    """Return a page and the log of it; bytes are the records', before compression.
+
+    What is materialized is read in the order in which it was made.
+    """
     return (
-        f"{page_sql}, body AS MATERIALIZED (SELECT convert_to(coalesce(string_agg("
-        f"j, ',' ORDER BY n) FILTER (WHERE n <= {limit}), ''), 'UTF8') AS text,"
-        f" count(*) AS n, {place} AS place FROM page), logged AS ("
-        f"INSERT INTO exchange_log ({_LOG_COLUMNS}, row_count, byte_count, duration_ms)"
-        f" SELECT {_LOG_VALUES}, least(n, {limit}), length(text),"
-        " extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000 FROM body)"
-        " SELECT text, n, place"
+        f"WITH page AS MATERIALIZED ({rows}), told AS (SELECT count(*) AS n,"
+        f" coalesce(sum(octet_length(j)), 0) AS size FROM (SELECT j FROM page LIMIT {limit})"
+        f" _p), logged AS ({_INSERT}, n, size,"
+        " extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000 FROM told)"
+        " SELECT * FROM page"
     )
+
+
+def newest(opened: Opened) -> str:
+    """Return the statement that asks for the number of the newest change."""
+    return f"SELECT coalesce(max(_seq), 0)::text FROM {_table(opened)}"
 
 
 def count(ask: Ask, opened: Opened) -> Statement:
-    where, params = _conditions(ask.filters)
+    where = " AND ".join(_conditions(ask.filters))
     return Statement(
-        f"SELECT count(*) FROM {_source(opened)} WHERE {' AND '.join(where)}", params
+        f"SELECT count(*) FROM {_source(opened)} WHERE {where}", _values(ask.filters)
     )
 
 
 def stream(ask: Ask, opened: Opened) -> Statement:
     """Return the COPY of a whole answer in NDJSON or CSV, a line for each row."""
-    where, params = _conditions(ask.filters)
+    where, params = _conditions(ask.filters), _values(ask.filters)
     order = _order_sql(_order(ask, opened))
     limit = f" LIMIT {ask.limit}" if ask.limit else ""
     source = (
@@ -191,39 +198,49 @@ def _written(each: FieldSpec, opened: Opened, *, excel: bool) -> str:
     return f"{value} AS {quote(each.name)}"
 
 
-def _newest(opened: Opened) -> str:
-    return f"(SELECT coalesce(max(_seq), 0) FROM {_table(opened)})"
+def _conditions(filters: Sequence[Filter]) -> list[str]:
+    return ["_deleted_at IS NULL"] + [
+        _condition(each, f"f{number}") for number, each in enumerate(filters)
+    ]
 
 
-def _conditions(filters: Sequence[Filter]) -> tuple[list[str], dict[str, Any]]:
-    where = ["_deleted_at IS NULL"]
-    params: dict[str, Any] = {}
-    for number, each in enumerate(filters):
-        sql, more = _condition(each, f"f{number}")
-        where.append(sql)
-        params |= more
-    return where, params
-
-
-def _condition(each: Filter, name: str) -> tuple[str, dict[str, Any]]:
+def _condition(each: Filter, name: str) -> str:
     column, kind = quote(each.field.name), SQL_TYPES[each.field.type]
-    if each.operator == "isnull":
-        return f"{column} IS {'' if each.values[0] else 'NOT '}NULL", {}
-    if each.operator == "in":
-        return f"{column} = ANY (%({name})s::{kind}[])", {name: list(each.values)}
+    match each.operator:
+        case "isnull":
+            return f"{column} IS {'' if each.values[0] else 'NOT '}NULL"
+        case "in":
+            return f"{column} = ANY (%({name})s::{kind}[])"
+        case "contains":
+            return f"{column} ILIKE %({name})s"
+        case "startswith":
+            return f"{column} LIKE %({name})s"
+    return f"{column} {COMPARE[each.operator]} %({name})s::{kind}"
+
+
+def _values(filters: Sequence[Filter]) -> dict[str, Any]:
+    """Return the values of the conditions, by the names that these have for them."""
+    return {
+        f"f{number}": _compared(each)
+        for number, each in enumerate(filters)
+        if each.operator != "isnull"
+    }
+
+
+def _compared(each: Filter) -> Any:
     value = each.values[0]
-    if each.operator == "contains":
-        return f"{column} ILIKE %({name})s", {name: f"%{_plain(value)}%"}
-    if each.operator == "startswith":
-        return f"{column} LIKE %({name})s", {name: f"{_plain(value)}%"}
-    return f"{column} {COMPARE[each.operator]} %({name})s::{kind}", {name: value}
+    match each.operator:
+        case "in":
+            return list(each.values)
+        case "contains":
+            return f"%{_plain(value)}%"
+        case "startswith":
+            return f"{_plain(value)}%"
+    return value
 
 
 def _plain(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-Order = list[tuple[FieldSpec, bool]]
 
 
 def _order(ask: Ask, opened: Opened) -> Order:
@@ -233,29 +250,29 @@ def _order(ask: Ask, opened: Opened) -> Order:
     return [*ask.sort, *((each, down) for each in opened.keys if each.name not in named)]
 
 
-def _order_sql(order: Order) -> str:
+def _order_sql(order: Order, of: str = "") -> str:
     """Return it as SQL; empty values come last both ways (a key has none)."""
     return ", ".join(
-        quote(each.name)
+        of
+        + quote(each.name)
         + (" DESC" if down else "")
         + (" NULLS LAST" if down and not each.is_key else "")
         for each, down in order
     )
 
 
-def _beyond(order: Order, place: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """Return the condition of lying after ``place``, whose values are texts or None."""
-    params = {f"k{i}": value for i, value in enumerate(place)}
+def _beyond(order: Order, shape: Sequence[bool]) -> str:
+    """Return the condition of lying after a place, some of whose values may be empty."""
     ways = {down for _, down in order}
     marks = [f"%(k{i})s::{SQL_TYPES[each.type]}" for i, (each, _) in enumerate(order)]
     if len(ways) == 1 and all(each.is_key for each, _ in order):
         names = ", ".join(quote(each.name) for each, _ in order)
         sign = "<" if ways == {True} else ">"
-        return f"({names}) {sign} ({', '.join(marks)})", params
+        return f"({names}) {sign} ({', '.join(marks)})"
     ors, same = [], []
-    for (each, down), mark, value in zip(order, marks, place, strict=True):
+    for (each, down), mark, empty in zip(order, marks, shape, strict=True):
         column = quote(each.name)
-        if value is None:
+        if empty:
             same.append(f"{column} IS NULL")
             continue
         later = f"{column} {'<' if down else '>'} {mark}"
@@ -263,5 +280,4 @@ def _beyond(order: Order, place: Sequence[Any]) -> tuple[str, dict[str, Any]]:
             later = f"({later} OR {column} IS NULL)"
         ors.append(" AND ".join([*same, later]))
         same.append(f"{column} = {mark}")
-    used = {f"k{i}" for i, value in enumerate(place) if value is not None}
-    return f"({' OR '.join(ors)})", {k: v for k, v in params.items() if k in used}
+    return f"({' OR '.join(ors)})"

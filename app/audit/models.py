@@ -26,7 +26,7 @@ class AuditEvent(Base):
     __table_args__ = (
         sa.Index(None, "object_type", "object_id"),
         sa.Index(None, "at"),
-        sa.Index(None, "txid", postgresql_using="brin"),
+        sa.Index(None, "txid"),
     )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)

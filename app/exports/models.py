@@ -51,12 +51,13 @@ class ExchangeLog(Base):
 
     ``agency_id`` received (None: the office), ``producer_id`` is whose data it was. A
     stream has two rows of one ``request_id``: its ``begin`` and, when it came that far, its
-    ``end``. ``duration_ms`` is the database's part of it.
+    ``end``. ``duration_ms`` is the database's part of it. What a client knows already (304)
+    is counted: one row for all ``times`` within about a second.
     """
 
     __tablename__ = "exchange_log"
     __scope__: ClassVar[Scope] = Scope.PARTIES
-    __table_args__ = (sa.Index(None, "txid", postgresql_using="brin"),)
+    __table_args__ = (sa.Index(None, "txid"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
@@ -75,6 +76,7 @@ class ExchangeLog(Base):
     )
     phase: Mapped[str] = mapped_column(default="whole", server_default="whole")
     status: Mapped[int] = mapped_column(default=200, server_default="200")
+    times: Mapped[int] = mapped_column(default=1, server_default="1")
     duration_ms: Mapped[float] = mapped_column(default=0.0, server_default="0")
     etag: Mapped[str] = mapped_column(default="", server_default="")
     remote_ip: Mapped[str] = mapped_column(default="", server_default="")

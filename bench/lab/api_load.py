@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 _LENGTH = b"content-length:"
@@ -90,9 +91,7 @@ def load(
     return {"requests": sum(counts), "seconds": spent, "per_s": sum(counts) / spent}
 
 
-def one(
-    port: int, path: str, headers: Mapping[str, str]
-) -> tuple[bytes, Mapping[str, str]]:
+def one(port: int, path: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:
     """Ask once; return the body and the headers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path, headers=dict(headers))
@@ -101,7 +100,7 @@ def one(
     connection.close()
     if answer.status != 200:
         raise SystemExit(f"{answer.status}: {body[:300]!r}")
-    return body, dict(answer.getheaders())
+    return body, answer.headers
 
 
 def drain(port: int, path: str, headers: Mapping[str, str]) -> dict[str, Any]:

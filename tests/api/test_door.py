@@ -11,9 +11,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from app.api import services
+from app.api import exchanges, services
+from app.api.connections import Connections
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.core import db
+from app.core.policy import DbRole
 from app.exports.models import ExchangeLog
 from tests import make
 from tests.api.conftest import make_client, make_grant
@@ -249,9 +251,9 @@ def test_the_days_rows_and_requests_are_limited(shop):
 
 def test_requests_at_once_are_limited_and_a_dead_process_frees_its_place(shop, settings):
     change(ApiClient, shop.client, concurrency=1)
-    place = int.from_bytes(shop.client.bytes[:4], signed=True)
     holder = psycopg.connect(settings.database_url.replace("+psycopg", ""))
-    holder.execute("SELECT pg_advisory_xact_lock(%s, 1)", [place])
+    holder.execute("SELECT set_config('simpul.client_id', %s, true)", [str(shop.client)])
+    holder.execute("SELECT simpul_api_enter(%s, 1)", [shop.client])
 
     for query in ("?limit=1", "?format=csv"):
         refused = shop.get(query)
@@ -303,6 +305,30 @@ def test_no_log_no_exchange(shop, settings):
     assert shop.get("?limit=1").status_code == 200
 
 
+def test_known_answers_that_cannot_be_logged_end(shop, settings, monkeypatch):
+    """They are counted for a moment without the database, not for long."""
+    monkeypatch.setattr(exchanges, "COUNTED_SECONDS", 0.3)
+    etag = shop.get("?limit=1").headers["ETag"]
+    with db.owner_unit_of_work() as s:
+        s.execute(sa.text("REVOKE INSERT ON exchange_log FROM simpul_api"))
+    try:
+        assert shop.get("?limit=1", If_None_Match=etag).status_code == 304
+        time.sleep(0.7)
+        problem(shop.get("?limit=1", If_None_Match=etag), 503)
+    finally:
+        with db.owner_unit_of_work() as s:
+            s.execute(sa.text("GRANT INSERT ON exchange_log TO simpul_api"))
+    assert shop.get("?limit=1", If_None_Match=etag).status_code == 304
+    time.sleep(0.7)
+    with make.session() as s:
+        times = s.scalar(
+            sa.select(sa.func.sum(ExchangeLog.times)).where(
+                ExchangeLog.client_id == shop.client, ExchangeLog.status == 304
+            )
+        )
+    assert times == 3  # those that were counted meanwhile too
+
+
 def test_the_role_sees_nothing_without_an_acting_client(shop, settings):
     """The database's own wall, asked directly: whatever the code in front of it does."""
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as raw:
@@ -332,6 +358,40 @@ def test_the_role_sees_nothing_without_an_acting_client(shop, settings):
                 " file_sha256, request_id) VALUES ('api', %s, %s, 0, 0, '', '')",
                 [shop.dataset, shop.client],
             )
+
+
+def test_a_connection_serves_the_client_alone_that_it_is_ready_for(settings, shop):
+    other, _ = make_client()
+    connections = Connections(settings.database_url, DbRole.API)
+    with connections.one(str(shop.client)) as first:
+        first.execute("SELECT simpul_api_enter(%s, 1)", [shop.client])
+        with pytest.raises(psycopg.errors.RaiseException, match="ready for another"):
+            first.execute("SELECT simpul_api_enter(%s, 1)", [other.id])
+        with connections.one(str(other.id)) as second:
+            second.execute("SELECT simpul_api_enter(%s, 1)", [other.id])
+            assert second is not first
+    with connections.one(str(other.id)) as again:
+        assert again is second  # no trip to make it ready
+    third, _ = make_client()
+    with connections.one(str(third.id)) as again:  # the last one used, whoever had it
+        assert again is second
+        assert again.execute(f"SELECT count(*) FROM data.{shop.slug}").fetchone() == (0,)
+        again.execute("SELECT simpul_api_enter(%s, 1)", [third.id])
+    connections.forget()
+
+
+def test_keys_of_two_clients_see_their_own_fields_and_logs_in_turn(shop):
+    other, key = make_client()
+    make_grant(other, shop.dataset, fields=["nip"])
+    for _ in range(5):
+        assert shop.get("?limit=1").json["data"][0]["nama"]
+        assert shop.get("?limit=1", key=key).json["data"] == [{"nip": "0000"}]
+    with make.session() as s:
+        for client, fields in ((shop.client, 8), (other.id, 1)):
+            logs = s.scalars(
+                sa.select(ExchangeLog).where(ExchangeLog.client_id == client)
+            ).all()
+            assert [len(each.fields) for each in logs] == [fields] * 5
 
 
 def test_a_grant_of_another_time_opens_nothing(shop):

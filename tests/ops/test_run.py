@@ -126,7 +126,7 @@ def test_used_port_and_second_run_are_sentences(office, start):
 def test_web_server_is_started_again(office, start):
     port = free_port()
     process = start("--port", str(port))
-    os.kill(pid_of(office, "gunicorn"), signal.SIGKILL)
+    os.kill(pid_of(office, "ops.serve"), signal.SIGKILL)
     assert eventually(
         lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live").read()
     )
