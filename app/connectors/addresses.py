@@ -182,7 +182,7 @@ class ApprovedHosts:
     """
 
     def __init__(self, pairs: Iterable[str] = ()) -> None:
-        self._pairs = frozenset(_read_pair(pair) for pair in pairs)
+        self._pairs = frozenset(read_pair(pair) for pair in pairs)
 
     def target(self, url: str) -> Target:
         """Read ``url`` and return where it leads, or raise ``not_approved``."""
@@ -197,7 +197,7 @@ class ApprovedHosts:
         return pair in self._pairs
 
 
-def _read_pair(text: str) -> tuple[str, int]:
+def read_pair(text: str) -> tuple[str, int]:
     """``host:port`` in canonical form, or ``SourceSettingsError``."""
     match = _NETLOC.fullmatch(text.strip())
     port = int(match["port"] or 0) if match else 0

@@ -14,8 +14,10 @@ from flask_admin import expose
 from flask_babel import gettext
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from wtforms import SelectChoice
+from wtforms import FloatField, IntegerField, SelectChoice, StringField, TimeField
+from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
+from app.connectors.addresses import read_pair
 from app.connectors.looking import Look
 from app.connectors.presets import preset_named
 from app.connectors.sampling import FoundField
@@ -28,9 +30,10 @@ from app.core.policy import Permission
 from app.core.scope import get_visible, visible
 from app.identity.models import Agency
 from app.sources import looks, services
-from app.sources.errors import NoAgencyError, SourceInvalidError
+from app.sources.errors import HalfWindowError, NoAgencyError, SourceInvalidError
 from app.sources.forms import PAIRS, PLAIN, SourceForm, TryForm
-from app.sources.models import Source
+from app.sources.models import Host, Source
+from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken
@@ -452,18 +455,48 @@ class HostView(ScopedView):
         "One line for each host and port. The limits hold for all sources and workers"
         " together; 0 means no limit."
     )
-    column_list = ("pair", "per_second", "at_once", "failure_count", "wait_until")
-    column_details_list = (
-        *column_list, "wait_code", "quiet_from", "quiet_until", "note"
-    )  # fmt: skip
+    column_list = ("pair", "per_second", "at_once", "quiet", "wait_until")
+    column_details_list = (*column_list, "wait_code", "failure_count", "note")
+    column_sortable_list = ("pair", "per_second", "at_once", "wait_until")
     narrow_columns = ("pair",)
     column_searchable_list = ("pair",)
     column_default_sort = "pair"
     form_columns = ("pair", "per_second", "at_once", "quiet_from", "quiet_until", "note")
+    form_overrides: ClassVar[dict[str, Any]] = {
+        "pair": StringField,
+        "per_second": FloatField,
+        "at_once": IntegerField,
+        "quiet_from": TimeField,
+        "quiet_until": TimeField,
+        "note": StringField,
+    }
+    form_args: ClassVar[dict[str, Any]] = {
+        "pair": {
+            "validators": [DataRequired(), Length(max=300)],
+            "description": _("For example simpeg.riau.go.id:443"),
+        },
+        "per_second": {
+            "validators": [NumberRange(0, 1_000)],
+            "default": 0,
+            "description": _("For example 0.5: one every two seconds. 0: no limit."),
+        },
+        "at_once": {
+            "validators": [NumberRange(0, 1_000)],
+            "default": 0,
+            "description": _("0: no limit."),
+        },
+        "quiet_from": {"validators": [Optional()]},
+        "quiet_until": {
+            "validators": [Optional()],
+            "description": _("On the office's clock; it may lie on the next day."),
+        },
+        "note": {"validators": [Length(max=500)]},
+    }
     column_labels: ClassVar[dict[str, Any]] = {
         "pair": _("Host and port"),
         "per_second": _("Requests a second"),
         "at_once": _("Pulls at once"),
+        "quiet": _("Maintenance"),
         "quiet_from": _("Maintenance from"),
         "quiet_until": _("Maintenance until"),
         "failure_count": _("Failures in a row"),
@@ -471,3 +504,30 @@ class HostView(ScopedView):
         "wait_code": _("Because of"),
         "note": _("Note"),
     }
+    column_formatters: ClassVar[dict[str, Any]] = {
+        "per_second": lambda _v, _c, m, _n: _limit(m.per_second),
+        "at_once": lambda _v, _c, m, _n: _limit(m.at_once),
+        "quiet": lambda _v, _c, m, _n: _quiet(m),
+        "wait_until": lambda _v, _c, m, _n: moment(m.wait_until) if m.wait_until else "–",
+        "wait_code": lambda _v, _c, m, _n: m.wait_code or "–",
+        "note": lambda _v, _c, m, _n: m.note or "–",
+    }
+
+    def save(self, model: Host, *, created: bool) -> None:
+        """Write the pair as requests name it; refuse half of a maintenance window."""
+        del created
+        host, port = read_pair(model.pair or "")
+        model.pair = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if (model.quiet_from is None) != (model.quiet_until is None):
+            raise HalfWindowError
+        model.note = model.note or ""
+
+
+def _limit(value: float) -> str:
+    return number(value) if value else gettext("no limit")
+
+
+def _quiet(host: Host) -> str:
+    if host.quiet_from is None or host.quiet_until is None:
+        return "–"
+    return f"{host.quiet_from:%H.%M}\u2013{host.quiet_until:%H.%M}"

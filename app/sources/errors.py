@@ -113,6 +113,13 @@ class NoAgencyError(RejectedError):
         super().__init__("Choose the agency that provides the data.")
 
 
+class HalfWindowError(RejectedError):
+    code = "half_window"
+
+    def __init__(self) -> None:
+        super().__init__("Maintenance hours need both a beginning and an end.")
+
+
 class NoSampleError(RejectedError):
     code = "no_sample"
 

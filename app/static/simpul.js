@@ -33,6 +33,14 @@ document.addEventListener("click", (event) => {
   if (add) addRow(document.getElementById(add.dataset.addRow));
 });
 
+// Paper is white: light text on it could not be read.
+let themeBefore = "";
+window.addEventListener("beforeprint", () => {
+  themeBefore = document.documentElement.dataset.bsTheme;
+  document.documentElement.dataset.bsTheme = "light";
+});
+window.addEventListener("afterprint", () => { document.documentElement.dataset.bsTheme = themeBefore; });
+
 // Rows of the contract's field table: a copy of the template with the next number.
 function addRow(body) {
   const template = document.getElementById(body.id + "-template");

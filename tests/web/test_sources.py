@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from datetime import time
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.pulls import services as pull_services
 from app.pulls.pulling import pull
-from app.sources.models import Source
+from app.sources.models import Host, Source
 from tests import fakes, make
 from tests.web.conftest import PASSWORD
 
@@ -391,3 +392,55 @@ def test_who_may_approve_is_said_and_the_one_who_changed_it_is_not_asked(
     assert approve not in not_asked
     assert "orang kedua" in not_asked
     assert "Pejabat Pengawas Pengelola Teknologi Informasi" in not_asked
+
+
+# --- hosts --------------------------------------------------------------------------
+
+
+def host_form(**changed):
+    return {"pair": f"{make.word('h')}.example:443", "per_second": "0.5", "at_once": "2",
+            "quiet_from": "22:00", "quiet_until": "04:30", "note": "server lama"} | changed  # fmt: skip
+
+
+def host_of(pair):
+    with make.session() as s:
+        return s.scalars(sa.select(Host).where(Host.pair == pair)).one_or_none()
+
+
+def test_the_limits_of_a_host_are_set_on_its_page(log_in, people):
+    client = log_in(people["PENGAWAS_TI"])
+    data = host_form()
+
+    answer = client.post("/hosts/new/", data=data | {"pair": data["pair"].upper()})
+
+    assert answer.status_code == 302, answer.get_data(True)
+    host = host_of(data["pair"])
+    assert (host.per_second, host.at_once) == (0.5, 2)
+    assert (host.quiet_from, host.quiet_until) == (time(22), time(4, 30))
+    page = client.get(f"/hosts/?search={data['pair']}").get_data(True)
+    assert "22.00–04.30" in page
+    answer = client.post(
+        f"/hosts/edit/?id={host.id}", data=data | {"per_second": "0", "quiet_from": "", "quiet_until": ""}
+    )  # fmt: skip
+    assert answer.status_code == 302, answer.get_data(True)
+    assert host_of(data["pair"]).quiet_from is None
+    assert "tanpa batas" in client.get(f"/hosts/?search={data['pair']}").get_data(True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pair": "h.example"}, {"pair": "http://h.example:80"}, {"pair": "169.254.169.254:80"},
+        {"pair": ""}, {"pair": "h.example:99999"}, {"per_second": "-1"}, {"per_second": "nan"},
+        {"per_second": "banyak"}, {"per_second": "1e9"}, {"at_once": "-1"}, {"at_once": "1.5"},
+        {"quiet_from": ""}, {"quiet_until": "25:00"}, {"note": "x" * 600}, {"note": "a\0"},
+    ],
+)  # fmt: skip
+def test_limits_that_mean_nothing_are_refused_in_words(log_in, people, changed):
+    data = host_form(**changed)
+
+    answer = log_in(people["PENGAWAS_TI"]).post("/hosts/new/", data=data)
+
+    assert answer.status_code == 200
+    assert "alert-danger" in answer.get_data(True)
+    assert host_of(data["pair"]) is None
