@@ -134,8 +134,8 @@ def main() -> None:
     scheduler = Scheduler(started)
     signal.signal(signal.SIGTERM, scheduler.stop)
     signal.signal(signal.SIGINT, scheduler.stop)
-    # An answer that is later than a lease is worth no more than none.
-    with acting_as(DISPATCHER), answers_within(started.settings.lease_seconds):
+    # Runs wait while this waits: it must be back well before anybody's lease is over.
+    with acting_as(DISPATCHER), answers_within(started.settings.lease_seconds * 2 / 3):
         scheduler.run()
 
 

@@ -45,7 +45,7 @@ log = logging.getLogger("simpul.worker")
 RESTART_SECONDS = 2.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # RQ waits for the bell 15 seconds less than this and then looks after itself.
-IDLE_SECONDS = 45
+IDLE_SECONDS = 30
 MONITOR_SECONDS = 5
 
 

@@ -133,6 +133,8 @@ def after_fork() -> None:
 _END_LISTENERS = sa.text(
     "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY(:pids)"
     " AND (state LIKE 'idle%' OR state = 'active' AND wait_event_type = 'Client')"
+    # Not one that has just done its work: its answer may be on the way.
+    " AND state_change < clock_timestamp() - make_interval(secs => :still)"
 )
 
 
@@ -147,7 +149,9 @@ def hang_up_dead(lines: Iterable[Line], seconds: float) -> int:
     if not late:
         return 0
     with engine().connect() as connection:
-        dead = connection.scalars(_END_LISTENERS, {"pids": list(late)}).all()
+        dead = connection.scalars(
+            _END_LISTENERS, {"pids": list(late), "still": seconds / 2}
+        ).all()
     ended = [late[pid] for pid in dead if late[pid].waits_since() > seconds]
     for each in ended:
         each.hang_up()

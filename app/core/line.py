@@ -50,7 +50,7 @@ def answers_within(seconds: float) -> Iterator[None]:
 
 
 class Line(psycopg.Connection[psycopg.rows.TupleRow]):
-    """A connection that keeps to ``answers_within``, else to a patience of its own."""
+    """A connection that keeps to ``answers_within`` and to a patience of its own, in seconds."""
 
     patience: float | None = None
     _asked_at: float | None = None
@@ -71,12 +71,16 @@ class Line(psycopg.Connection[psycopg.rows.TupleRow]):
             return super().wait(gen, interval, timeout)
         self._asked_at = monotonic()
         try:
-            return super().wait(gen, interval, _patience.get() or self.patience)
+            return super().wait(gen, interval, self._longest())
         except _WaitTimeout:
             self.pgconn.finish()  # an answer that comes later must not be taken for another's
             raise psycopg.OperationalError("the database does not answer") from None
         finally:
             self._asked_at = None
+
+    def _longest(self) -> float | None:
+        given = (_patience.get(), self.patience)
+        return min((each for each in given if each is not None), default=None)
 
     def waits_since(self) -> float:
         """Return for how many seconds an answer has been waited for, 0 if for none."""

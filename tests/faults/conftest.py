@@ -1,5 +1,7 @@
 """An office that may be shaken, for the storms and for single blows."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.faults import office
@@ -12,7 +14,11 @@ def servers():
 
 
 @pytest.fixture
-def shaken(servers, settings, tmp_path):
-    """An office with real workers and a scheduler; see ``tests.faults.office``."""
-    with office.opened(settings, servers, tmp_path) as made:
+def shaken(request, servers, settings, tmp_path):
+    """An office with real workers and a scheduler; see ``tests.faults.office``.
+
+    Leases are short, unless the test's parameter names other settings.
+    """
+    mine = replace(settings, **getattr(request, "param", {}))
+    with office.opened(mine, servers, tmp_path) as made:
         yield made

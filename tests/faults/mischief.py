@@ -102,8 +102,7 @@ def second_scheduler(office, _chance):
 def few_descriptors(office, _chance):
     """No process of the workers may open one file more, for three seconds."""
     limited = {}
-    workers = [office.process(name) for name in ("worker", "other worker")]
-    for each in [p for w in workers for p in (w, *w.children(recursive=True))]:
+    for each in [p for w in office.workers() for p in (w, *w.children(recursive=True))]:
         with contextlib.suppress(psutil.Error):
             limited[each] = each.rlimit(psutil.RLIMIT_NOFILE)
             each.rlimit(psutil.RLIMIT_NOFILE, (each.num_fds(), limited[each][1]))

@@ -87,10 +87,12 @@ class Office:
         chosen = chance.choice(WORKERS) if name == "worker" else name
         return psutil.Process(self._started[chosen].pid)
 
+    def workers(self):
+        return [psutil.Process(self._started[name].pid) for name in WORKERS]
+
     def queues(self):
         """The processes of all queues of both workers."""
-        workers = [self._started[name].pid for name in WORKERS]
-        return [child for pid in workers for child in _children(pid)]
+        return [child for each in self.workers() for child in _children(each.pid)]
 
     def run_process(self, chance=random):
         """A run's own process, or a worker where none is at work just now."""

@@ -51,6 +51,17 @@ def look(query):
             time.sleep(0.2)
 
 
+# What an office that sets nothing has; elsewhere tests make leases of two seconds.
+AS_IN_PRODUCTION = {
+    "lease_seconds": 30.0, "heartbeat_seconds": 10.0, "reconcile_seconds": 10.0,
+    "poll_seconds": 2.0,
+}  # fmt: skip
+SLOWEST = (
+    "queues' processes killed", "line to PostgreSQL half open", "Redis flushed",
+    "worker killed", "line to Redis half open", "PostgreSQL killed", "reader frozen",
+)  # fmt: skip
+
+
 @dataclass
 class Place:
     """An agency with its service, and all pulls of it that were asked for."""
@@ -269,3 +280,10 @@ def test_a_short_storm(storm_of, seed):
 def test_every_fault_in_some_order(storm_of, seed):
     names = random.Random(seed).sample(sorted(FAULTS), len(FAULTS))
     blow_all(storm_of(seed), names)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("shaken", [AS_IN_PRODUCTION], indirect=True)
+def test_what_waits_for_a_lease_with_production_settings(storm_of):
+    blow_all(storm_of(30), SLOWEST)
