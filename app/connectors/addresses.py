@@ -181,8 +181,10 @@ class ApprovedHosts:
     and unspecified addresses cannot be approved at all.
     """
 
-    def __init__(self, pairs: Iterable[str] = ()) -> None:
+    def __init__(self, pairs: Iterable[str] = (), intranet: Iterable[str] = ()) -> None:
+        """``intranet`` names the pairs that may not lie in the public internet."""
         self._pairs = frozenset(read_pair(pair) for pair in pairs)
+        self._intranet = frozenset(read_pair(pair) for pair in intranet)
 
     def target(self, url: str) -> Target:
         """Read ``url`` and return where it leads, or raise ``not_approved``."""
@@ -195,6 +197,16 @@ class ApprovedHosts:
 
     def __contains__(self, pair: object) -> bool:
         return pair in self._pairs
+
+    def require_intranet(
+        self, pair: tuple[str, int], addresses: Iterable[Address]
+    ) -> None:
+        """Raise ``not_approved`` for a public address of a pair that may have none."""
+        if pair in self._intranet and any(each.is_global for each in addresses):
+            raise errors.not_approved(
+                f"{pair[0]}:{pair[1]}",
+                message_id("it is asked without encryption and is no intranet address"),
+            )
 
 
 def read_pair(text: str) -> tuple[str, int]:
@@ -228,10 +240,12 @@ def pinned(
     if (host, port) not in approved:
         raise errors.not_approved(f"{host}:{port}", message_id("it is not on the list"))
     if literal is not None:
+        approved.require_intranet((host, port), [literal])
         return [str(literal)]
     found = [ipaddress.ip_address(answer.partition("%")[0]) for answer in answers]
     for address in found:
         why = forbidden_because(address)
         if why is not None:
             raise errors.not_approved(f"{host}:{port}", why)
+    approved.require_intranet((host, port), found)
     return [str(address) for address in found]

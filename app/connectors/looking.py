@@ -40,12 +40,13 @@ _CLOSED_HEADERS = frozenset(
 
 
 class LookOrder(msgspec.Struct, frozen=True):
-    """What to look at, with which keys, and to which pairs requests may go."""
+    """What to look at, with which keys, and to which pairs requests may go (``ReadOrder``)."""
 
     settings: dict[str, Any]
     secrets: dict[str, str]
     approved_hosts: list[str]
     since: str = ""
+    intranet: list[str] = []
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -115,7 +116,7 @@ def look(order: LookOrder) -> Look:
         veil.knows(settings)
         connector = RestJsonConnector(
             settings,
-            approved=ApprovedHosts(order.approved_hosts),
+            approved=ApprovedHosts(order.approved_hosts, order.intranet),
             secrets=order.secrets,
             since=order.since,
             watch=watched.append,

@@ -64,7 +64,8 @@ class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     ``position`` is where to go on, ``digest_salt`` see ``base.digests_of``, ``since`` the
     mark from which a service is asked what changed. ``paced`` names the host:port pairs
-    that are asked no faster than somebody else says.
+    that are asked no faster than somebody else says, ``intranet`` those that may not lie in
+    the public internet.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class ReadOrder(msgspec.Struct, frozen=True, kw_only=True):
     position: dict[str, Any] | None = None
     since: str = ""
     paced: list[str] = []
+    intranet: list[str] = []
 
 
 def connector_for_order(
@@ -84,7 +86,7 @@ def connector_for_order(
         order.kind,
         order.settings,
         order.secrets,
-        ApprovedHosts(order.approved_hosts),
+        ApprovedHosts(order.approved_hosts, order.intranet),
         digest_salt=order.digest_salt,
         since=order.since,
         before=before,

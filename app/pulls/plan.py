@@ -166,6 +166,7 @@ def order_of(
         digest_salt=digest_salt(plan.version_id, time_zone),
         position=progress.position,
         since=plan.since,
+        intranet=open_pairs(plan.settings, approved_hosts),
     )
 
 

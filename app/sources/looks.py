@@ -25,7 +25,7 @@ from app.core.sql import MAX_NAME_LENGTH
 from app.core.words import message_id
 from app.sources.errors import NotConfirmedError, OutsideSourceError
 from app.sources.models import Host, Source
-from app.sources.services import hosts_of, require_approvable
+from app.sources.services import hosts_of, open_pairs, require_approvable
 
 KEEP_SECONDS = 3_600
 
@@ -102,7 +102,18 @@ def look_at(
     if open_ones:
         raise NotConfirmedError(open_ones[0], message_id("confirm the address first"))
     approved = [*office_list, *missing, *(source.approved_host.split() if source else [])]
-    return look_apart(LookOrder(dict(settings), dict(secrets), approved))
+    return _look_apart(settings, secrets, approved, office_list)
+
+
+def _look_apart(
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    approved: Sequence[str],
+    office_list: Sequence[str],
+) -> Look:
+    plain = open_pairs(settings, office_list)
+    order = LookOrder(dict(settings), dict(secrets), list(approved), intranet=plain)
+    return look_apart(order)
 
 
 # Settings that change how an answer is read, and nothing of what is asked but its size.
@@ -151,7 +162,7 @@ def try_out(
     if missing:
         raise NotConfirmedError(missing[0], message_id("the address is not approved yet"))
     secrets = {**keys_for(source, settings), **typed}
-    return look_apart(LookOrder(dict(settings), secrets, list(own)))
+    return _look_apart(settings, secrets, own, office_list)
 
 
 def record_look(

@@ -95,7 +95,7 @@ def open_pairs(settings: Mapping[str, Any], office_list: Sequence[str]) -> list[
     except SimpulError:
         return []
     return [
-        f"{each.host}:{each.port}"
+        each.pair_name
         for each in targets
         if each.scheme == "http" and each.pair not in office
     ]

@@ -10,7 +10,12 @@ import httpcore
 import pytest
 
 from app.connectors import errors
-from app.connectors.addresses import ApprovedHosts, forbidden_because, parse_url
+from app.connectors.addresses import (
+    ApprovedHosts,
+    forbidden_because,
+    parse_url,
+    pinned,
+)
 from app.connectors.guard import Budgets, GuardedClient
 from app.connectors.transport import Flight, PinnedBackend
 
@@ -284,3 +289,27 @@ def test_every_address_is_judged_without_an_error():
         forbidden_because(ipaddress.IPv4Address(number))
     for number in (0, 1, 2, 2**127, 2**128 - 1):
         forbidden_because(ipaddress.IPv6Address(number))
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [(["10.1.2.3"], False), (["100.64.1.1"], False), (["fd00::5"], False), (["103.10.1.1"], True),
+     (["10.1.2.3", "103.10.1.1"], True), (["2404:c0::1"], True)],
+)  # fmt: skip
+def test_a_pair_of_the_intranet_has_no_public_address(answers, refused):
+    approved = ApprovedHosts(["a.example:80", "b.example:80"], ["a.example:80"])
+
+    assert pinned("b.example", 80, answers, approved) == answers
+    if not refused:
+        assert pinned("a.example", 80, answers, approved) == answers
+        return
+    with pytest.raises(errors.SourceRefusedError) as caught:
+        pinned("a.example", 80, answers, approved)
+    assert caught.value.code == "not_approved"
+
+
+def test_a_literal_address_of_the_intranet_is_judged_too():
+    approved = ApprovedHosts(["103.10.1.1:80"], ["103.10.1.1:80"])
+
+    with pytest.raises(errors.SourceRefusedError):
+        pinned("103.10.1.1", 80, [], approved)

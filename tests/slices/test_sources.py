@@ -217,6 +217,21 @@ def test_a_second_person_approves(upstream):
     assert (now.approved_host, now.approved_by) == ("api.opd.example:443", "lain")
 
 
+@pytest.mark.parametrize("host", ["103.10.1.1", "[2404:c0::1]"])
+def test_an_exception_from_encryption_is_for_intranet_addresses_only(host):
+    source = make.make_source(make.make_contract(), f"http://{host}/api")
+    with make.session() as s:
+        s.get_one(Source, source.id).approved_host = f"{host}:80"
+    run = make.request_pull(source)
+
+    with (
+        acting_as(make.WORKER_PRINCIPAL),
+        pytest.raises(errors.SourceRefusedError) as caught,
+    ):
+        pull(make.claim(run), fakes.pages_here, (), JAKARTA)
+    assert "intranet" in caught.value.params["why"]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:5432", "169.254.169.254:80", "[::1]:80"])
 def test_this_machine_and_metadata_are_nobodys_to_approve(upstream, host):
     source = make.make_source(make.make_contract(), upstream.url)
