@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,15 +17,21 @@ from app.core.words import message_id
 
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 MAX_FILTERS, MAX_LENGTH, MAX_IN, MAX_SORTS = 20, 500, 100, 4
-MAX_QUERY = 8000
+MAX_QUERY = 16_000
+MAX_NUMBER = 10**30
 MOST_ASKS = 1000
 RESERVED = frozenset({"fields", "sort", "limit", "after", "since", "count", "format"})
 FORMATS = ("json", "ndjson", "csv", "csv-excel")
 COMPARE = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = (*COMPARE, "in", "contains", "startswith", "isnull")
 _KEY_NAMES = frozenset({"api_key", "apikey", "access_token", "x-api-key"})
-_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?\Z", re.ASCII)
-_INTEGER = re.compile(r"-?\d{1,19}\Z", re.ASCII)
+# Patterns of OpenAPI's document too: what it lets pass is answered.
+TOKEN = r"[A-Za-z0-9_-]{40,400}"  # noqa: S105 - a form, no secret
+INTEGER = r"-?[0-9]{1,19}"
+NUMBER = r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?"
+_TOKEN = re.compile(TOKEN + r"\Z")
+_NUMBER = re.compile(NUMBER + r"\Z")
+_INTEGER = re.compile(INTEGER + r"\Z")
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
 )
@@ -111,7 +117,7 @@ class Asks:
             if len(self._read) >= MOST_ASKS:
                 self._read.clear()
             self._read[key] = ask
-        return ask, after[0] if goes_on else ""
+        return ask, _token("after", after[0]) if goes_on else ""
 
 
 def _read(
@@ -142,7 +148,7 @@ def _read(
         filters=tuple(filters),
         sort=sort,
         limit=_limit(given.get("limit")),
-        since=given.get("since", ""),
+        since=_token("since", given.get("since", "")),
         count=_choice("count", given.get("count", ""), ("estimated", "exact", "")),
         format=_choice("format", given.get("format", accepted), FORMATS),
         context=_context(opened, filters, sort),
@@ -169,18 +175,24 @@ def _refuse_mixtures(
     """Refuse what cannot go together, rather than leave a part out in silence."""
     if "since" in given and (ask.filters or ask.sort or goes_on or ask.count):
         raise Refused(
-            400, "since_alone", "since goes with fields, limit and format only: a row may leave a filter without being removed.",
+            409, "since_alone", "since goes with fields, limit and format only: a row may leave a filter without being removed.",
         )  # fmt: skip
     if ask.since and opened.sample:
         raise Refused(403, "sample_only", "A trial key has no change feed.")
     if ask.format != "json" and (goes_on or ask.since or ask.count):
         raise Refused(
-            400, "json_only", "after, since and count go with the format json only; the other formats are whole.",
+            409, "json_only", "after, since and count go with the format json only; the other formats are whole.",
         )  # fmt: skip
     if ask.since and any(each not in opened.fields for each in opened.keys):
         raise Refused(
             403, "keys_hidden", "The change feed names rows by their key, and this grant hides the key.",
         )  # fmt: skip
+
+
+def _token(name: str, value: str) -> str:
+    if value and not _TOKEN.match(value):
+        raise bad_value(name, message_id("a token as an answer gave it"))
+    return value
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
@@ -249,7 +261,11 @@ def _sort(value: str, opened: Opened) -> tuple[tuple[FieldSpec, bool], ...]:
         for name in names
     ]
     if len({each.name for each, _ in found}) < len(found):
-        raise _twice("sort")
+        raise Refused(
+            409,
+            "sorted_twice",
+            "Rows cannot be sorted by one field in two directions or twice.",
+        )
     return tuple(found)
 
 
@@ -301,8 +317,10 @@ def _integer(name: str, value: str) -> int:
 
 
 def _number(name: str, value: str) -> Decimal:
-    if not _NUMBER.match(value):
-        raise bad_value(name, message_id("a number with a point, such as 12.5"))
+    if not _NUMBER.match(value) or abs(Decimal(value)) > MAX_NUMBER:
+        raise bad_value(
+            name, message_id("a number with a point, such as 12.5, of at most 30 digits")
+        )
     return Decimal(value)
 
 
@@ -321,10 +339,18 @@ def _date(name: str, value: str) -> date:
     raise bad_value(name, message_id("a date such as 2026-01-31"))
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Return the same moment; PostgreSQL knows no zones beyond 15:59 from UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first and the last hours of all years
+        return moment
+
+
 def _moment(name: str, value: str) -> datetime:
     try:
         if _MOMENT.match(value.replace(" ", "+")):  # a plus sign that was not escaped
-            return datetime.fromisoformat(value.replace(" ", "+"))
+            return _in_utc(datetime.fromisoformat(value.replace(" ", "+")))
     except ValueError:
         pass
     raise bad_value(

@@ -59,8 +59,9 @@ def bad_value(name: str, wanted: str) -> Refused:
 
 
 def bad_token() -> Refused:
+    """Return the refusal of a token that is one, but not of this query."""
     return Refused(
-        400,
+        409,
         "bad_token",
         "This token was not made for this query: begin again without it, and change"
         " neither filters nor sorting between pages.",
@@ -84,6 +85,7 @@ TITLES = {
     404: message_id("Not found"),
     405: message_id("Only GET is answered here"),
     406: message_id("This format is not offered"),
+    409: message_id("The parts of the request do not go together"),
     410: message_id("No longer there"),
     422: message_id("The query is too heavy"),
     429: message_id("A limit is reached"),

@@ -3,7 +3,18 @@
 from typing import Any
 
 from app.api.access import Access, Opened
-from app.api.ask import DEFAULT_LIMIT, FORMATS, MAX_LIMIT, OPERATORS
+from app.api.ask import (
+    DEFAULT_LIMIT,
+    FORMATS,
+    MAX_FILTERS,
+    MAX_IN,
+    MAX_LENGTH,
+    MAX_LIMIT,
+    MAX_NUMBER,
+    MAX_SORTS,
+    OPERATORS,
+    TOKEN,
+)
 from app.api.errors import TITLES
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
@@ -220,24 +231,38 @@ def _parameters(opened: Opened) -> list[dict[str, Any]]:
     names = [each.name for each in opened.fields]
     open_names = [each.name for each in opened.fields if not opened.is_masked(each)]
     order = [*open_names, *(f"-{name}" for name in open_names)]
+    token = {"type": "string", "pattern": f"^({TOKEN})?$"}
     return [
-        _list("fields", "Bidang yang diminta", names),
-        _list("sort", "Urutan; tanda - berarti menurun", order),
+        _list("fields", "Bidang yang diminta", {"items": {"enum": names}}),
+        _list("sort", "Urutan; tanda - berarti menurun", {"items": {"enum": order}, "maxItems": MAX_SORTS}),
         _parameter("limit", "Banyaknya baris", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
-        _parameter("after", "Token halaman berikutnya (page.next)", {"type": "string"}),
-        _parameter("since", "Token perubahan (page.since)", {"type": "string"}),
+        _parameter("after", "Token halaman berikutnya (page.next)", token),
+        _parameter("since", "Token perubahan (page.since)", token),
         _parameter("count", "Hitung baris", {"enum": ["estimated", "exact"]}),
         _parameter("format", "Bentuk jawaban", {"enum": list(FORMATS)}),
-        *(
-            _parameter(
-                f"{each.name}__{operator}", f"{each.label}: {operator}", _operand(each, operator)
-            )
+        _filters(opened),
+    ]  # fmt: skip
+
+
+def _filters(opened: Opened) -> dict[str, Any]:
+    """Return the filters as one parameter: each property is a parameter of its own name."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "maxProperties": MAX_FILTERS,
+        "properties": {
+            f"{each.name}__{operator}": {
+                **_operand(each, operator),
+                "description": f"{each.label}: {operator}",
+            }
             for each in opened.fields
             if not opened.is_masked(each)
             for operator in OPERATORS
             if _fits(each, operator)
-        ),
-    ]  # fmt: skip
+        },
+    }
+    found = _parameter("filter", "Saringan: bidang__operator=nilai", schema)
+    return {**found, "style": "form", "explode": True}
 
 
 def _fits(each: FieldSpec, operator: str) -> bool:
@@ -246,25 +271,39 @@ def _fits(each: FieldSpec, operator: str) -> bool:
     return operator not in _ORDERED or each.type is not FieldType.BOOLEAN
 
 
+_TEXT = r"[^,\u0000]{0,%s}"
+_PARTS = {
+    FieldType.TEXT: _TEXT % 40,
+    FieldType.INTEGER: "-?[0-9]{1,18}",
+    FieldType.NUMBER: r"-?[0-9]{1,20}(\.[0-9]{1,10})?",
+    FieldType.BOOLEAN: "(true|false)",
+    FieldType.DATE: "[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])",
+    FieldType.TIMESTAMP: "[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+    "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z",
+}
+
+
 def _operand(each: FieldSpec, operator: str) -> dict[str, Any]:
+    """Return the schema of a value. A list's pattern is narrower than what is answered."""
     if operator == "isnull":
         return {"type": "boolean"}
     if operator == "in":
-        return {"type": "string"}
-    return dict(_TYPES[each.type])
+        part = _PARTS[each.type]
+        return {"type": "string", "pattern": f"^{part}(,{part}){{0,{MAX_IN - 1}}}$"}
+    bounds: dict[FieldType, dict[str, Any]] = {
+        FieldType.TEXT: {"maxLength": MAX_LENGTH, "pattern": r"^[^\u0000]*$"},
+        FieldType.INTEGER: {"minimum": -(2**63), "maximum": 2**63 - 1},
+        FieldType.NUMBER: {"minimum": -float(MAX_NUMBER), "maximum": float(MAX_NUMBER)},
+    }
+    return _TYPES[each.type] | bounds.get(each.type, {})
 
 
 def _parameter(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": text, "schema": schema}
 
 
-def _list(name: str, text: str, choices: list[str]) -> dict[str, Any]:
-    schema = {
-        "type": "array",
-        "items": {"enum": choices},
-        "minItems": 1,
-        "uniqueItems": True,
-    }
+def _list(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "array", "minItems": 1, **schema}
     return {**_parameter(name, text, schema), "style": "form", "explode": False}
 
 

@@ -316,7 +316,7 @@ def _log(
         "client": str(access.client_id),
         "prefix": access.prefix,
         "agreement": opened.agreement,
-        "query": request.query[:4000],
+        "query": request.query,
         "fields": ask.names,
         "etag": etag,
         "request": request.ident,

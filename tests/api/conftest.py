@@ -1,7 +1,11 @@
 """A web application with its door, a client with a key, and a dataset that it may read."""
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from socketserver import ThreadingMixIn
 from uuid import UUID
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 import sqlalchemy as sa
@@ -125,3 +129,26 @@ def shop(app, bound, upstream) -> Shop:
     )
     made.pull()
     return made
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_args):
+        pass
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+@pytest.fixture
+def base(shop) -> Iterator[str]:
+    """Where the application is reached by real HTTP, with a slash at the end."""
+    server = make_server(
+        "127.0.0.1", 0, shop.app, server_class=_Threads, handler_class=_Silent
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -5,8 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
@@ -32,22 +30,6 @@ class Http {
 namespace {
 function env($name) { return getenv($name); }
 """
-
-
-class _Silent(WSGIRequestHandler):
-    def log_message(self, *_args):
-        pass
-
-
-@pytest.fixture
-def base(shop):
-    server = make_server("127.0.0.1", 0, shop.app, handler_class=_Silent)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def run(command, shop, tmp_path):
