@@ -10,13 +10,14 @@ from typing import Any
 
 import psycopg
 
+from app.core.line import PARAMETERS, SERVER_OPTIONS, Line
 from app.core.policy import DbRole
 
 _OPTIONS = (
     "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
-    " -c idle_in_transaction_session_timeout=120000"
-    " -c client_connection_check_interval=500"
+    f" -c idle_in_transaction_session_timeout=120000 {SERVER_OPTIONS}"
 )
+PATIENCE_SECONDS = 10.0  # with an answer: twice what a statement may take
 # Makes a connection ready for a client; the database then shows what that one may see.
 BIND = "SELECT set_config('simpul.client_id', %s, false)"
 Params = Mapping[str, Any] | tuple[Any, ...] | None
@@ -34,9 +35,15 @@ class Connections:
         self._process = os.getpid()
 
     @contextmanager
-    def one(self, client: str = "") -> Iterator[psycopg.Connection[Row]]:
-        """Lend a connection, ready for a client; one that failed is not lent again."""
+    def one(
+        self, client: str, patience: float = PATIENCE_SECONDS
+    ) -> Iterator[psycopg.Connection[Row]]:
+        """Lend a connection, ready for a client; one that failed is not lent again.
+
+        It waits ``patience`` seconds for an answer, then it is taken for dead.
+        """
         ready = self._take(client)
+        ready.connection.patience = patience
         try:
             yield ready.connection
         except BaseException as error:
@@ -58,12 +65,12 @@ class Connections:
             if not _was_ended(kept.connection):
                 return _made_ready(kept, client)
             kept.connection.close()
-        connection = psycopg.connect(
+        connection = Line.connect(
             self._url,
             autocommit=True,
             prepare_threshold=0,
-            connect_timeout=5,
             options=self._options,
+            **PARAMETERS,
         )
         return _made_ready(Ready(connection, ""), client)
 
@@ -88,7 +95,7 @@ class Connections:
 class Ready:
     """A connection and the client whose rows the database shows on it."""
 
-    connection: psycopg.Connection[Row]
+    connection: Line
     client: str
 
 

@@ -21,7 +21,7 @@ from app.api.meter import Meter
 from app.api.tokens import Tokens
 from app.api.wire import MEDIA, Answer, Headers, Packer, Primed, Request
 
-COUNT_MS, STREAM_MS = "3000", "600000"  # of a page: the connection's own 5 seconds
+COUNT_MS, STREAM_SECONDS = "3000", 600.0  # a page: the connection's own 5 seconds
 STREAMS = 4  # of one process: the rest of its threads stay free for pages
 _FORMATS = {
     "application/json": "json",
@@ -226,11 +226,13 @@ class Records:
         begun, tally = time.monotonic(), [0, 0]
         phase = "broken"
         try:
-            with self._connections.one(str(access.client_id)) as connection:
+            with self._connections.one(
+                str(access.client_id), STREAM_SECONDS
+            ) as connection:
                 together(
                     connection,
                     (_BEGIN, None),
-                    (statements.LIMIT_TIME, (STREAM_MS,)),
+                    (statements.LIMIT_TIME, (f"{STREAM_SECONDS:.0f}s",)),
                     (statements.ENTER, _entering(access)),
                 )
                 self._exchanges.write({**log, "phase": "begin"})
