@@ -144,19 +144,6 @@ def without(digests: bytes, positions: Sequence[int]) -> bytes:
     return bytes(changed)
 
 
-def remember_page(
-    session: Session, run_id: UUID, source_id: UUID, page: int, digests: bytes
-) -> None:
-    """Keep a page's digests, those of records that were not accepted blanked."""
-    session.execute(
-        sa.text(
-            "INSERT INTO answer_page (run_id, source_id, page, digests)"
-            " VALUES (:run_id, :source_id, :page, :digests)"
-        ),
-        {"run_id": run_id, "source_id": source_id, "page": page, "digests": digests},
-    )
-
-
 def page_starts(session: Session, run_id: UUID) -> list[int]:
     """Return the place of each page's first record: how many records came before it."""
     sizes = session.scalars(

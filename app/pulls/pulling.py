@@ -27,7 +27,6 @@ from app.pulls.answers import (
     forget_others,
     forget_records,
     page_starts,
-    remember_page,
 )
 from app.pulls.errors import (
     PublishedMeanwhileError,
@@ -221,14 +220,13 @@ class _PageWork:
         with db.unit_of_work(connection, durable=False) as session:
             _save(self.lease, session, self.progress, self.raw.declared_total)
             Stage(self.plan.names, self.plan.fields).add(session, self.page)
-            remember_page(
+            raw_pages.keep(
                 session,
                 self.lease.run_id,
                 self.plan.source_id,
-                self.page.index,
+                self.raw,
                 self.page.digests,
             )
-            raw_pages.keep(session, self.lease.run_id, self.plan.source_id, self.raw)
             self._set_aside(session)
             faults.point("page_written")
         faults.point("page_committed")

@@ -22,16 +22,24 @@ from app.runs.models import JobRun
 
 # Level 1 takes a tenth of a millisecond a thousand records, and a tenth of their bytes or less.
 _compressor = zstandard.ZstdCompressor(level=1)
+# One statement: a pull has hundreds of pages, and each trip to the database counts.
 _KEEP = sa.text(
     "WITH body AS (INSERT INTO raw_body (fingerprint, rows, byte_count)"
-    " VALUES (:fingerprint, :rows, :byte_count) ON CONFLICT DO NOTHING)"
+    " VALUES (:fingerprint, :rows, :byte_count) ON CONFLICT DO NOTHING),"
+    " answer AS (INSERT INTO answer_page (run_id, source_id, page, digests)"
+    " VALUES (:run_id, :source_id, :page, :digests))"
     " INSERT INTO raw_page (run_id, page, source_id, fingerprint, row_count, declared_total)"
     " VALUES (:run_id, :page, :source_id, :fingerprint, :row_count, :declared_total)"
 )
 
 
-def keep(session: Session, run_id: UUID, source_id: UUID, page: Page) -> None:
-    """Keep one page of a run's answer."""
+def keep(
+    session: Session, run_id: UUID, source_id: UUID, page: Page, digests: bytes
+) -> None:
+    """Keep one page of a run's answer, and the digests of its records.
+
+    ``digests`` are the page's, those of records that were not accepted blanked.
+    """
     session.execute(
         _KEEP,
         {
@@ -43,6 +51,7 @@ def keep(session: Session, run_id: UUID, source_id: UUID, page: Page) -> None:
             "source_id": source_id,
             "row_count": page.row_count,
             "declared_total": page.declared_total,
+            "digests": digests,
         },
     )
 

@@ -7,7 +7,7 @@ from app.connectors.base import DIGEST_BYTES
 from app.contracts.states import LoadMode
 from app.core import db
 from app.core.policy import WORKER, acting_as
-from app.pulls.answers import FormerAnswer, remember_page
+from app.pulls.answers import FormerAnswer
 from app.pulls.models import AnswerPage
 from app.runs.models import RunLog
 from app.runs.states import RunStatus
@@ -218,7 +218,12 @@ def test_each_digest_is_recognised_once_also_after_a_resume(pull):
         session.execute(sa.delete(AnswerPage).where(AnswerPage.run_id == own))
         for run_id in (former, own):
             for page, digests in enumerate(answer[: 3 if run_id == former else 1]):
-                remember_page(session, run_id, source_id, page, digests)
+                session.add(
+                    AnswerPage(
+                        run_id=run_id, source_id=source_id, page=page, digests=digests
+                    )
+                )
+        session.flush()
         fresh = FormerAnswer(former, own)
         resumed = FormerAnswer(former, own)
         fresh.read(session, 0)
