@@ -1,7 +1,8 @@
 """Asking only for what changed: from which mark, in which windows, and the mark after it."""
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -82,12 +83,19 @@ class HighWater:
             )
         self._decoder = msgspec.json.Decoder(kind)
 
-    def of(self, records: Sequence[msgspec.Raw], before: str) -> str:
-        """The highest of ``before`` and the records' own marks."""
+    def of(self, records: Sequence[msgspec.Raw], before: str, until: str = "") -> str:
+        """The highest of ``before`` and the records' own marks.
+
+        ``until`` is the end of the last window. What claims to have changed later is no
+        mark: with one slip of a pen nothing that changes before it would be asked for.
+        """
         if not self._parts:
             return before
+        last = _last(self._format, until)
         marks = [mark for record in records if (mark := self._mark(record))]
-        return _highest(self._format, filter(None, [before, *marks]))
+        past = [mark for mark in marks if not last or _order(self._format, mark) <= last]
+        ordered = filter(None, [before, *past])
+        return max(ordered, key=partial(_order, self._format), default="")
 
     def _mark(self, record: msgspec.Raw) -> str:
         try:
@@ -112,7 +120,26 @@ def _readable(kind: str, value: object) -> str:
         return ""
 
 
-def _highest(kind: str, marks: Iterable[str]) -> str:
+def _last(kind: str, until: str) -> Any:
+    """The highest mark that can be, as ``_order`` has it; None when any can.
+
+    With a day more: their clocks may be ahead of this one, and zones differ.
+    """
+    if kind == "number" or not until:
+        return None
+    if kind == "datetime":
+        end = datetime.fromisoformat(until).replace(tzinfo=UTC)
+        return end + timedelta(days=2)
+    if kind == "year":
+        return int(until)
+    return (date.fromisoformat(until) + timedelta(days=1)).isoformat()
+
+
+def _order(kind: str, mark: str) -> Any:
+    """What marks are compared by."""
     if kind in {"number", "year"}:
-        return max(marks, key=int, default="")
-    return max(marks, default="")
+        return int(mark)
+    if kind == "date":
+        return mark
+    moment = datetime.fromisoformat(mark)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,10 +6,13 @@ that the request needs.
 """
 
 import os
+import re
 import resource
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
@@ -30,6 +33,9 @@ from app.core.errors import SimpulError
 SECONDS = 20.0
 _MEMORY_BYTES = 1 << 30
 _SHOWN_CHARS = 6_000
+_READ_BYTES = 64 * 1024  # of a text; the keys in it are hidden before it is cut
+_MAX_DEPTH = 50
+_ESCAPED = re.compile("%[0-9A-F]{2}")
 _LIMITS = {"connect_seconds": 5.0, "read_seconds": 8.0, "page_seconds": 12.0,
            "page_bytes": 16 * 1024 * 1024, "max_pages": 2}  # fmt: skip
 _FEW = 25
@@ -123,25 +129,33 @@ def look(order: LookOrder) -> Look:
         )
         veil.connector = connector
         answer = connector.first_answer()
-        found = _looked_into(settings, connector, answer)
+        found = _looked_into(settings, connector, answer, veil)
         better = {k: v for k, v in found.proposal.items() if getattr(typed, k) != v}
         found = msgspec.structs.replace(found, proposal=better)
     except SimpulError as error:
         found = Look([_failed(error)])
     shown = [veil.exchange(each) for each in watched[:_MAX_SHOWN]]
-    return msgspec.structs.replace(found, shown=shown)
+    return msgspec.structs.replace(
+        found,
+        shown=shown,
+        findings=[veil.said(each) for each in found.findings],
+        sample=found.sample and veil.sample(found.sample),
+    )
 
 
 def _looked_into(
     settings: RestJsonSettings,
     connector: RestJsonConnector,
     answer: Answer,
+    veil: "_Veil",
 ) -> Look:
     findings = [_said("good", "The service answers: HTTP %(status)s, %(bytes)s bytes in"
                       " %(seconds)s seconds.", status=answer.status, bytes=len(answer.body),
                       seconds=f"{answer.elapsed_seconds:.2f}")]  # fmt: skip
     try:
-        decoded = msgspec.json.decode(answer.body.removeprefix(b"\xef\xbb\xbf"))
+        decoded = veil.value(
+            msgspec.json.decode(answer.body.removeprefix(b"\xef\xbb\xbf"))
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         findings.append(_not_json(answer))
         return Look(findings)
@@ -310,23 +324,66 @@ class _Veil:
     def __init__(self, order: LookOrder) -> None:
         self._secrets = [each for each in order.secrets.values() if each]
         self.connector: RestJsonConnector | None = None
+        self._users: set[str] = set()
         self._token_urls: set[str] = set()
         self._headers = set(_CLOSED_HEADERS)
 
     def knows(self, settings: RestJsonSettings) -> None:
         """Learn where keys stand and which requests bring tokens."""
         for rule in settings.sign_rules():
+            self._users |= {rule.user, rule.name}
             self._token_urls.add(rule.token_url)
             self._headers.add(rule.name.lower())
 
     def text(self, text: str) -> str:
         if self.connector is not None:
             text = self.connector.hidden(text)
+        return self._pattern.sub(_HIDDEN, text)
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """A decoded answer without keys: before it is masked, which may cut one in two."""
+        if depth > _MAX_DEPTH:
+            return "…"
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(each, depth + 1) for each in value]
+        if isinstance(value, dict):
+            return {name: self.value(each, depth + 1) for name, each in value.items()}
+        return value
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """Every dress in which an answer may give a key back, the longest first."""
+        forms = {"{key}"}
         for secret in self._secrets:
-            escaped = msgspec.json.encode(secret).decode()[1:-1]
-            for form in {secret, quote(secret, safe=""), quote_plus(secret), escaped}:
-                text = text.replace(form, _HIDDEN)
-        return text.replace("{key}", _HIDDEN)
+            quoted = {quote(secret, safe=""), quote_plus(secret)}
+            pairs = [f"{user}:{secret}" for user in self._users]
+            coded = {b64encode(each.encode()).decode() for each in [secret, *pairs]}
+            plain = {secret, msgspec.json.encode(secret).decode()[1:-1], *quoted, *coded}
+            lower = {_ESCAPED.sub(lambda found: found[0].lower(), form) for form in quoted}
+            # PHP puts a backslash before each / of its JSON.
+            forms |= plain | lower | {form.replace("/", "\\/") for form in plain}
+        return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+
+    def said(self, said: Said) -> Said:
+        params = {
+            name: self.text(value) if isinstance(value, str) else value
+            for name, value in said.params.items()
+        }
+        return msgspec.structs.replace(said, params=params)
+
+    def sample(self, sample: Sample) -> Sample:
+        fields = [
+            msgspec.structs.replace(
+                each,
+                path=self.text(each.path),
+                values=[self.text(value) for value in each.values],
+            )
+            for each in sample.fields
+        ]
+        rows = [self.text(row) for row in sample.rows]
+        return msgspec.structs.replace(sample, fields=fields, rows=rows)
 
     def header(self, name: str, value: str) -> str:
         closed = name.lower() in self._headers
@@ -338,7 +395,7 @@ class _Veil:
             method=seen.method,
             url=self.text(seen.url),
             headers=[(name, self.header(name, value)) for name, value in seen.headers],
-            body=_HIDDEN if is_token else self.text(_body(seen.content)),
+            body=_HIDDEN if is_token else self._body(seen.content),
             status=seen.status,
             answer_headers=[
                 (name, self.header(name, value))
@@ -346,21 +403,22 @@ class _Veil:
             ],
             answer=_HIDDEN
             if is_token and seen.status == 200
-            else self.text(_body(seen.sample)),
+            else self._body(seen.sample),
         )
 
+    def _body(self, body: bytes) -> str:
+        """A body as a page may show it: masked JSON, or the beginning of a text.
 
-def _body(body: bytes) -> str:
-    """A body as a page may show it: masked JSON, or the beginning of a text."""
-    if not body:
-        return ""
-    try:
-        decoded = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return mask("", body[:1_500].decode("utf-8", "replace").replace("\0", "�"))[
-            :1_500
-        ]
-    return masked_json(decoded)[:_SHOWN_CHARS]
+        It is cut last: half a key is a key to guess.
+        """
+        if not body:
+            return ""
+        try:
+            decoded = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            text = body[:_READ_BYTES].decode("utf-8", "replace").replace("\0", "�")
+            return mask("", self.text(text))[:1_500]
+        return self.text(masked_json(self.value(decoded)))[:_SHOWN_CHARS]
 
 
 def main() -> None:

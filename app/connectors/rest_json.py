@@ -162,7 +162,7 @@ class RestJsonConnector:
             digests=digests_of(opened.records, self._digest_salt),
         )
         self._refuse_circle(position, page)
-        high = self._high_water.of(opened.records, position.high)
+        high = self._high_water.of(opened.records, position.high, position.until)
         return page, self._next(position.with_(high=high, cursor=cursor), page)
 
     def _ask(
@@ -291,8 +291,11 @@ class RestJsonConnector:
             return True
         if self._settings.paging in LEADS_ON:
             return not cursor
-        if page.declared_total is not None:
-            return rows >= page.declared_total
+        total = page.declared_total
+        if total is not None:
+            # One that is smaller than what came counts something else, or fell since: it
+            # says nothing of the end, and only an empty page does.
+            return rows == total
         return (
             page.row_count < self._settings.page_size and not self._settings.until_empty
         )

@@ -146,6 +146,8 @@ class RestJsonSettings(
             yield "A failure rule needs a path and a text"
         if "body" in (self.auth, self.also, self.paging_in) and self.method != "POST":
             yield "A field of the body needs the method POST"
+        if self.since_format == "number" and (self.window or self.until_param):
+            yield "Numbers have no last one that is known: only dates and years have windows"
         yield from self._broken_paging()
 
     def _broken_paging(self) -> Iterator[str]:

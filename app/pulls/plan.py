@@ -1,5 +1,6 @@
 """What a pull is to do, and how far it has come."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -48,6 +49,13 @@ class Plan:
     plain_until: date | None
     read_at: datetime
     since: str
+    mark: dict[str, Any] | None
+
+    @property
+    def question(self) -> str:
+        """A digest of what is asked: pages of two questions are not parts of one answer."""
+        asked = msgspec.json.encode([self.settings, self.since], order="sorted")
+        return hashlib.sha256(asked).hexdigest()
 
     @property
     def names(self) -> Names:
@@ -66,12 +74,14 @@ class Progress(msgspec.Struct, frozen=True):
     """Where a pull has come to: the run's checkpoint, committed with the rows it counts.
 
     ``former_run_id`` is the published run that records are recognised by, ``staged`` how
-    many rows the stage must hold; with another truth than these the pull begins anew.
+    many rows the stage must hold, ``question`` what was asked (``Plan.question``); with
+    another truth than these the pull begins anew.
     """
 
     version_id: UUID
     former_run_id: UUID | None
     staged: int
+    question: str = ""
     position: dict[str, Any] | None = None
     read: int = 0
     known: int = 0
@@ -125,6 +135,7 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         plain_until=source.plain_until,
         read_at=db.now(session),
         since=_since(source, version.id),
+        mark=source.mark,
     )
 
 
@@ -135,11 +146,21 @@ def _since(source: Source, version_id: UUID) -> str:
 
 
 def advance_mark(session: Session, plan: Plan, progress: Progress) -> None:
-    """Remember up to where changes are published, in the transaction that publishes them."""
+    """Remember up to where changes are published, in the transaction that publishes them.
+
+    Not when somebody meanwhile wished for everything once more, or for something else.
+    """
     position = progress.position or {}
     has_field = bool(plan.settings.get("since_field"))
     value = position.get("high" if has_field else "until", "")
     if not plan.settings.get("since_param") or not value or not position.get("done"):
+        return
+    now = session.execute(
+        sa.select(Source.settings, Source.mark)
+        .where(Source.id == plan.source_id)
+        .with_for_update()
+    ).one()
+    if (now.settings, now.mark) != (plan.settings, plan.mark):
         return
     session.execute(
         sa.update(Source)

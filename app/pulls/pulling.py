@@ -101,7 +101,9 @@ def _begin(lease: Lease, plan: Plan) -> Progress:
                 n=progress.read,
             )
             return progress
-        progress = Progress(plan.version_id, plan.published_run_id, staged=0)
+        progress = Progress(
+            plan.version_id, plan.published_run_id, staged=0, question=plan.question
+        )
         _save(lease, session, progress)
         stage.clear(session)
         session.execute(
@@ -125,8 +127,8 @@ def _progress_of(
         progress = msgspec.convert(lease.checkpoint, Progress, strict=False)
     except msgspec.ValidationError:
         return None  # written by an older version, which counted otherwise
-    truth = (plan.version_id, plan.published_run_id)
-    if (progress.version_id, progress.former_run_id) != truth:
+    truth = (plan.version_id, plan.published_run_id, plan.question)
+    if (progress.version_id, progress.former_run_id, progress.question) != truth:
         return None
     # A crash of the server empties the stage.
     return progress if stage.row_count(session) == progress.staged else None

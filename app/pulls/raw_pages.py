@@ -76,11 +76,20 @@ def require_whole(session: Session, run_id: UUID) -> None:
 
 
 def pages_of(run_id: UUID, order: ReadOrder) -> Iterator[tuple[Page, dict[str, Any]]]:
-    """Yield the kept pages of a run as a connector would, from the order's position on."""
-    number = int((order.position or {}).get("page", 0))
-    while (page := _page(run_id, number, order.digest_salt)) is not None:
-        number += 1
-        yield page, {"page": number}
+    """Yield the kept pages of a run as a connector would, from the order's position on.
+
+    Raises ``AnswerGoneError`` when they go meanwhile: a part of them is no answer.
+    """
+    first = int((order.position or {}).get("page", 0))
+    with db.unit_of_work() as session:
+        count = session.scalar(
+            sa.select(sa.func.max(RawPage.page) + 1).where(RawPage.run_id == run_id)
+        )
+    for number in range(first, count or 0):
+        page = _page(run_id, number, order.digest_salt)
+        if page is None:
+            raise AnswerGoneError
+        yield page, {"page": number + 1}
 
 
 def _page(run_id: UUID, number: int, salt: bytes) -> Page | None:

@@ -20,6 +20,7 @@ from app.pulls.gate import Counts
 from app.pulls.models import PullRun
 from app.pulls.publish import record_publish
 from app.runs.ledger import Lease
+from app.sources.models import Source
 
 
 def roll_back(lease: Lease) -> None:
@@ -34,10 +35,25 @@ def roll_back(lease: Lease) -> None:
         target = session.get_one(PullRun, lease.params.to_run_id)
         require_returnable(dataset, target)
         restored = _restore(session, dataset, target, lease.run_id)
+        _forget_marks(session, dataset)
         faults.point("restored")
         _close(session, lease, dataset, target, restored)
         faults.point("restored_written")
     faults.point("rolled_back")
+
+
+def _forget_marks(session: Session, dataset: Dataset) -> None:
+    """What changed since then is not there any more: it must be asked for again.
+
+    Here as well as in the request: a pull may have been published in between.
+    """
+    session.execute(
+        sa.update(Source)
+        .where(Source.contract_id == dataset.contract_id)
+        .values(mark=None)
+        # The roll-back is the record of it.
+        .execution_options(audited=True, synchronize_session=False)
+    )
 
 
 def require_returnable(dataset: Dataset, target: PullRun) -> None:

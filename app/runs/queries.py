@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
 from app.core.scope import visible
+from app.runs.kinds import KindName
 from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
 from app.runs.states import ACTIVE, DEAD_LETTERS, SILENT_SECONDS, QueueName, RunStatus
 
@@ -24,6 +25,17 @@ def is_superseded(session: Session, run: JobRun) -> bool:
         JobRun.key == run.key,
         JobRun.created_at > run.created_at,
         JobRun.status != RunStatus.SKIPPED,
+    )
+    return bool(session.scalar(sa.select(newer)))
+
+
+def is_overtaken(session: Session, run: JobRun) -> bool:
+    """Tell whether other data was published since for what this run would publish."""
+    newer = sa.exists().where(
+        JobRun.kind.in_([KindName.PULL, KindName.ROLLBACK]),
+        JobRun.key == run.key,
+        JobRun.created_at > run.created_at,
+        JobRun.status == RunStatus.SUCCEEDED,
     )
     return bool(session.scalar(sa.select(newer)))
 

@@ -30,9 +30,9 @@ from app.runs.errors import (
     ReasonMissingError,
     SupersededError,
 )
-from app.runs.kinds import KINDS
+from app.runs.kinds import KINDS, KindName
 from app.runs.models import CancelRequest, JobRun, Schedule
-from app.runs.queries import is_superseded
+from app.runs.queries import is_overtaken, is_superseded
 from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
 
 BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
@@ -101,11 +101,15 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
     """Request the same work again; the old run stays as it was.
 
     ``accepted`` names a gate code that the person lets pass, for a held pull. What somebody
-    let pass before is carried along only then: a plain retry lets nothing pass.
+    let pass before is carried along only then: a plain retry lets nothing pass. Raises
+    ``SupersededError`` where data of earlier days would replace what came since.
     """
     if run.status not in RETRYABLE:
         raise NotRetryableError
     params = dict(run.params)
+    goes_back = run.kind == KindName.ROLLBACK or params.get("replay_of")
+    if goes_back and is_overtaken(session, run):
+        raise SupersededError
     before = params.pop("accepted", [])
     if accepted:
         params["accepted"] = sorted({*before, accepted})

@@ -148,12 +148,16 @@ def note_failure(session: Session, error: SourceUnavailableError) -> None:
         return
     host = _locked(session, error.pair)
     failures = host.failure_count + is_trouble
+    values: dict[str, Any] = {"failure_count": failures}
     seconds = max(asked or 0.0, _rest(failures))
-    until = db.now(session) + timedelta(seconds=seconds) if seconds else None
+    until = db.now(session) + timedelta(seconds=seconds)
+    # A shorter rest, or none, takes nothing from one that was asked for before.
+    if seconds and (host.wait_until is None or host.wait_until < until):
+        values |= {"wait_until": until, "wait_code": error.code}
     session.execute(
         sa.update(Host)
         .where(Host.id == host.id)
-        .values(failure_count=failures, wait_until=until, wait_code=error.code)
+        .values(values)
         .execution_options(**_SILENT)
     )
 

@@ -99,3 +99,35 @@ def test_the_high_water_mark_is_the_records_own(kind, records, high):
     before = "3" if kind == "number" else "2000-01-01"
 
     assert HighWater(settings).of(raw, before) == high
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "high"),
+    [
+        ("date", ["2024-02-01", "2206-02-01"], "2024-02-01"), ("date", ["2024-03-02", "2024-03-03"], "2024-03-02"),
+        ("datetime", ["9999-12-31T00:00:00", "2024-02-29T10:00:00"], "2024-02-29T10:00:00"),
+        ("year", [2019, 2042], "2019"), ("date", ["2999-01-01"], ""), ("number", [7, 10**12], "1000000000000"),
+    ],
+)  # fmt: skip
+def test_one_record_from_the_future_does_not_end_the_asking(kind, values, high):
+    settings = changes(since_format=kind, since_field="u")
+    raw = [msgspec.Raw(json.dumps({"u": value}).encode()) for value in values]
+    until = "2024" if kind == "year" else "2024-03-01"
+
+    assert HighWater(settings).of(raw, "", until) == high
+
+
+def test_moments_of_several_zones_are_compared_as_moments():
+    settings = changes(since_format="datetime", since_field="u")
+    marks = ["2024-02-01T10:00:00+07:00", "2024-02-01T05:00:00Z", "2024-02-01T04:00:00"]
+    raw = [msgspec.Raw(json.dumps({"u": mark}).encode()) for mark in marks]
+
+    high = HighWater(settings).of(raw, "", "2024-03-01")
+    assert high == "2024-02-01T05:00:00+00:00"
+
+
+@pytest.mark.parametrize("more", [{"window": 100}, {"until_param": "to"}])
+def test_numbers_have_no_end_that_could_be_asked_for(more):
+    """The records behind a gap wider than the window would never be asked for."""
+    with pytest.raises(errors.SourceSettingsError):
+        changes(since_format="number", since_start="0", **more)

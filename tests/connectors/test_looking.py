@@ -1,6 +1,8 @@
 """A look at a service: what it finds, proposes and hides."""
 
+import base64
 import json
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -279,3 +281,25 @@ def test_what_is_proposed_and_accepted_is_not_proposed_again(upstream):
     assert second.proposal == {}
     # The number that CKAN gives a row changes with each upload.
     assert [each.path for each in second.sample.fields if each.is_key] == ["kode"]
+
+
+def test_a_key_that_an_answer_gives_back_in_another_dress_is_hidden(upstream):
+    secret = "rahasia/dinas+sehat/2026"
+    basic = base64.b64encode(f"simpul:{secret}".encode()).decode()
+    dresses = [secret, basic, base64.b64encode(secret.encode()).decode(), secret.replace("/", "\\/"),
+               quote(secret, safe="").lower()]  # fmt: skip
+    given = [{"id": n, "got": dress} for n, dress in enumerate(dresses)]
+    settings = {"auth": "basic", "auth_user": "simpul"}
+    upstream.script = reply(json.dumps({"rows": given, dresses[0]: 1}).encode())
+    answers = [look(order(upstream, {"auth_secret": secret}, **settings))]
+    for dress in dresses:
+        for filler in (0, 1_490):
+            upstream.script = reply(
+                b"<p>" + b"x" * filler + dress.encode() + b"</p>", "500 No"
+            )
+            answers.append(look(order(upstream, {"auth_secret": secret}, **settings)))
+
+    told = msgspec.json.encode(answers).decode()
+    assert not [dress for dress in dresses if dress in told]
+    assert "rahasia" not in told  # no beginning of it either
+    assert basic[:8] not in told

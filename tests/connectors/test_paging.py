@@ -211,3 +211,26 @@ def test_an_endless_cursor_ends_at_the_limit(upstream, make_connector):
     )
 
     assert error.code == "too_many_pages"
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [[0, 0, 0], [2, 2, 2], [12, 5, 5], [12, 7, 1], [12, 11, 12]],
+    ids=["none", "counts-pages", "falls", "falls-more", "wavers"],
+)
+@pytest.mark.parametrize("cap", [5, 3])
+def test_a_total_smaller_than_what_came_ends_nothing(
+    upstream, make_connector, totals, cap
+):
+    def script(connection, request):
+        page = int(request.query["page"])
+        part = ROWS[(page - 1) * cap : page * cap]
+        total = totals[min(page, len(totals)) - 1]
+        return answer_json(connection, {"rows": part, "total": total})
+
+    upstream.script = script
+    connector = make_connector(
+        paging="page", page_size=5, rows_path="rows", total_path="total"
+    )
+
+    assert ids(connector.pages()) == list(range(1, 13))

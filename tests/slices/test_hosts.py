@@ -133,3 +133,16 @@ def test_a_run_without_a_lease_holds_no_place(pair, gone):
     gone(lease)
 
     enter(pair)
+
+
+def test_a_failure_does_not_cut_short_what_a_host_asked_for(pair):
+    enter(pair)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        hosts.note_failure(s, at(pair, errors.for_status("h", 429, 90.0)))
+        hosts.note_failure(s, at(pair, errors.refused("h", 443)))
+        hosts.note_failure(s, at(pair, errors.for_status("h", 503, 5.0)))
+
+    with pytest.raises(PutOffError) as caught:
+        enter(pair)
+    assert 80 < caught.value.seconds <= 90
+    assert caught.value.params["reason"] == "http_429"

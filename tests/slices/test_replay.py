@@ -5,6 +5,7 @@ import random
 import pytest
 import sqlalchemy as sa
 
+from app.contracts.states import LoadMode
 from app.core import db
 from app.core.policy import acting_as
 from app.datasets.models import Dataset
@@ -13,7 +14,7 @@ from app.pulls.errors import NotReplayableError, NotReturnableError
 from app.pulls.models import PullRun, RawBody, RawPage
 from app.pulls.pulling import pull
 from app.runs import services as run_services
-from app.runs.errors import AlreadyActiveError, ReasonMissingError
+from app.runs.errors import AlreadyActiveError, ReasonMissingError, SupersededError
 from app.runs.models import JobRun, Schedule
 from app.runs.states import RunStatus
 from jobs.perform import _ending
@@ -135,6 +136,43 @@ def test_an_older_answer_is_not_published_over_a_newer_one(source, upstream):
         replay(first)
 
 
+def test_an_older_answer_is_not_published_over_a_newer_one_by_a_retry(source, upstream):
+    upstream.records = people(3)
+    first = pulled(source)
+    with make.session() as s:
+        again = services.request_replay(s, s.get_one(JobRun, first))
+    with make.session() as s:
+        run_services.cancel(s, s.get_one(JobRun, again))
+    upstream.records = people(9)
+    pulled(source)
+
+    with make.session() as s, pytest.raises(SupersededError):
+        run_services.retry(s, s.get_one(JobRun, again))
+
+
+def test_an_answer_that_goes_while_it_is_read_again_is_no_whole_answer(
+    contract, source, upstream
+):
+    upstream.records = people(25)
+    first = pulled(source)
+    with make.session() as s:
+        again = services.request_replay(s, s.get_one(JobRun, first))
+    real = raw_pages._page
+
+    def page(run_id, number, salt):
+        if number == 1:  # housekeeping comes by
+            with make.session(make.WORKER_PRINCIPAL) as s:
+                raw_pages.forget(s, first)
+        return real(run_id, number, salt)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_pages, "_page", page)
+        run = do(again)
+
+    assert (run.status, run.error_code) == (RunStatus.FAILED, "answer_gone")
+    assert len(state(contract)) == 25
+
+
 def test_equal_pages_are_kept_once(source, upstream):
     upstream.records = people(25)
     runs = [pulled(source), pulled(source)]
@@ -212,6 +250,40 @@ def test_a_rollback_is_seen_by_who_reads_by_changes(contract, source, upstream):
             sa.text(f'SELECT nip FROM data."{contract.slug}" WHERE _seq > {before}')
         ).all()
     assert sorted(changed) == ["0000", "0001", "0002"]
+
+
+def test_a_rollback_forgets_a_mark_that_was_set_after_it_was_asked_for(upstream):
+    contract = make.make_contract(load_mode=LoadMode.UPSERT)
+    source = make.make_source(
+        contract, upstream.url, since_param="sejak", since_field="lahir"
+    )
+    upstream.records = people(3)
+    first = pulled(source)
+    upstream.records = people(5)
+    pulled(source)
+    back = to(first)
+    pulled(source)  # by hand, before a worker came to the roll-back
+    assert do(back).status is RunStatus.SUCCEEDED
+    asked = []
+    upstream.answer = lambda handler, page: bool(asked.append(handler.path))
+    pulled(source)
+
+    assert not any("sejak" in path for path in asked)
+    assert len(state(contract)) == 5
+
+
+def test_a_rollback_is_not_tried_again_after_other_work(source, upstream):
+    upstream.records = people(3)
+    first = pulled(source)
+    upstream.records = people(5)
+    pulled(source)
+    back = to(first)
+    with make.session() as s:
+        run_services.cancel(s, s.get_one(JobRun, back))
+    pulled(source)
+
+    with make.session() as s, pytest.raises(SupersededError):
+        run_services.retry(s, s.get_one(JobRun, back))
 
 
 def test_the_schedule_rests_after_a_rollback(source, upstream):

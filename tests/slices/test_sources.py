@@ -171,6 +171,59 @@ def test_a_roll_back_forgets_the_mark(marked):
     assert source_now(source).mark is None
 
 
+@pytest.mark.parametrize("wish", ["whole", "changed"])
+def test_a_pull_under_way_brings_back_no_mark_that_was_taken_meanwhile(
+    marked, upstream, wish
+):
+    source, _, asked = marked
+
+    def meanwhile(handler, page):
+        if not asked:
+            if wish == "whole":
+                with make.session() as s:
+                    services.forget_mark(s, s.get_one(Source, source.id), "dibetulkan")
+            else:
+                saved(source, query={"unit": "2"})
+        asked.append(handler.path)
+        return False
+
+    upstream.answer = meanwhile
+    assert do_pull(source).status == "succeeded"
+
+    assert source_now(source).mark is None
+
+
+def test_an_attempt_does_not_go_on_with_another_question(upstream):
+    """Half an answer of one address and half of another would be published as one."""
+    source = make.make_source(make.make_contract(), upstream.url)
+    run = make.request_pull(source)
+    asked = []
+
+    def fails_late(handler, page):
+        asked.append(handler.path)
+        fails = page == 2 and "unit" not in handler.path
+        if fails:
+            handler.reply(b"", status=503)
+        return fails
+
+    upstream.answer = fails_late
+    with acting_as(make.WORKER_PRINCIPAL):
+        lease = make.claim(run)
+        with pytest.raises(errors.SourceUnavailableError) as caught:
+            pull(lease, fakes.pages_here, (), JAKARTA)
+        with make.session(make.WORKER_PRINCIPAL) as s:
+            lease.try_later(s, caught.value)
+    saved(source, query={"unit": "2"})
+    make.make_due(run)
+    asked.clear()
+    with acting_as(make.WORKER_PRINCIPAL):
+        pull(make.claim(run), fakes.pages_here, (), JAKARTA)
+
+    assert len(asked) >= 2
+    assert all("unit=2" in path for path in asked)
+    assert make.run_of(run).result["read_count"] == 20
+
+
 def test_a_whole_set_may_not_be_asked_for_in_parts(upstream):
     source = make.make_source(make.make_contract(), upstream.url)
     with pytest.raises(SnapshotIncrementalError):
