@@ -361,7 +361,9 @@ class _Veil:
             pairs = [f"{user}:{secret}" for user in self._users]
             coded = {b64encode(each.encode()).decode() for each in [secret, *pairs]}
             plain = {secret, msgspec.json.encode(secret).decode()[1:-1], *quoted, *coded}
-            lower = {_ESCAPED.sub(lambda found: found[0].lower(), form) for form in quoted}
+            lower = {
+                _ESCAPED.sub(lambda found: found[0].lower(), form) for form in quoted
+            }
             # PHP puts a backslash before each / of its JSON.
             forms |= plain | lower | {form.replace("/", "\\/") for form in plain}
         return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))

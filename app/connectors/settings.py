@@ -9,6 +9,7 @@ import msgspec
 from app.connectors import errors
 from app.connectors.envelope import Envelope
 from app.connectors.guard import Budgets
+from app.core.words import message_id
 
 MAX_PAGE_SIZE = 1_000_000
 Way = Literal[
@@ -141,22 +142,26 @@ class RestJsonSettings(
     def _broken_rules(self) -> Iterator[str]:
         """Say which settings do not go together, as message ids."""
         if bool(self.success_path) != bool(self.success_value):
-            yield "A success rule needs a path and a value"
+            yield message_id("A success rule needs a path and a value")
         if bool(self.failure_path) != bool(self.failure_text):
-            yield "A failure rule needs a path and a text"
+            yield message_id("A failure rule needs a path and a text")
         if "body" in (self.auth, self.also, self.paging_in) and self.method != "POST":
-            yield "A field of the body needs the method POST"
+            yield message_id("A field of the body needs the method POST")
         if self.since_format == "number" and (self.window or self.until_param):
-            yield "Numbers have no last one that is known: only dates and years have windows"
+            yield message_id(
+                "Numbers have no last one that is known: only dates and years have windows"
+            )
         yield from self._broken_paging()
 
     def _broken_paging(self) -> Iterator[str]:
         if self.paging == "cursor" and not (self.cursor_path or self.cursor_header):
-            yield "Paging by cursor needs the place of the cursor in the answer"
+            yield message_id(
+                "Paging by cursor needs the place of the cursor in the answer"
+            )
         if self.paging == "next_url" and not self.next_path:
-            yield "Paging by next address needs its place in the answer"
+            yield message_id("Paging by next address needs its place in the answer")
         if self.paging_in == "path" and not self._has_place():
-            yield "Paging in the address needs {page} or {offset} in it"
+            yield message_id("Paging in the address needs {page} or {offset} in it")
 
     def _has_place(self) -> bool:
         place = {"page": "{page}", "offset": "{offset}"}.get(self.paging, "")
