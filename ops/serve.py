@@ -12,6 +12,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 
 from ops.leash import ask_for_death_signal
 
@@ -28,6 +29,7 @@ def main() -> None:
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=_LARGEST_HEAD),
         websockets=False,
+        log_level=LogLevels.error,  # it warns of more threads than cores: they wait for data
         workers=int(os.environ.get("WEB_WORKERS", "2")),
         blocking_threads=int(os.environ.get("WEB_THREADS", "8")),
         backpressure=128,  # more wait in the system's queue, not in ours

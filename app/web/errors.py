@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, g, make_response, render_template, request
+from flask import Flask, current_app, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
@@ -98,6 +98,8 @@ def _clash(error: Exception) -> ResponseReturnValue:
 
 def _database(error: DBAPIError) -> ResponseReturnValue:
     log.error("database: %s", type(error.orig).__name__)
+    # The page must not ask the database who is looking at it.
+    g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001 - where Flask-Login keeps it
     answer = make_response(_answer(503, str(WORDS[503])))
     answer.headers["Retry-After"] = "30"
     return answer

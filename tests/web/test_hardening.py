@@ -1,12 +1,16 @@
 """Bad input, forged forms, stolen sessions: a clear refusal and never a 500."""
 
 from urllib.parse import urlsplit
+from uuid import uuid4
 
+import psycopg
 import sqlalchemy as sa
 
 from app.audit.models import AuditEvent
+from app.core.line import Line
 from app.identity.models import User
 from app.sources.models import Source
+from app.web.extensions import db as pages
 from app.web.guard import Shut, policy_of
 from app.web.headers import CSP
 from tests import make
@@ -210,3 +214,19 @@ def test_a_run_of_a_kind_that_this_version_does_not_know_is_shown(app, log_in, p
     assert "dari-masa-depan" in client.get("/runs/").get_data(as_text=True)
     assert client.get(f"/runs/{run_id}").status_code == 200
     assert client.get("/").status_code == 200
+
+
+def test_without_a_database_every_page_says_so(app, log_in, people, monkeypatch):
+    client = log_in(people["SEMUA"])
+
+    def refuse(*_args, **_named):
+        raise psycopg.OperationalError("the database system is starting up")
+
+    with app.app_context():
+        pages.engine.dispose()
+    monkeypatch.setattr(Line, "connect", refuse)
+    for path in ("/", "/sources/", f"/runs/{uuid4()}/part"):
+        answer = client.get(path)
+        assert answer.status_code == 503, path
+        assert "Basis data sedang tidak menjawab" in answer.get_data(as_text=True)
+        assert answer.headers["Retry-After"] == "30"
