@@ -21,7 +21,13 @@ from app.runs.services import coming_slots, last_day
 from app.runs.states import MissedPolicy
 from app.sources.forms import AUTH, PAGING
 from app.sources.models import Source
-from app.sources.services import approvable, approvers, is_approved, plain_risk
+from app.sources.services import (
+    approvable,
+    approvers,
+    is_approved,
+    plain_risk,
+    seen_of,
+)
 from app.web.guard import needs, principal_now
 from app.web.paging import page_number
 from app.web.views import Page, back_to, flash_rejected
@@ -134,7 +140,8 @@ class PullPage(Page):
                 plain=plain_risk(source, settings.approved_hosts, db.now(session).date()),
                 host=approvable(source),
                 approvers=approvers(session),
-                is_own=principal_now().user_id == source.settled_by_id,
+                is_own=principal_now().user_id in source.settled_by_ids,
+                seen=seen_of(source),
                 auth=_named(AUTH, source.settings.get("auth", "none")),
                 paging=_named(PAGING, source.settings.get("paging", "none")),
             )

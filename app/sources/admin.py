@@ -105,7 +105,9 @@ class SourcePage(Page):
         try:
             with db.unit_of_work() as session:
                 source = get_visible(session, Source, ident, principal_now())
-                services.approve_host(session, source, host, reason)
+                services.approve_host(
+                    session, source, host, reason, seen=request.form.get("seen", "")
+                )
         except RejectedError as error:
             flash_rejected(error)
         return back_to("pulls.source", ident=ident)
@@ -119,7 +121,9 @@ class SourcePage(Page):
             until = _day(request.form.get("until", ""))
             with db.unit_of_work() as session:
                 source = get_visible(session, Source, ident, principal_now())
-                services.except_plain(session, source, until, reason)
+                services.except_plain(
+                    session, source, until, reason, seen=request.form.get("seen", "")
+                )
         except RejectedError as error:
             flash_rejected(error)
         return back_to("pulls.source", ident=ident)
@@ -512,6 +516,22 @@ class HostView(ScopedView):
         "wait_code": lambda _v, _c, m, _n: m.wait_code or "–",
         "note": lambda _v, _c, m, _n: m.note or "–",
     }
+
+    details_template = "sources/host.html"
+
+    @expose("/<ident>/lift", methods=("POST",))
+    @needs(Permission.SOURCE_APPROVE)
+    def lift(self, ident: str) -> Response:
+        """End a host's rest before its time."""
+        reason = request.form.get("reason", "").strip()[:500]
+        try:
+            with db.unit_of_work() as session:
+                host = get_visible(session, Host, ident, principal_now())
+                services.lift_rest(session, host, reason)
+            flash(gettext("The host may be asked again."), "success")
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("hosts.details_view", id=ident)
 
     def save(self, model: Host, *, created: bool) -> None:
         """Write the pair as requests name it; refuse half of a maintenance window."""

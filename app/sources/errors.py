@@ -45,8 +45,8 @@ class AddressChangedError(RejectedError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            "The address was changed meanwhile and leads to %(host)s now. Look again before"
-            " you approve it.",
+            "The address or the signing in was changed meanwhile; requests go to %(host)s now."
+            " Look again before you decide.",
             host=host,
         )
 

@@ -19,7 +19,7 @@ class Source(HasId, Base):
 
     ``settings`` are the connector's plain settings; ``secrets`` its secrets by name,
     write-only in forms. ``approved_host`` names the exact host:port pairs, parted by blanks,
-    that requests may go to; ``settled_by_id`` is who last changed what was approved.
+    that requests may go to; ``settled_by_ids`` are all who changed that since, the last at ``settled_at``.
 
     ``pause`` says why the source rests: message, params, and whether its schedule rests with
     it. ``mark`` is up to where changes were published: value, and the version of then.
@@ -42,7 +42,8 @@ class Source(HasId, Base):
     approved_by_id: Mapped[UUID | None]
     approved_by: Mapped[str] = mapped_column(default="")
     approved_at: Mapped[datetime | None]
-    settled_by_id: Mapped[UUID | None]
+    settled_by_ids: Mapped[list[UUID]] = mapped_column(sa.ARRAY(sa.Uuid), default=list)
+    settled_at: Mapped[datetime | None]
     pause: Mapped[dict[str, Any] | None]
     failure_count: Mapped[int] = mapped_column(default=0)
     max_failures: Mapped[int] = mapped_column(default=5)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -23,6 +24,10 @@ from app.core.errors import SimpulError
 from app.core.policy import Permission, acting_principal
 from app.identity.models import Role
 from app.runs.errors import ReasonMissingError
+from app.runs.kinds import KindName
+from app.runs.models import JobRun
+from app.runs.services import ring
+from app.runs.states import RunStatus
 from app.sources.errors import (
     AddressChangedError,
     NoSampleError,
@@ -34,7 +39,7 @@ from app.sources.errors import (
     SnapshotTakenError,
     SourceInvalidError,
 )
-from app.sources.models import Source
+from app.sources.models import Host, Source
 
 Secrets = Mapping[str, str]
 _NOTHING: tuple[Any, ...] = ("", None)
@@ -115,19 +120,23 @@ def save_source(
 ) -> None:
     """Check a new or changed source and write it. A secret that is not given stays.
 
-    A changed address or way of signing in loses the approval. Raises ``SourceInvalidError``
+    A changed address or way of signing in loses the approval, and one that is asked without
+    encryption the exception for that. Raises ``SourceInvalidError``
     with the reason, ``PlainSecretError``, ``SnapshotTakenError`` or
     ``SnapshotIncrementalError``.
     """
     plain = {name: value for name, value in settings.items() if value not in _NOTHING}
     given = {name: value for name, value in secrets.items() if value}
+    _lock(session, source)
     before = source.settings or {}
     refuse_plain_secrets(plain)
     source.secrets = {**(source.secrets or {}), **given}
     source.settings = plain
     _require_sound(source)
     if given or _differ(before, plain, _APPROVED_OF):
-        _lose_approval(source)
+        _lose_approval(session, source)
+    if set(open_pairs(plain, ())) - set(open_pairs(before, ())):
+        source.plain_until, source.plain_reason = None, ""
     if _differ(before, plain, _MARKED_OF):
         source.mark = None
     if source.contract.load_mode is LoadMode.SNAPSHOT:
@@ -148,10 +157,16 @@ def _differ(
     )
 
 
-def _lose_approval(source: Source) -> None:
+def _lose_approval(session: Session, source: Source) -> None:
+    """Begin anew to count who changed something when that before was approved."""
+    before = [] if source.approved_host else list(source.settled_by_ids or [])
     source.approved_host, source.approved_by = "", ""
     source.approved_by_id = source.approved_at = None
-    source.settled_by_id = acting_principal().user_id
+    who = acting_principal().user_id
+    new = [who] if who is not None and who not in before else []
+    source.settled_by_ids = [*before, *new]
+    with session.no_autoflush:  # a new source is not whole yet
+        source.settled_at = db.now(session)
 
 
 def refuse_plain_secrets(settings: Mapping[str, Any]) -> None:
@@ -204,22 +219,44 @@ def _require_only(session: Session, source: Source) -> None:
         raise SnapshotTakenError
 
 
-def approve_host(session: Session, source: Source, hosts: str, reason: str) -> None:
+def seen_of(source: Source) -> str:
+    """Return what tells the state that an approver looks at from any later one."""
+    return source.settled_at.isoformat() if source.settled_at else ""
+
+
+def _lock(session: Session, source: Source) -> None:
+    """Have the source as it is now, and keep it so: two decisions must know of each other."""
+    if sa.inspect(source).persistent:
+        session.refresh(source, with_for_update={"of": Source})
+
+
+def _require_second(session: Session, source: Source, seen: str) -> None:
+    """Let only who changed nothing decide, and only on what they saw."""
+    _lock(session, source)
+    if seen != seen_of(source):
+        raise AddressChangedError(approvable(source))
+    principal = acting_principal()
+    if principal.user_id is not None and principal.user_id in source.settled_by_ids:
+        raise SamePersonError
+
+
+def approve_host(
+    session: Session, source: Source, hosts: str, reason: str, *, seen: str
+) -> None:
     """Let requests go to ``hosts``, the host:port pairs that the approver saw on the page.
 
-    Raises ``AddressChangedError`` when the source leads elsewhere by now,
-    ``SamePersonError`` for who settled the address, and ``ReasonMissingError``; the audit
-    names the approval with its reason.
+    ``seen`` is ``seen_of`` that page's source. Raises ``AddressChangedError`` when address
+    or signing in are others by now, ``SamePersonError`` for who changed them since the last
+    approval, and ``ReasonMissingError``; the audit names the approval with its reason.
     """
     if not reason:
         raise ReasonMissingError
+    _require_second(session, source, seen)
     if hosts != approvable(source) or not hosts:
         raise AddressChangedError(approvable(source))
     for pair in hosts.split():
         require_approvable(pair)
     principal = acting_principal()
-    if principal.user_id is not None and principal.user_id == source.settled_by_id:
-        raise SamePersonError
     db.because(session, reason)
     source.approved_host = hosts
     source.approved_by_id, source.approved_by = principal.user_id, principal.label
@@ -246,24 +283,57 @@ def require_approvable(pair: str) -> None:
 
 
 def except_plain(
-    session: Session, source: Source, until: date | None, reason: str
+    session: Session, source: Source, until: date | None, reason: str, *, seen: str
 ) -> None:
     """Let a source be asked without encryption until a day; None takes it back.
 
-    Raises ``ReasonMissingError``, ``PlainTooLongError``, or ``SamePersonError``: it is an
-    approval like the address's.
+    Raises ``ReasonMissingError``, ``PlainTooLongError``, ``AddressChangedError`` or
+    ``SamePersonError``: it is an approval like the address's.
     """
     if not reason:
         raise ReasonMissingError
     if until is not None:
         if until > db.now(session).date() + MAX_PLAIN:
             raise PlainTooLongError
-        principal = acting_principal()
-        if principal.user_id is not None and principal.user_id == source.settled_by_id:
-            raise SamePersonError
+        _require_second(session, source, seen)
     db.because(session, reason)
     source.plain_until, source.plain_reason = until, reason if until else ""
     session.add(source)
+
+
+def lift_rest(session: Session, host: Host, reason: str) -> None:
+    """End a host's rest before its time, and wake the pulls that wait for it.
+
+    Raises ``ReasonMissingError``: who lifts it says why.
+    """
+    if not reason:
+        raise ReasonMissingError
+    session.refresh(host, with_for_update=True)
+    db.because(session, reason)
+    host.wait_until, host.wait_code, host.failure_count = None, "", 0
+    waiting = session.scalars(
+        sa.select(JobRun).where(
+            JobRun.kind == KindName.PULL,
+            JobRun.status == RunStatus.QUEUED,
+            JobRun.not_before > sa.func.clock_timestamp(),
+        )
+    )
+    runs = [run.id for run in waiting if host.pair in _pairs_of(session, run)]
+    session.execute(
+        sa.update(JobRun)
+        .where(JobRun.id.in_(runs), JobRun.status == RunStatus.QUEUED)
+        .values(not_before=sa.func.clock_timestamp(), rung_at=None)
+        .execution_options(audited=True, synchronize_session=False)
+    )
+    ring(session)
+
+
+def _pairs_of(session: Session, run: JobRun) -> tuple[str, ...]:
+    source = session.get(Source, UUID(str(run.params["source_id"])))
+    try:
+        return asked_pairs(source) if source else ()
+    except SimpulError:
+        return ()  # its settings name no address; the run will say so
 
 
 def forget_mark(session: Session, source: Source, reason: str) -> None:

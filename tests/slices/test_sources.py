@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from app.audit.models import AuditEvent
 from app.connectors import errors
 from app.contracts.states import LoadMode
+from app.core import db
 from app.core.crypto import EncryptedText
 from app.core.policy import acting_as
 from app.datasets.models import Dataset
@@ -18,6 +19,7 @@ from app.pulls.pulling import pull
 from app.runs.errors import ReasonMissingError
 from app.sources import services
 from app.sources.errors import (
+    AddressChangedError,
     NotConfirmedError,
     PlainTooLongError,
     SamePersonError,
@@ -230,8 +232,8 @@ def test_a_whole_set_may_not_be_asked_for_in_parts(upstream):
         saved(source, since_param="x")
 
 
-def saved(source, **changed):
-    with make.session() as s:
+def saved(source, by=make.OFFICE, **changed):
+    with make.session(by) as s:
         own = s.get_one(Source, source.id)
         secrets = changed.pop("secrets", {})
         services.save_source(s, own, {**own.settings, **changed}, secrets=secrets)
@@ -252,19 +254,94 @@ def test_a_changed_address_or_key_loses_the_approval(upstream, changed, stays):
     assert bool(source_now(source).approved_host) is stays
 
 
+def somebody(name):
+    return make.OFFICE.__class__(name, make.OFFICE.db_role, user_id=uuid4())
+
+
+def approve(s, source):
+    own = s.get_one(Source, source.id)
+    pairs, seen = services.approvable(own), services.seen_of(own)
+    services.approve_host(s, own, pairs, "ya", seen=seen)
+
+
+def except_plain(s, source):
+    own = s.get_one(Source, source.id)
+    day = db.now(s).date()
+    services.except_plain(s, own, day, "ya", seen=services.seen_of(own))
+
+
+def test_nobody_approves_what_they_changed_because_another_changed_more(upstream):
+    """One sets the address, another a key: neither is a second person for the other half."""
+    one, other, third = somebody("satu"), somebody("dua"), somebody("tiga")
+    source = make.make_source(make.make_contract(), upstream.url)
+    saved(source, by=one, base_url="https://api.opd.example/x")
+    saved(source, by=other, auth="bearer", secrets={"auth_secret": "k"})
+
+    for each in (one, other):
+        with make.session(each) as s, pytest.raises(SamePersonError):
+            approve(s, source)
+        with make.session(each) as s, pytest.raises(SamePersonError):
+            except_plain(s, source)
+    with make.session(third) as s:
+        approve(s, source)
+    saved(source, by=third, auth_name="X")
+    with make.session(one) as s:  # what they changed was approved by another
+        approve(s, source)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"base_url": "https://api.opd.example/lain"}, {"secrets": {"auth_secret": "k2"}}]
+)  # fmt: skip
+@pytest.mark.parametrize("when", ["after-the-look", "while-approving", "while-editing"])
+def test_what_is_approved_is_what_was_seen(upstream, changed, when):
+    source = make.make_source(make.make_contract(), upstream.url)
+    mine = {"base_url": "https://api.opd.example/x", "auth": "bearer"}
+    saved(source, by=somebody("satu"), secrets={"auth_secret": "k1"}, **mine)
+    again = {"secrets": {}, **mine, **changed}
+    seen = services.seen_of(source_now(source))
+    pair = "api.opd.example:443"
+
+    if when == "while-editing":  # the form was loaded before the approval, saved after it
+        with make.session(somebody("dua")) as s:
+            own = s.get_one(Source, source.id)
+            with make.session(somebody("tiga")) as t:
+                approve(t, source)
+            plain = {k: v for k, v in again.items() if k != "secrets"}
+            services.save_source(
+                s, own, {**own.settings, **plain}, secrets=again["secrets"]
+            )
+    else:
+        with make.session(somebody("tiga")) as s:
+            own = s.get_one(Source, source.id)
+            if when == "after-the-look":
+                s.expunge(own)
+            saved(source, by=somebody("dua"), **again)
+            if when == "after-the-look":
+                own = s.get_one(Source, source.id)
+            with pytest.raises(AddressChangedError):
+                services.approve_host(s, own, pair, "ya", seen=seen)
+
+    assert source_now(source).approved_host == ""
+
+
+def test_an_exception_from_encryption_is_for_the_address_it_was_made_for(upstream):
+    source = make.make_source(make.make_contract(), upstream.url)
+
+    saved(source, page_size=7)
+    assert source_now(source).plain_until
+    saved(source, base_url="http://10.9.8.7/api")
+    assert source_now(source).plain_until is None
+
+
 def test_a_second_person_approves(upstream):
     source = make.make_source(make.make_contract(), upstream.url)
     saved(source, base_url="https://api.opd.example/x")
-    other = make.OFFICE.__class__("lain", make.OFFICE.db_role, user_id=uuid4())
+    other = somebody("lain")
 
     with make.session() as s, pytest.raises(SamePersonError):
-        services.approve_host(
-            s, s.get_one(Source, source.id), "api.opd.example:443", "ya"
-        )
+        approve(s, source)
     with make.session(other) as s:
-        services.approve_host(
-            s, s.get_one(Source, source.id), "api.opd.example:443", "ya"
-        )
+        approve(s, source)
 
     now = source_now(source)
     assert (now.approved_host, now.approved_by) == ("api.opd.example:443", "lain")
@@ -291,10 +368,10 @@ def test_this_machine_and_metadata_are_nobodys_to_approve(upstream, host):
     with make.session() as s:
         own = s.get_one(Source, source.id)
         own.settings = {**own.settings, "base_url": f"http://{host}/"}
-        pair = services.approvable(own)
-        assert pair
+        assert services.approvable(own)
+        s.flush()
         with pytest.raises(NotConfirmedError):
-            services.approve_host(s, own, pair, "ya")
+            approve(s, own)
 
 
 def test_plain_http_needs_an_exception_that_has_not_ended(upstream):
@@ -311,7 +388,7 @@ def test_plain_http_needs_an_exception_that_has_not_ended(upstream):
     with make.session() as s:
         own = s.get_one(Source, source.id)
         with pytest.raises(PlainTooLongError):
-            services.except_plain(s, own, date(2999, 1, 1), "alasan")
+            services.except_plain(s, own, date(2999, 1, 1), "alasan", seen="")
 
 
 # --- rest ---------------------------------------------------------------------------

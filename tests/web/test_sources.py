@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from datetime import time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.pulls import services as pull_services
 from app.pulls.pulling import pull
+from app.runs.models import JobRun
 from app.sources.models import Host, Source
 from tests import fakes, make
 from tests.web.conftest import PASSWORD
@@ -382,7 +383,7 @@ def test_who_may_approve_is_said_and_the_one_who_changed_it_is_not_asked(
         own = s.get_one(Source, source.id)
         own.approved_host = ""
         changer = s.scalars(sa.select(User).where(User.email == people["SEMUA"])).one()
-        own.settled_by_id = changer.id
+        own.settled_by_ids = [changer.id]
     approve = f"/sources/{source.id}/approve"
 
     asked = log_in(people["PENGAWAS_TI"]).get(f"/pulls/source/{source.id}").get_data(True)
@@ -444,3 +445,34 @@ def test_limits_that_mean_nothing_are_refused_in_words(log_in, people, changed):
     assert answer.status_code == 200
     assert "alert-danger" in answer.get_data(True)
     assert host_of(data["pair"]) is None
+
+
+def test_staff_end_the_rest_of_a_host_early_and_say_why(log_in, people, tried):
+    source, email, _ = tried
+    pair = source.settings["base_url"].split("/")[2]
+    run, other = make.request_pull(source), make.make_run()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with make.session() as s:
+        host = Host(pair=pair, wait_until=later, wait_code="http_429", failure_count=7)
+        s.add(host)
+        s.execute(
+            sa.update(JobRun).where(JobRun.id.in_([run, other])).values(not_before=later)
+        )
+    path, client = f"/hosts/{host.id}/lift", log_in(people["PENGAWAS_TI"])
+    assert path in client.get(f"/hosts/details/?id={host.id}").get_data(True)
+
+    client.post(path, data={"reason": " "})
+    assert host_of(pair).wait_until == later
+    assert log_in(email).post(path).status_code == 403
+    client.post(path, data={"reason": "sudah pulih, kata OPD"})
+
+    now = host_of(pair)
+    assert (now.wait_until, now.wait_code, now.failure_count) == (None, "", 0)
+    assert make.run_of(run).not_before < datetime.now(UTC) + timedelta(minutes=1)
+    assert make.run_of(other).not_before == later
+    with make.session() as s:
+        reasons = s.scalars(
+            sa.select(AuditEvent.reason).where(AuditEvent.object_id == str(host.id))
+        ).all()
+    assert "sudah pulih, kata OPD" in reasons
+    assert path not in client.get(f"/hosts/details/?id={host.id}").get_data(True)
