@@ -249,3 +249,50 @@ def test_a_schedule_that_would_never_be_due_is_refused():
         set_days(kept, MissedPolicy.SKIP, (db.now(s) + timedelta(days=2)).date())
         save_schedule(s, kept)
         assert len(coming_slots(kept, db.now(s))) in {2, 3}
+
+
+def all_slots(cron, first, end):
+    """Every slot from ``first`` to ``end``, counted without the sweeps."""
+    slots = [first]
+    while (slot := next_slot(cron, WIB, slots[-1])) <= end:
+        slots.append(slot)
+    return slots
+
+
+@pytest.mark.parametrize("missed", list(MissedPolicy))
+@pytest.mark.parametrize("days", [0.3, 1, 20, 800])
+@pytest.mark.parametrize(
+    "cron", ["0 2 * * *", "0 0 29 2 *", "59 23 31 12 *", "0 0 1 1 *"]
+)
+@pytest.mark.parametrize("ends_before", [None, timedelta(hours=11), timedelta(days=9)])
+def test_missed_slots_over_leap_days_and_years_as_a_plain_model_has_them(
+    missed, days, cron, ends_before
+):
+    with make.session() as s:
+        now = db.now(s)
+    first = next_slot(cron, WIB, now - timedelta(days=days))
+    until = now - ends_before if ends_before else None
+    if first > (until or now):
+        pytest.skip("nothing was missed")
+    schedule = make_schedule(cron, next_due_at=first, until=until, missed=missed)
+    due = all_slots(cron, first, until or now)
+    for _ in range(len(due) + 2 if missed is MissedPolicy.CATCH_UP else 2):
+        open_slots()
+        for run in runs_of(schedule):
+            if run.status is RunStatus.QUEUED:
+                finish(run.id)
+    runs = runs_of(schedule)
+
+    ran = [run.due_at for run in runs if run.status is RunStatus.SUCCEEDED]
+    left = [run.due_at for run in runs if run.status is RunStatus.SKIPPED]
+    is_late = now - due[-1] > sweeps.ON_TIME
+    expected = {
+        MissedPolicy.CATCH_UP: (due, []),
+        MissedPolicy.COALESCE: (due[-1:], []),
+        MissedPolicy.SKIP: ([], due[-1:]) if is_late else (due[-1:], []),
+    }
+    assert (ran, left) == expected[missed]
+    with make.session() as s:
+        after = s.get_one(Schedule, schedule.id)
+    assert after.next_due_at > now or not after.enabled
+    assert after.enabled is (until is None)
