@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from app.core.line import PARAMETERS, SERVER_OPTIONS, Line
 from app.core.policy import DbRole
@@ -49,14 +50,20 @@ class Connections:
         except BaseException as error:
             with suppress(psycopg.Error):
                 ready.connection.rollback()
-            if ready.connection.closed or isinstance(error, GeneratorExit):
+            if ready.connection.closed and isinstance(error, psycopg.OperationalError):
+                self.forget()
+            if isinstance(error, GeneratorExit):
                 ready.connection.close()
-                if isinstance(error, psycopg.OperationalError):
-                    self.forget()
-            else:
-                self._idle.append(ready)
+            self._take_back(ready)
             raise
-        self._idle.append(ready)
+        self._take_back(ready)
+
+    def _take_back(self, ready: "Ready") -> None:
+        """Keep a connection for the next one, unless something is left open on it."""
+        if ready.connection.info.transaction_status is TransactionStatus.IDLE:
+            self._idle.append(ready)
+        else:
+            ready.connection.close()
 
     def _take(self, client: str) -> "Ready":
         if self._process != os.getpid():  # forked: the parent's are the parent's

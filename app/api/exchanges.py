@@ -4,10 +4,10 @@ That a client knows an answer already (304) hands out nothing: it is counted, an
 down a second later, one row for all times.
 """
 
-import atexit
 import logging
 import threading
 import time
+from multiprocessing.util import Finalize
 from typing import Any
 
 import psycopg
@@ -29,7 +29,8 @@ class Exchanges:
         self._lock = threading.Lock()
         self._counted: dict[tuple[str, str, str], Row] = {}
         self._counting_since = 0.0
-        atexit.register(self._write_in_time)
+        # Unlike atexit, this is called at the end of a worker process too.
+        Finalize(None, self._write_at_the_end, exitpriority=1)
 
     def write(self, row: Row) -> None:
         """Return when the row is on the disk; raises psycopg's errors."""
@@ -63,6 +64,14 @@ class Exchanges:
             except psycopg.Error as error:
                 log.warning("exchanges wait to be logged: %s", type(error).__name__)
                 self._write_later()
+
+    def _write_at_the_end(self) -> None:
+        with self._lock:
+            try:
+                self._write_counted()
+            except psycopg.Error:
+                times = sum(row["times"] for row in self._counted.values())
+                log.error("%s known answers (304) end unlogged", times)  # noqa: TRY400 - no trace
 
     def _write_counted(self) -> None:
         """Write what was counted; what cannot be written yet is kept."""

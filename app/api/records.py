@@ -15,7 +15,7 @@ from app.api import statements
 from app.api.access import SAMPLE_ROWS, Access, Opened
 from app.api.ask import DEFAULT_LIMIT, Ask, Asks
 from app.api.connections import Connections, together
-from app.api.errors import Refused, bad_token
+from app.api.errors import Refused, bad_token, not_found
 from app.api.exchanges import Exchanges
 from app.api.meter import Meter
 from app.api.tokens import Tokens
@@ -55,7 +55,7 @@ class Records:
         headers: Headers = (
             ("Content-Type", MEDIA[ask.format]), ("ETag", etag), *limits,
         )  # fmt: skip
-        if etag in request.header("If-None-Match"):
+        if request.knows(etag):
             self._exchanges.count({**log, "status": "304"})
             return Answer(304, headers, b"")
         if ask.format == "json":
@@ -65,7 +65,7 @@ class Records:
             disposition = f'attachment; filename="{opened.slug}.csv"'
         more = (("Content-Disposition", disposition),) if disposition else ()
         if request.method == "HEAD":
-            return Answer(200, headers + more, b"")
+            return Answer(200, headers + more, None)
         chunks = self._stream(access, opened, ask, log, packs=request.packs)
         return Answer(200, headers + more, Primed(chunks))
 
@@ -114,7 +114,7 @@ class Records:
         if newest is None:
             newest = self._newest(access, opened)
         statement = statements.page(ask, opened, limit, place)
-        cursor = self._read(access, statement, log)
+        cursor = self._read(access, opened, statement, log)
         records = _column(cursor, limit)
         following = None
         if cursor.rowcount > limit:
@@ -133,22 +133,32 @@ class Records:
         with self._connections.one(str(access.client_id)) as connection:
             cursor = connection.execute(statements.newest(opened))
         newest = int(_text(cursor, 0, 0) or 0)
-        self._newest_of[opened.dataset_id] = opened.run_id, newest
+        if newest:  # a client without a grant sees no rows: its answer is not for others
+            self._newest_of[opened.dataset_id] = opened.run_id, newest
         return newest
 
     def _read(
-        self, access: Access, statement: statements.Statement, log: dict[str, Any]
+        self,
+        access: Access,
+        opened: Opened,
+        statement: statements.Statement,
+        log: dict[str, Any],
     ) -> psycopg.Cursor[Any]:
+        """Read a page. An empty one must not be that of a grant that ended this second."""
         with self._connections.one(str(access.client_id)) as connection:
-            return connection.execute(
+            cursor = connection.execute(
                 statement.sql, {**log, **_entering(access), **statement.params}
             )
+            if cursor.rowcount == 0:
+                _require_grant(connection.execute(statements.MAY, (opened.slug,)))
+            return cursor
 
     def _changes(
         self, access: Access, opened: Opened, ask: Ask, limit: int, log: dict[str, Any]
     ) -> "_Page":
         newest = self._since(opened, ask.since)
-        cursor = self._read(access, statements.changes(ask, opened, limit, newest), log)
+        statement = statements.changes(ask, opened, limit, newest)
+        cursor = self._read(access, opened, statement, log)
         records = _column(cursor, limit)
         if records:
             newest = int(_text(cursor, len(records) - 1, 1) or 0)
@@ -229,12 +239,14 @@ class Records:
             with self._connections.one(
                 str(access.client_id), STREAM_SECONDS
             ) as connection:
-                together(
+                granted = together(
                     connection,
                     (_BEGIN, None),
                     (statements.LIMIT_TIME, (f"{STREAM_SECONDS:.0f}s",)),
                     (statements.ENTER, _entering(access)),
-                )
+                    (statements.MAY, (opened.slug,)),
+                )[-1]
+                _require_grant(granted)
                 self._exchanges.write({**log, "phase": "begin"})
                 packer = Packer(packs=packs)
                 yield packer.add("\ufeff".encode() if ask.format == "csv-excel" else b"")
@@ -282,6 +294,12 @@ class _Page:
 
     records: list[bytes]
     about: dict[str, Any]
+
+
+def _require_grant(answered: psycopg.Cursor[Any]) -> None:
+    """Refuse when the database knows of no grant; it asks for each answer."""
+    if answered.fetchone() != (True,):
+        raise not_found()
 
 
 def _column(cursor: psycopg.Cursor[Any], most: int) -> list[bytes]:

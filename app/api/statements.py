@@ -18,6 +18,8 @@ from app.datasets.ddl import SQL_TYPES, Names
 LIMIT_TIME = "SELECT set_config('statement_timeout', %s, true)"
 _ENTERED = "(SELECT simpul_api_enter(%(client)s::uuid, %(places)s::int))"
 ENTER = f"SELECT {_ENTERED}"
+# Rows that a grant does not open (any more) are as absent as others: this tells which.
+MAY = "SELECT simpul_api_may(%s)"
 DRAW = (
     "SELECT granted, minute_left, day_left, rows_left, seconds"
     " FROM simpul_api_draw(%s, %s, %s)"

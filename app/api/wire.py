@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
+from werkzeug.http import parse_accept_header, parse_etags
 
 from app.api.errors import Refused
 
@@ -51,6 +51,11 @@ class Request:
             "Accept-Encoding"
         ).replace(" ", "")
 
+    def knows(self, etag: str) -> bool:
+        """Tell whether the client has an answer with this (weak) mark already."""
+        given = self.header("If-None-Match")
+        return given != "" and parse_etags(given).contains_weak(etag[3:-1])
+
     def accepted(self, offered: tuple[str, ...] = _OFFERED) -> str:
         """Return the media type to answer with; raises ``Refused`` (406) for none."""
         wanted = self.header("Accept")
@@ -66,11 +71,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back. ``body`` is bytes, or chunks of a stream that ``close`` ends early."""
+    """What goes back.
+
+    ``body`` is bytes, chunks of a stream that ``close`` ends early, or None where only the
+    head was asked for and nobody knows how long the rest would be.
+    """
 
     status: int
     headers: Headers
-    body: "bytes | Primed"
+    body: "bytes | Primed | None"
 
     def send(self, request: Request, start_response: Any) -> Iterable[bytes]:
         """Put it on the wire, packed when the client asked for that."""
@@ -84,12 +93,12 @@ class Answer:
                 headers.append(("Content-Encoding", "gzip"))
             if self.status != HTTPStatus.NOT_MODIFIED:
                 headers.append(("Content-Length", str(len(body))))
-        elif request.packs:
+        elif request.packs and body is not None:
             headers.append(("Content-Encoding", "gzip"))
         start_response(f"{self.status} {HTTPStatus(self.status).phrase}", headers)
         if isinstance(body, bytes):
             return [] if request.method == "HEAD" else [body]
-        return body
+        return [] if body is None else body
 
 
 class Primed:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from app.api import exchanges, services
+from app.api import exchanges, records, services
 from app.api.connections import Connections
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.core import db
@@ -454,3 +454,122 @@ def test_kept_connections_that_the_server_ended_are_not_lent(shop):
         )
     time.sleep(0.2)
     assert shop.get("?limit=1").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["?limit=10", "?limit=10&after={next}", "?since={since}", "?format=csv"])  # fmt: skip
+def test_a_grant_that_ended_this_second_is_no_empty_dataset(shop, query):
+    """What a key opens is remembered for a second; the database knows better."""
+    page = shop.get("?limit=10").json["page"]
+    with make.session() as s:
+        s.get_one(ApiGrant, shop.grant).revoked_at = datetime.now(UTC)
+
+    assert problem(shop.get(query.format(**page)), 404)["code"] == "not_found"
+
+
+def test_what_a_client_without_a_grant_sees_is_nobody_elses_newest_change(shop):
+    other, key = make_client()
+    grant = make_grant(other, shop.dataset)
+    shop.get("/api/v1/datasets", key=key)
+    with make.session() as s:
+        s.get_one(ApiGrant, grant).revoked_at = datetime.now(UTC)
+    shop.get("?limit=1", key=key)
+
+    since = shop.get("?limit=1").json["page"]["since"]
+
+    assert shop.get(f"?since={since}").json["data"] == []
+
+
+def _slow_grants(seconds):
+    """Make the database think that long about each grant."""
+    with db.owner_unit_of_work() as s:
+        before = s.scalar(sa.text("SELECT pg_get_functiondef('simpul_api_may'::regproc)"))
+        slow = before.replace("BEGIN", f"BEGIN PERFORM pg_sleep({seconds});", 1)
+        s.connection().exec_driver_sql(slow.replace("%", "%%"))
+    return before
+
+
+@pytest.fixture
+def slow_grants():
+    before = []
+    yield lambda seconds: before.append(_slow_grants(seconds))
+    with db.owner_unit_of_work() as s:
+        s.connection().exec_driver_sql(before[0].replace("%", "%%"))
+
+
+def test_a_page_that_takes_too_long_is_refused_in_words(shop, slow_grants):
+    slow_grants(8)
+    began = time.monotonic()
+
+    assert problem(shop.get("?limit=1"), 422)["code"] == "too_slow"
+
+    assert time.monotonic() - began < 7
+
+
+def test_an_exact_count_that_takes_too_long_is_refused_in_words(
+    shop, slow_grants, monkeypatch
+):
+    monkeypatch.setattr(records, "COUNT_MS", "300")
+    assert shop.get("?limit=1&count=exact").json["count"]["rows"] == 250
+    slow_grants(0.8)
+
+    assert shop.get("?limit=1&count=estimated").status_code == 200
+    assert problem(shop.get("?limit=1&count=exact"), 422)["code"] == "too_slow"
+    assert shop.get("?limit=1").status_code == 200  # the limit was that count's alone
+
+
+def test_a_connection_with_something_left_open_is_not_lent_again(settings, shop):
+    connections = Connections(settings.database_url, DbRole.API)
+    with connections.one(str(shop.client)) as first:
+        first.execute("BEGIN")
+    with connections.one(str(shop.client)) as second:
+        assert second is not first
+        assert first.closed
+    connections.forget()
+
+
+def _read_for(seconds, shop, key, fields, wrong):
+    """Read as a client does, and note what it should not have seen."""
+    end, turn = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        turn += 1
+        form = ("json", "ndjson")[turn % 2]
+        answer = shop.get(f"?limit=3&format={form}", key=key)
+        if answer.status_code in {404, 503}:  # withdrawn; four streams at once
+            continue
+        lines = answer.data.splitlines()
+        rows = answer.json["data"] if form == "json" else [*map(json.loads, lines)]
+        if fields and [list(row) for row in rows] != [fields] * 3:
+            wrong.append((fields, rows))
+        if not fields and [row.get("nik") for row in rows] != ["1•••••"] * 3:
+            wrong.append((fields, rows))
+
+
+def test_many_clients_and_threads_see_each_its_own(shop):
+    """Grants of other fields, a sample, one withdrawn and given back all the time."""
+    sights = [["nip"], ["nip", "nama"], ["nip", "nik"], ["nama", "gaji"], []]
+    threads, wrong, clients = [], [], []
+    for fields in sights:
+        client, key = make_client(concurrency=64, requests_per_minute=10**6)
+        grant = make_grant(client, shop.dataset, fields=fields, sample=fields == [])
+        clients.append((client.id, key, grant, fields))
+        work = {"target": _read_for, "args": (4, shop, key, fields, wrong)}
+        threads += [threading.Thread(**work), threading.Thread(**work)]
+    for each in threads:
+        each.start()
+    for moment in (datetime.now(UTC), None) * 3:
+        with make.session() as s:
+            s.get_one(ApiGrant, clients[1][2]).revoked_at = moment
+        time.sleep(0.6)
+    for each in threads:
+        each.join()
+
+    assert not wrong, wrong[0]
+    for client, key, _grant, fields in clients:
+        told = ExchangeLog.key_prefix, ExchangeLog.fields
+        with make.session() as s:
+            logs = s.execute(
+                sa.select(*told).where(ExchangeLog.client_id == client)
+            ).all()
+        assert logs
+        assert {each.key_prefix for each in logs} == {key[4:14]}
+        assert all(each.fields == fields for each in logs if fields)

@@ -145,6 +145,20 @@ def test_known_answers_are_304s_and_are_logged_by_number(shop, monkeypatch):
     assert shop.get("?limit=2", If_None_Match=etag).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [("{0}", 304), ('"{1}"', 304), ("*", 304), ('W/"x", {0}', 304), ('{0},"y"', 304),
+     ('"y"', 200), ('W/"{1}0"', 200), ('"', 200), (",", 200)],
+)  # fmt: skip
+def test_marks_are_compared_as_http_has_it(shop, given, status):
+    etag = shop.get("?limit=2").headers["ETag"]
+    sent = given.format(etag, etag[3:-1])
+
+    for more in ({}, {"Accept_Encoding": "gzip"}):
+        assert shop.get("?limit=2", If_None_Match=sent, **more).status_code == status
+    assert shop.get("?limit=2&format=csv", If_None_Match=etag).status_code == 200
+
+
 def test_changes_since_a_token_come_with_tombstones(shop):
     since = shop.get("?limit=1").json["page"]["since"]
     assert shop.get(f"?since={since}").json["data"] == []
