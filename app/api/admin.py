@@ -1,11 +1,13 @@
 """Pages of access by programs: clients and keys, grants, what was exchanged, how to begin."""
 
-from datetime import datetime, time, timedelta
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from flask import Response, current_app, flash, request
+from flask import Response, abort, current_app, flash, request
 from flask_admin import expose
 from flask_babel import gettext
 from wtforms import BooleanField, DateField, IntegerField, StringField
@@ -18,14 +20,22 @@ from app.api.samples import samples
 from app.core import clock, db
 from app.core.errors import RejectedError
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible, visible
+from app.core.scope import NotFoundError, get_visible
 from app.datasets.models import Dataset
+from app.exports.models import ExchangeLog
 from app.web.context import state_name
 from app.web.extensions import db as flask_db
 from app.web.format import moment, number, size
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext
-from app.web.views import Page, ReadOnlyView, ScopedView, back_to, flash_rejected
+from app.web.views import (
+    ListFilter,
+    Page,
+    ReadOnlyView,
+    ScopedView,
+    back_to,
+    flash_rejected,
+)
 
 _LIMITS = ("requests_per_minute", "requests_per_day", "rows_per_day", "concurrency")
 
@@ -224,10 +234,10 @@ class ExchangeView(ReadOnlyView):
         "Everything that was handed out: to whom, when, how much, on what ground."
     )
     column_list = (
-        "at", "agency", "dataset", "channel", "phase", "row_count", "key_prefix",
+        "at", "agency", "dataset", "channel", "phase", "times", "row_count", "key_prefix",
     )  # fmt: skip
     column_default_sort = ("id", True)
-    narrow_columns = ("at", "channel", "phase")
+    narrow_columns = ("at", "channel", "phase", "times", "row_count", "key_prefix")
     column_sortable_list = ("at", "row_count")
     column_searchable_list = ("key_prefix", "request_id", "agreement")
     named_filters: ClassVar = {
@@ -236,7 +246,7 @@ class ExchangeView(ReadOnlyView):
     }
     wide_details = ("query", "fields")
     column_details_list = (
-        "at", "agency", "dataset", "channel", "phase", "status", "row_count", "byte_count",
+        "at", "agency", "dataset", "channel", "phase", "status", "times", "row_count", "byte_count",
         "duration_ms", "agreement", "key_prefix", "remote_ip", "etag", "request_id", "query",
         "fields",
     )  # fmt: skip
@@ -247,6 +257,7 @@ class ExchangeView(ReadOnlyView):
         "channel": lazy_gettext("Way"),
         "phase": lazy_gettext("Part"),
         "status": lazy_gettext("Answer"),
+        "times": lazy_gettext("Times"),
         "row_count": lazy_gettext("Rows"),
         "byte_count": lazy_gettext("Size"),
         "duration_ms": lazy_gettext("Milliseconds"),
@@ -266,12 +277,40 @@ class ExchangeView(ReadOnlyView):
         "dataset": lambda _v, _c, m, _n: str(m.dataset or "–"),
         "channel": lambda _v, _c, m, _n: state_name(m.channel),
         "phase": lambda _v, _c, m, _n: state_name(m.phase),
+        "times": lambda _v, _c, m, _n: number(m.times),
         "row_count": lambda _v, _c, m, _n: number(m.row_count),
         "byte_count": lambda _v, _c, m, _n: size(m.byte_count),
         "duration_ms": lambda _v, _c, m, _n: number(round(m.duration_ms, 1)),
         "query": lambda _v, _c, m, _n: m.query or "–",
         "fields": lambda _v, _c, m, _n: ", ".join(m.fields) or "–",
     }
+
+    def conditions(self) -> list[Any]:
+        wanted = super().conditions()
+        for name in ("dataset_id", "agency_id", "client_id"):
+            with suppress(ValueError):
+                ident = UUID(request.args.get(name, ""))
+                wanted.append(getattr(ExchangeLog, name) == ident)
+        with suppress(ValueError):
+            since = date.fromisoformat(request.args.get("since", ""))
+            wanted.append(ExchangeLog.at >= _end_of_day(since) - timedelta(days=1))
+        with suppress(ValueError, OverflowError):
+            until = date.fromisoformat(request.args.get("until", ""))
+            wanted.append(ExchangeLog.at < _end_of_day(until))
+        return wanted
+
+    def list_filters(self) -> tuple[ListFilter, ...]:
+        found = queries.parties(flask_db.session(), principal_now())
+        datasets, agencies, clients = (
+            tuple((str(each.id), str(each)) for each in some) for some in found
+        )
+        return (
+            ListFilter("since", gettext("From")),
+            ListFilter("until", gettext("Until")),
+            ListFilter("dataset_id", gettext("Dataset"), datasets),
+            ListFilter("agency_id", gettext("Received by"), agencies),
+            ListFilter("client_id", gettext("Program"), clients),
+        )
 
 
 class DeveloperPage(Page):
@@ -290,21 +329,39 @@ class DeveloperPage(Page):
         return self._page(slug)
 
     @expose("/<slug>/trial", methods=("POST",))
-    @needs(Permission.API_WRITE)
+    @needs(Permission.API_READ)
     def trial(self, slug: str) -> Response | str:
-        """Make a trial key for the dataset's own agency and show it, this once."""
+        """Make a trial key and show it, this once.
+
+        The office makes one for the dataset's own agency; another agency one for itself.
+        """
+        principal = principal_now()
         with db.unit_of_work() as session:
             dataset = _one(session, slug)
-            _client, key = services.make_trial(session, dataset, dataset.agency_id)
+            if principal.may(Permission.API_WRITE):
+                key = services.make_trial(session, dataset, dataset.agency_id)[1]
+        if not principal.may(Permission.API_WRITE):
+            try:
+                key = services.make_own_trial(dataset, principal)
+            except NotFoundError:
+                abort(403)
+            except RejectedError as error:
+                flash_rejected(error)
+                return back_to("developers.show", slug=slug)
         return self._page(slug, key=key)
 
     def _page(self, slug: str, key: str = "") -> str:
+        principal = principal_now()
         with db.unit_of_work() as session:
             dataset = _one(session, slug)
+            granted: Any = ()
+            if principal.agency_id and principal.agency_id != dataset.agency_id:
+                granted = services.fields_for(dataset, principal.agency_id)
             text: str = self.render(
                 "api/developer.html",
                 dataset=dataset,
-                fields=dataset.version.specs(),
+                fields=granted or dataset.version.specs(),
+                may_try=bool(granted) or principal.may(Permission.API_WRITE),
                 personal=PERSONAL,
                 samples=samples(request.url_root, slug),
                 base=request.url_root.rstrip("/"),
@@ -317,14 +374,16 @@ class DeveloperPage(Page):
 def _readable(session: Any) -> Any:
     return session.scalars(
         sa.select(Dataset)
-        .where(visible(Dataset, principal_now()))
+        .where(queries.described_to(principal_now()))
         .order_by(Dataset.title)
     ).all()
 
 
 def _one(session: Any, slug: str) -> Dataset:
     found = session.scalar(
-        sa.select(Dataset).where(Dataset.slug == slug, visible(Dataset, principal_now()))
+        sa.select(Dataset).where(
+            Dataset.slug == slug, queries.described_to(principal_now())
+        )
     )
     if not isinstance(found, Dataset):
         raise NotFoundError

@@ -14,6 +14,7 @@ from app.core import clock
 from app.core.policy import Principal
 from app.core.scope import visible
 from app.datasets.models import Dataset
+from app.identity.models import Agency
 
 
 def access_by_prefix(session: Session, prefix: str) -> Access | None:
@@ -66,13 +67,78 @@ def note_use(session: Session, access: Access) -> None:
 
 def _active_grants(session: Session, client_id: UUID) -> Sequence[ApiGrant]:
     return session.scalars(
+        sa.select(ApiGrant).where(ApiGrant.client_id == client_id, *_ACTIVE)
+    ).all()
+
+
+_ACTIVE = (
+    ApiGrant.revoked_at.is_(None),
+    ApiGrant.valid_from <= sa.func.now(),
+    sa.or_(ApiGrant.valid_until.is_(None), ApiGrant.valid_until > sa.func.now()),
+)
+
+
+def described_to(principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition of datasets that are described to somebody's developers.
+
+    Those they see anyway, and those that a program of their agency may read.
+    """
+    granted = sa.select(ApiGrant.dataset_id).where(
+        ApiGrant.agency_id == principal.agency_id, ApiGrant.sample.is_(False), *_ACTIVE
+    )
+    return sa.or_(visible(Dataset, principal), Dataset.id.in_(granted))
+
+
+def granted_fields(
+    session: Session, dataset: Dataset, agency_id: UUID
+) -> tuple[FieldSpec, ...]:
+    """Return the fields that programs of an agency may read, by any of their grants.
+
+    To be asked as the system: an agency does not see another's contract.
+    """
+    grants = session.scalars(
         sa.select(ApiGrant).where(
-            ApiGrant.client_id == client_id,
-            ApiGrant.revoked_at.is_(None),
-            ApiGrant.valid_from <= sa.func.now(),
-            sa.or_(ApiGrant.valid_until.is_(None), ApiGrant.valid_until > sa.func.now()),
+            ApiGrant.agency_id == agency_id,
+            ApiGrant.dataset_id == dataset.id,
+            ApiGrant.sample.is_(False),
+            *_ACTIVE,
         )
     ).all()
+    _number, specs = _specs(session, dataset.version_id)
+    opened = {
+        each.name
+        for grant in grants
+        for each in readable(specs, tuple(grant.fields), sample=False)
+    }
+    return tuple(each for each in specs if each.name in opened)
+
+
+def parties(
+    session: Session, principal: Principal
+) -> tuple[list[Dataset], list[Agency], list[ApiClient]]:
+    """Return the datasets, receivers and programs that somebody's exchanges are about."""
+    datasets = session.scalars(
+        sa.select(Dataset).where(described_to(principal)).order_by(Dataset.title)
+    )
+    clients = session.scalars(
+        sa.select(ApiClient)
+        .where(
+            sa.or_(
+                visible(ApiClient, principal),
+                ApiClient.id.in_(
+                    sa.select(ApiGrant.client_id).where(visible(ApiGrant, principal))
+                ),
+            )
+        )
+        .order_by(ApiClient.name)
+    ).all()
+    receivers = {each.agency_id for each in clients}
+    agencies = session.scalars(
+        sa.select(Agency)
+        .where(sa.or_(visible(Agency, principal), Agency.id.in_(receivers)))
+        .order_by(Agency.name)
+    )
+    return list(datasets), list(agencies), list(clients)
 
 
 _SPECS: dict[UUID, tuple[int, tuple[FieldSpec, ...]]] = {}

@@ -1,6 +1,7 @@
 """Everything that gives, changes and takes away access."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from uuid import UUID
@@ -11,12 +12,15 @@ from sqlalchemy.orm import Session
 from app.api import keys
 from app.api.errors import BadGrantError, TooManyKeysError
 from app.api.models import ApiClient, ApiGrant, ApiKey
-from app.api.queries import is_working, keys_of
-from app.core import clock
-from app.core.policy import acting_principal
+from app.api.queries import granted_fields, is_working, keys_of
+from app.contracts.fields import FieldSpec
+from app.core import clock, db
+from app.core.policy import DbRole, Principal, acting_as, acting_principal
+from app.core.scope import NotFoundError
 from app.datasets.models import Dataset
 
-LIVE_KEYS, TRIAL_DAYS = 2, 7
+LIVE_KEYS, TRIAL_DAYS, TRIALS_A_DAY = 2, 7, 5
+_READER = Principal("sistem: halaman pengembang", DbRole.SYSTEM)
 
 
 def make_key(
@@ -82,14 +86,17 @@ def settle_grant(session: Session, grant: ApiGrant) -> None:
 
 
 def make_trial(
-    session: Session, dataset: Dataset, agency_id: UUID
+    session: Session, dataset: Dataset, agency_id: UUID, fields: Sequence[str] = ()
 ) -> tuple[ApiClient, str]:
-    """Make a client of an agency with a trial key: masked sample rows, for some days."""
+    """Make a client of an agency with a trial key: masked sample rows, for some days.
+
+    Without ``fields`` it shows all of them.
+    """
     now = clock.utc_now()
     ends = now + timedelta(days=TRIAL_DAYS)
     client = ApiClient(
         agency_id=agency_id,
-        name=f"Uji coba {dataset.slug} {now:%Y%m%d-%H%M%S}",
+        name=f"Uji coba {dataset.slug} {now:%Y%m%d-%H%M%S-%f}",
         requests_per_minute=60,
         requests_per_day=2000,
         rows_per_day=200_000,
@@ -105,7 +112,49 @@ def make_trial(
             producer_id=dataset.agency_id,
             agreement="Kunci uji coba / trial key",
             sample=True,
+            fields=list(fields),
             valid_until=ends,
         )
     )
     return client, make_key(session, client, expires_at=ends)
+
+
+def fields_for(dataset: Dataset, agency_id: UUID) -> tuple[FieldSpec, ...]:
+    """Return the fields of another agency's dataset that this one's programs may read."""
+    with acting_as(_READER), db.unit_of_work() as session:
+        return granted_fields(session, dataset, agency_id)
+
+
+def make_own_trial(dataset: Dataset, principal: Principal) -> str:
+    """Make a trial key for somebody of an agency whose programs may read the dataset.
+
+    The agency's role writes no access: this is done in the office's, within what was granted.
+    Raises ``NotFoundError`` without a grant, ``BadGrantError`` when there were many today.
+    """
+    if principal.agency_id is None:
+        raise NotFoundError
+    fields = [each.name for each in fields_for(dataset, principal.agency_id)]
+    if not fields:
+        raise NotFoundError
+    office = replace(principal, db_role=DbRole.OFFICE)
+    with acting_as(office), db.unit_of_work() as session:
+        if _trials_today(session, dataset, principal.agency_id) >= TRIALS_A_DAY:
+            raise BadGrantError(
+                "Five trial keys were made for this dataset today: use one of them, or wait"
+                " until tomorrow."
+            )
+        return make_trial(session, dataset, principal.agency_id, fields)[1]
+
+
+def _trials_today(session: Session, dataset: Dataset, agency_id: UUID) -> int:
+    return (
+        session.scalar(
+            sa.select(sa.func.count()).where(
+                ApiGrant.sample,
+                ApiGrant.agency_id == agency_id,
+                ApiGrant.dataset_id == dataset.id,
+                ApiGrant.valid_from > sa.func.now() - sa.text("interval '1 day'"),
+            )
+        )
+        or 0
+    )

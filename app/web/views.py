@@ -5,6 +5,7 @@ through ``app.core.scope``. ``Page`` is a page of our own in the same frame.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, ClassVar
 
@@ -40,6 +41,15 @@ class Page(BaseView):
 
     def _handle_view(self, name: str, **kwargs: Any) -> None:
         """Leave refusing to the guard, which has done so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """A choice above a list: one of ``options`` (value, words), or a day without them."""
+
+    name: str
+    label: str
+    options: Sequence[tuple[str, str]] | None = None
 
 
 class ScopedView(ModelView):
@@ -127,10 +137,14 @@ class ScopedView(ModelView):
         args.search = (args.search or "").replace("\0", "")[:MAX_SEARCH] or None
         args.extra_args = {
             name: value
-            for name in self.named_filters
+            for name in (*self.named_filters, *(f.name for f in self.list_filters()))
             if (value := request.args.get(name))
         }
         return args
+
+    def list_filters(self) -> Sequence[ListFilter]:
+        """Return choices beside the named ones; ``conditions`` of the view answers them."""
+        return ()
 
     def _apply_sorting(self, query: Any, joins: Any, column: Any, desc: Any) -> Any:
         """Sort as asked, and by the key after that, so that rows never jump pages."""
@@ -139,6 +153,8 @@ class ScopedView(ModelView):
 
     def render(self, template: str, **kwargs: Any) -> str:
         kwargs.setdefault("filter_choices", self.named_filters)
+        if template == self.list_template:
+            kwargs["list_filters"] = self.list_filters()
         if kwargs.get("count") is not None and kwargs.get("page_size"):
             kwargs["num_pages"] = ceil(kwargs["count"] / kwargs["page_size"])
         text: str = super().render(template, **kwargs)

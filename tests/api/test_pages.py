@@ -2,11 +2,15 @@
 
 import re
 import time
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from app.api.models import ApiClient, ApiGrant, ApiKey
+from app.core import clock
 from app.exports.models import ExchangeLog
+from app.identity.models import Agency
 from app.identity.passwords import hash_of
 from app.web.extensions import limiter
 from tests import make
@@ -117,8 +121,6 @@ def test_the_producer_sees_who_read_its_data_and_others_do_not(shop):
         log = s.scalars(
             sa.select(ExchangeLog).where(ExchangeLog.client_id == shop.client)
         ).one()
-    from app.identity.models import Agency
-
     with make.session() as s:
         sides = [s.get_one(Agency, each) for each in (producer, consumer)]
         name = sides[1].name
@@ -169,3 +171,74 @@ def test_what_was_done_to_access_is_audited_without_the_secret(shop):
     assert all(
         each.after["secret_hash"] == "•••" for each in events if each.action == "create"
     )
+
+
+def sides_of(shop):
+    """Return the producing and the receiving agency of a shop's grant."""
+    with make.session() as s:
+        grant = s.get_one(ApiGrant, shop.grant)
+        return s.get_one(Agency, grant.producer_id), s.get_one(Agency, grant.agency_id)
+
+
+def test_a_receiving_agency_reads_the_developers_page_of_what_it_was_granted(shop):
+    _producer, consumer = sides_of(shop)
+    with make.session() as s:
+        s.get_one(ApiGrant, shop.grant).fields = ["nip", "nama"]
+    browser = entered(shop.app, "OPD_OPERATOR", agency=consumer)
+    assert f"/api/v1/datasets/{shop.slug}" in browser.get("/developers/").get_data(True)
+
+    page = browser.get(f"/developers/{shop.slug}").get_data(as_text=True)
+
+    assert "nama" in page
+    assert "gaji" not in page  # what it was not granted is not described either
+    shown = browser.post(f"/developers/{shop.slug}/trial").get_data(as_text=True)
+    rows = shop.get("?limit=1000", key=newest_key(shown)).json["data"]
+    assert len(rows) == 100
+    assert set(rows[0]) == {"nip", "nama"}
+    for _ in range(4):
+        newest_key(browser.post(f"/developers/{shop.slug}/trial").get_data(as_text=True))
+    sixth = browser.post(f"/developers/{shop.slug}/trial", follow_redirects=True)
+    assert "Lima kunci uji coba" in sixth.get_data(as_text=True)
+    with make.session() as s:
+        s.get_one(ApiGrant, shop.grant).revoked_at = clock.utc_now()
+    assert browser.get(f"/developers/{shop.slug}").status_code == 404
+    assert browser.post(f"/developers/{shop.slug}/trial").status_code == 404
+
+
+def test_a_stranger_and_the_producer_make_no_trial_key(shop):
+    producer, _consumer = sides_of(shop)
+    stranger = entered(shop.app, "OPD_OPERATOR", agency=make.make_agency())
+    assert shop.slug not in stranger.get("/developers/").get_data(as_text=True)
+    assert stranger.get(f"/developers/{shop.slug}").status_code == 404
+    assert stranger.post(f"/developers/{shop.slug}/trial").status_code == 404
+    own = entered(shop.app, "OPD_OPERATOR", agency=producer)
+    assert "gaji" in own.get(f"/developers/{shop.slug}").get_data(as_text=True)
+    assert own.post(f"/developers/{shop.slug}/trial").status_code == 403
+
+
+def test_the_exchange_log_is_narrowed_by_day_dataset_agency_and_program(shop):
+    shop.get("?limit=5")
+    producer, consumer = sides_of(shop)
+    browser = entered(shop.app, "ADMINISTRATOR")
+    day = clock.utc_now().astimezone(ZoneInfo("Asia/Jakarta")).date()
+    prefix = shop.key[4:14]
+    other = make.make_agency()
+    for query, found in {
+        f"dataset_id={shop.dataset}": True, f"dataset_id={other.id}": False,
+        f"agency_id={consumer.id}": True, f"agency_id={producer.id}": False,
+        f"client_id={shop.client}": True, f"client_id={other.id}": False,
+        f"client_id={shop.client}&since={day}&until={day}": True,
+        f"client_id={shop.client}&since={day + timedelta(days=1)}": False,
+        f"client_id={shop.client}&until={day - timedelta(days=1)}": False,
+        f"client_id={shop.client}&since=kemarin&until=9999-12-31": True,
+        f"client_id={shop.client}&since=0001-01-01": True,
+    }.items():  # fmt: skip
+        listed = browser.get(f"/exchange/?{query}")
+        assert listed.status_code == 200, query
+        assert (prefix in listed.get_data(as_text=True)) is found, query
+    page = browser.get(f"/exchange/?client_id={shop.client}").get_data(as_text=True)
+    assert f'value="{shop.client}" selected' in page
+    agency = entered(shop.app, "OPD_OPERATOR", agency=consumer)
+    page = agency.get("/exchange/").get_data(as_text=True)
+    assert f'value="{shop.client}"' in page
+    assert str(other.id) not in page
