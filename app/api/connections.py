@@ -61,7 +61,8 @@ class Connections:
     def _take_back(self, ready: "Ready") -> None:
         """Keep a connection for the next one, unless something is left open on it."""
         if ready.connection.info.transaction_status is TransactionStatus.IDLE:
-            self._idle.append(ready)
+            with self._lock:  # or it would be added to a list that ``forget`` has let go
+                self._idle.append(ready)
         else:
             ready.connection.close()
 
