@@ -28,12 +28,10 @@ from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
 from app.sources.models import Host
 from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
-from app.web.bodies import Bodies
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
+from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
 from config import Mode, Settings
-
-_LARGEST_BODY = 8 * 1024 * 1024
 
 
 def create_app(settings: Settings) -> Flask:
@@ -48,9 +46,9 @@ def create_app(settings: Settings) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.cookie_secure,
         REMEMBER_COOKIE_DURATION=0,
-        MAX_CONTENT_LENGTH=_LARGEST_BODY,
+        MAX_CONTENT_LENGTH=LARGEST_BODY,
         # A draft of 400 fields with their definitions is a long form.
-        MAX_FORM_MEMORY_SIZE=_LARGEST_BODY,
+        MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
         MAX_FORM_PARTS=20_000,
         BOOTSTRAP_SERVE_LOCAL=True,
         WTF_CSRF_TIME_LIMIT=None,
@@ -71,11 +69,12 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     format.init_app(app)
     context.init_app(app, settings.office_name)
-    pages = Bodies(app.wsgi_app, _LARGEST_BODY)
-    app.wsgi_app = Door(pages, settings, translations)  # type: ignore[method-assign]
+    gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        gateway.pages = ProxyFix(gateway.pages, x_for=hops, x_proto=hops, x_host=hops)
+    app.extensions["simpul_gateway"] = gateway
+    app.wsgi_app = gateway  # type: ignore[method-assign]
     return app
 
 

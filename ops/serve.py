@@ -1,9 +1,10 @@
-"""Serves ``wsgi:application`` by granian, for ``run`` and in production alike.
+"""Serves the API and the pages by uvicorn, for ``run`` and in production alike.
 
-HTTP is read and written by threads that never hold Python's lock; the application runs in
-``WEB_WORKERS`` processes of ``WEB_THREADS`` threads each.
+``WEB_WORKERS`` processes; in each the API runs on the event loop and the pages in
+``WEB_THREADS`` threads.
 """
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -12,50 +13,134 @@ import signal
 import sys
 from typing import Any
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ops.cut import cutting
+from app.core.asgi import Asgi
+from app.web.gateways import Front, in_ascii
 from ops.leash import ask_for_death_signal
 
-# Longer lines and headers are refused before they reach the application.
-_LARGEST_HEAD = 64 * 1024
-# Of one process, idle ones with them: whoever only holds a connection holds up nobody. What
-# is beyond waits in the system's queue.
+# Longer lines and headers are refused: the server itself would take them without end.
+LARGEST_HEAD = 64 * 1024
+_TOO_LARGE = (
+    b"Alamat dan header permintaan terlalu panjang.\n"
+    b"The address and the headers are too long.\n"
+)
+_NOT_HTTP = (
+    "Permintaan ini bukan HTTP yang benar.\nThis request is not well-formed HTTP.\n"
+)
+_LINGER_SECONDS = 2.0
 _MOST_CONNECTIONS = 4096
-_OTHER_FILES = 256
+
+
+class GatheringTransport:
+    """Writes at once what is written in one step of the loop.
+
+    Head and body of a page are then one packet, and wake its reader once: a tenth of what a
+    page costs on a small machine.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.writelines(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Uvicorn's protocol, for heads of bounded length and with few packets."""
+
+    _head: int | None = 0  # bytes of a head that is being received
+    _refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(GatheringTransport(transport))  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._head == 0 and not data.isascii():
+            # Some programs send bare UTF-8; the parser takes no such address.
+            line, end, rest = data.partition(b"\r\n")
+            data = in_ascii(line) + end + rest
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > LARGEST_HEAD:
+            self._refuse()
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
+        super().send_400_response(_NOT_HTTP)
+
+    def _refuse(self) -> None:
+        length = str(len(_TOO_LARGE)).encode()
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+            b"content-type: text/plain\r\ncontent-length: "
+            + length
+            + b"\r\n\r\n"
+            + _TOO_LARGE
+        )
+        # Closed at once, with more on the way, the answer would be lost with the connection.
+        self._refused = True
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
 def main() -> None:
-    Granian(
-        "wsgi:application",
-        address=os.environ.get("WEB_HOST", "127.0.0.1"),
+    _raise_limit_of_files()
+    uvicorn.run(
+        "ops.serve:application",
+        factory=True,
+        host=os.environ.get("WEB_HOST", "127.0.0.1"),
         port=int(os.environ.get("WEB_PORT", "8000")),
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=_LARGEST_HEAD),
-        websockets=False,
-        log_level=LogLevels.error,  # it warns of more threads than cores: they wait for data
         workers=int(os.environ.get("WEB_WORKERS", "2")),
-        blocking_threads=int(os.environ.get("WEB_THREADS", "8")),
-        backpressure=_connections(),
-        respawn_failed_workers=True,
-        workers_kill_timeout=8,  # inside the supervisor's grace of ten seconds
-    ).serve(target_loader=_load)
+        http=BoundedHttp,
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application knows how many proxies it may believe
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=6,  # inside the supervisor's grace of ten seconds
+        backlog=_MOST_CONNECTIONS,
+    )
 
 
-def _connections() -> int:
-    """Return how many connections a process may hold, as far as it may open files."""
+def _raise_limit_of_files() -> None:
+    """Whoever only holds a connection holds a file: let there be many."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY:
-        return _MOST_CONNECTIONS
-    return max(128, min(_MOST_CONNECTIONS, hard - _OTHER_FILES))
 
 
-def _load(_target: str) -> Any:
+def application() -> Asgi:
     """Make the application in a worker process, which may not outlive its parent."""
     ask_for_death_signal(signal.SIGKILL)
     parent = multiprocessing.parent_process()
@@ -63,9 +148,11 @@ def _load(_target: str) -> Any:
         sys.exit("the parent died before the kernel was asked to tell")
     from wsgi import application
 
+    gateway = application.extensions["simpul_gateway"]
+    front = Front(gateway.door, gateway.pages, int(os.environ.get("WEB_THREADS", "8")))
     gc.collect()
     gc.freeze()  # what was made so far stays: the collector need not look at it again
-    return cutting(application)
+    return front
 
 
 if __name__ == "__main__":

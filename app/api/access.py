@@ -1,6 +1,6 @@
 """What one key opens at this moment, as plain values that the door keeps for a second."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,7 +17,8 @@ class Opened:
 
     ``fields`` are readable, ``hidden`` exist but are not; ``keys`` order the rows, readable
     or not. A ``sample`` has its first rows only, personal fields masked. ``mark`` changes
-    with everything beside the rows that an answer depends on.
+    with everything beside the rows that an answer depends on. ``said`` are parameters of its
+    statements, as texts.
     """
 
     slug: str
@@ -25,7 +26,6 @@ class Opened:
     description: str
     agency: str
     dataset_id: UUID
-    producer_id: UUID
     agreement: str
     valid_until: datetime | None
     version: int
@@ -37,7 +37,8 @@ class Opened:
     published_at: datetime | None
     run_id: UUID | None
     mark: str
-    by_name: dict[str, FieldSpec] = field(default_factory=dict)
+    by_name: dict[str, FieldSpec]
+    said: dict[str, str | None]
 
     def is_masked(self, each: FieldSpec) -> bool:
         return self.sample and each.classification in PERSONAL
@@ -45,17 +46,19 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A client behind a good key, and the datasets that are open to it by slug."""
+    """A client behind a good key, and the datasets that are open to it by slug.
+
+    ``said`` are parameters of its statements, as texts.
+    """
 
     key_hash: bytes
     prefix: str
     networks: tuple[str, ...]
     client_id: UUID
     client: str
-    agency_id: UUID
     requests_per_minute: int
-    concurrency: int
     opened: dict[str, Opened]
+    said: dict[str, str]
 
 
 def readable(

@@ -1,137 +1,114 @@
-"""The API's own connections: plain psycopg, one role each, statements prepared."""
+"""The API's own connections: its database role, statements prepared, one client at a time."""
 
-import os
-import select
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
-from psycopg.pq import TransactionStatus
-
+from app.api.errors import unavailable
+from app.api.line import ApiLine
 from app.core.line import PARAMETERS, SERVER_OPTIONS, Line
 from app.core.policy import DbRole
 
 _OPTIONS = (
     "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
-    f" -c idle_in_transaction_session_timeout=120000 {SERVER_OPTIONS}"
+    f" -c idle_in_transaction_session_timeout=120000 -c role={DbRole.API} {SERVER_OPTIONS}"
 )
-PATIENCE_SECONDS = 10.0  # with an answer: twice what a statement may take
+MOST = 8  # connections at work at once, of one process
+WAIT_SECONDS = 5.0  # for one of them
 # Makes a connection ready for a client; the database then shows what that one may see.
-BIND = "SELECT set_config('simpul.client_id', %s, false)"
-Params = Mapping[str, Any] | tuple[Any, ...] | None
-Row = tuple[Any, ...]
+BIND = "SELECT set_config('simpul.client_id', %(client)s, false)"
 
 
 class Connections:
-    """A few connections of one process and role, the last used first. Safe among threads."""
+    """A few connections of one process and event loop, the last used first."""
 
-    def __init__(self, url: str, role: DbRole) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url.replace("+psycopg", "")
-        self._options = f"{_OPTIONS} -c role={role}"
         self._idle: list[Ready] = []
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._places = asyncio.Semaphore(MOST)
 
-    @contextmanager
-    def one(
-        self, client: str, patience: float = PATIENCE_SECONDS
-    ) -> Iterator[psycopg.Connection[Row]]:
+    @asynccontextmanager
+    async def one(self, client: str) -> AsyncIterator[ApiLine]:
         """Lend a connection, ready for a client; one that failed is not lent again.
 
-        It waits ``patience`` seconds for an answer, then it is taken for dead.
+        Raises ``Refused`` (503) when all of them stay lent, psycopg's errors otherwise.
         """
-        ready = self._take(client)
-        ready.connection.patience = patience
+        await self._find_place()
         try:
-            yield ready.connection
-        except BaseException as error:
-            with suppress(psycopg.Error):
-                ready.connection.rollback()
-            if ready.connection.closed and isinstance(error, psycopg.OperationalError):
-                self.forget()
-            if isinstance(error, GeneratorExit):
-                ready.connection.close()
-            self._take_back(ready)
-            raise
-        self._take_back(ready)
+            ready = await self._take(client)
+            try:
+                yield ready.line
+            finally:
+                self._take_back(ready)
+        finally:
+            self._places.release()
+
+    async def _find_place(self) -> None:
+        try:
+            if self._places.locked():  # or no clock is needed
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await self._places.acquire()
+            else:
+                await self._places.acquire()
+        except TimeoutError:
+            raise unavailable() from None
 
     def _take_back(self, ready: "Ready") -> None:
         """Keep a connection for the next one, unless something is left open on it."""
-        if ready.connection.info.transaction_status is TransactionStatus.IDLE:
-            with self._lock:  # or it would be added to a list that ``forget`` has let go
-                self._idle.append(ready)
+        if ready.line.is_usable():
+            self._idle.append(ready)
+        elif ready.line.is_ended():
+            self.forget()  # where one has failed, others may have too
         else:
-            ready.connection.close()
+            ready.line.close()
 
-    def _take(self, client: str) -> "Ready":
-        if self._process != os.getpid():  # forked: the parent's are the parent's
-            self._idle, self._process = [], os.getpid()
+    async def _take(self, client: str) -> "Ready":
         while kept := self._pop(client):
-            if not _was_ended(kept.connection):
-                return _made_ready(kept, client)
-            kept.connection.close()
-        connection = Line.connect(
-            self._url,
-            autocommit=True,
-            prepare_threshold=0,
-            options=self._options,
-            **PARAMETERS,
-        )
-        return _made_ready(Ready(connection, ""), client)
+            if not kept.line.is_ended():
+                return await _made_ready(kept, client)
+        line = await ApiLine.connect(self._url, _OPTIONS)
+        return await _made_ready(Ready(line, ""), client)
 
     def _pop(self, client: str) -> "Ready | None":
         """Return the last one used by this client, or by anybody."""
-        with self._lock:
-            if not self._idle:
-                return None
-            places = reversed(range(len(self._idle)))
-            own = (n for n in places if self._idle[n].client == client)
-            return self._idle.pop(next(own, -1))
+        if not self._idle:
+            return None
+        places = reversed(range(len(self._idle)))
+        own = (n for n in places if self._idle[n].client == client)
+        return self._idle.pop(next(own, -1))
 
     def forget(self) -> None:
-        """Close those that are not lent: where one has failed, they may have too."""
-        with self._lock:
-            idle, self._idle = self._idle, []
+        """Close those that are not lent."""
+        idle, self._idle = self._idle, []
         for each in idle:
-            each.connection.close()
+            each.line.close()
+
+    @contextmanager
+    def for_stream(self, client: str, patience: float) -> Iterator[Line]:
+        """Open a connection for a thread that copies a whole dataset; it waits so long."""
+        with Line.connect(
+            self._url, autocommit=True, options=_OPTIONS, **PARAMETERS
+        ) as connection:
+            connection.patience = patience
+            connection.execute(BIND, {"client": client})
+            yield connection
 
 
 @dataclass(slots=True)
 class Ready:
     """A connection and the client whose rows the database shows on it."""
 
-    connection: Line
+    line: ApiLine
     client: str
 
 
-def _made_ready(kept: Ready, client: str) -> Ready:
+async def _made_ready(kept: Ready, client: str) -> Ready:
     if kept.client != client:
         try:
-            kept.connection.execute(BIND, (client,))
-        except psycopg.Error:
-            kept.connection.close()
+            await kept.line.ask(BIND, {"client": client})
+        except BaseException:
+            kept.line.close()
             raise
         kept.client = client
     return kept
-
-
-def _was_ended(connection: psycopg.Connection[Row]) -> bool:
-    """Tell whether the server has ended a kept connection: nothing else is unasked for."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def together(
-    connection: psycopg.Connection[Row], *statements: tuple[str, Params]
-) -> list[psycopg.Cursor[Row]]:
-    """Run statements as one transaction in one trip; return a cursor for each.
-
-    A pipeline without BEGIN is one transaction up to its end; it is committed, to the disk,
-    when this returns, and undone when it raises.
-    """
-    with connection.pipeline():
-        return [connection.cursor().execute(*each) for each in statements]

@@ -1,16 +1,15 @@
-"""The door of /api: one WSGI application in front of the pages, with a key or not at all.
+"""The door of /api: an ASGI application beside the pages, with a key or not at all.
 
 It knows no session, form or template. Whatever has no route here is a 404 problem; each
 route but those asks for a key first. What a key opens is remembered for at most a second.
 """
 
+import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import psycopg
@@ -27,6 +26,7 @@ from app.api.records import NO_PLACE, Records
 from app.api.tokens import Tokens
 from app.api.wire import Answer, Request
 from app.core import db
+from app.core.asgi import Receive, Scope, Send
 from app.core.policy import DbRole, Principal, acting_as
 from config import Settings
 
@@ -35,42 +35,36 @@ REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
 FAILURES_PER_MINUTE = 60
 _READER = Principal("sistem: pintu API", DbRole.SYSTEM)
-Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Door:
-    """Answers what is below /api and passes the rest on."""
+    """Answers what is below /api, on one event loop."""
 
-    def __init__(self, beyond: Wsgi, settings: Settings, translations: Path) -> None:
-        self._beyond = beyond
-        connections = Connections(settings.database_url, DbRole.API)
-        exchanges = Exchanges(connections)
+    def __init__(self, settings: Settings, translations: Path) -> None:
+        self._proxies = settings.trusted_proxies
+        self._connections = Connections(settings.database_url)
+        self._exchanges = Exchanges(self._connections)
         tokens = Tokens(settings.secret_key)
-        self._meter = Meter(connections)
-        self._records = Records(connections, exchanges, self._meter, tokens)
+        self._meter = Meter(self._connections)
+        self._records = Records(self._connections, self._exchanges, self._meter, tokens)
         self._words = Translations.load(str(translations), ["id"])
         self._known: dict[str, tuple[float, Access | None]] = {}
-        self._recalling = [threading.Lock() for _ in range(64)]
+        self._asking: dict[str, asyncio.Task[Access | None]] = {}
         self._failures: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path != "/api" and not path.startswith("/api/"):
-            return self._beyond(environ, start_response)
-        request = Request(
-            method=environ["REQUEST_METHOD"],
-            path=path,
-            query=environ.get("QUERY_STRING", ""),
-            ip=environ.get("REMOTE_ADDR", ""),
-            ident=uuid4().hex,
-            environ=environ,
-        )
-        return self._answer(request).send(request, start_response)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request.of(scope, self._proxies)
+        answer = await self._answer(request)
+        await answer.send(request, receive, send)
 
-    def _answer(self, request: Request) -> Answer:
+    async def close(self) -> None:
+        """End what the process leaves open, once nobody is answered any more."""
+        await self._exchanges.finish()
+        self._connections.forget()
+
+    async def _answer(self, request: Request) -> Answer:
         try:
-            return self._route(request)
+            return await self._route(request)
         except Refused as refusal:
             return self._problem(request, refusal)
         except (psycopg.Error, DBAPIError) as error:
@@ -82,28 +76,28 @@ class Door:
             )
             return self._problem(request, Refused(500, "internal", words))
 
-    def _route(self, request: Request) -> Answer:
+    async def _route(self, request: Request) -> Answer:
         parts = request.path.removeprefix("/api").strip("/").split("/")
         match parts:
             case ["v1", "openapi.json"]:
-                return self._about(request, openapi.document)
+                return await self._about(request, openapi.document)
             case ["v1", "datasets"]:
-                return self._about(request, openapi.listing)
+                return await self._about(request, openapi.listing)
             case ["v1", "datasets", slug]:
-                return self._about(
+                return await self._about(
                     request, lambda access: openapi.dictionary(_opened(access, slug))
                 )
             case ["v1", "datasets", slug, "records"]:
-                access = self._enter(request)
-                return self._records.answer(request, access, _opened(access, slug))
+                access = await self._enter(request)
+                return await self._records.answer(request, access, _opened(access, slug))
         raise Refused(
             404, "unknown_address", "There is nothing at this address; /api/v1/openapi.json lists what there is.",
         )  # fmt: skip
 
-    def _about(self, request: Request, tell: Callable[[Access], Any]) -> Answer:
+    async def _about(self, request: Request, tell: Callable[[Access], Any]) -> Answer:
         """Answer with what a key may know about data; no data, so nothing is logged."""
-        access = self._enter(request)
-        limits = self._meter.take(access)
+        access = await self._enter(request)
+        limits = await self._meter.take(access)
         request.accepted(("application/json",))
         pairs = asking.pairs_of(request.query)
         if pairs:
@@ -116,7 +110,7 @@ class Door:
 
     # --- who is it ------------------------------------------------------------------------
 
-    def _enter(self, request: Request) -> Access:
+    async def _enter(self, request: Request) -> Access:
         """Return what the request's key opens; raises ``Refused`` (400, 401, 403, 405)."""
         if request.method not in {"GET", "HEAD"}:
             raise Refused(
@@ -126,7 +120,7 @@ class Door:
         if keys.ANYWHERE.search(request.query):
             asking.pairs_of(request.query)  # refuses it in words
         key = _key_of(request)
-        access = self._recall(key) if keys.prefix_of(key) else None
+        access = await self._recall(key) if keys.prefix_of(key) else None
         if access is None or not keys.is_same(access.key_hash, keys.hash_of(key)):
             raise self._stranger(request)
         if not keys.comes_from(request.ip, access.networks):
@@ -135,22 +129,20 @@ class Door:
             )  # fmt: skip
         return access
 
-    def _recall(self, key: str) -> Access | None:
+    async def _recall(self, key: str) -> Access | None:
         known = self._known.get(key)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        with self._recalling[hash(key) % len(self._recalling)]:
-            known = self._known.get(key)  # another request may have asked meanwhile
-            if known is not None and known[0] > time.monotonic():
-                return known[1]
-            return self._ask_what_opens(key)
+        asking = self._asking.get(key)
+        if asking is None:  # one question for all that wait for the same answer
+            asking = asyncio.create_task(self._ask_what_opens(key))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+        return await asyncio.shield(asking)
 
-    def _ask_what_opens(self, key: str) -> Access | None:
+    async def _ask_what_opens(self, key: str) -> Access | None:
         asked = time.monotonic()
-        with acting_as(_READER), db.unit_of_work(durable=False) as session:
-            access = queries.access_by_prefix(session, keys.prefix_of(key))
-            if access and keys.is_same(access.key_hash, keys.hash_of(key)):
-                queries.note_use(session, access)
+        access = await asyncio.to_thread(_what_opens, key)
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         # From before the question: what was true then is believed for one second.
@@ -160,12 +152,11 @@ class Door:
     def _stranger(self, request: Request) -> Refused:
         """Refuse a request without a good key; many from one address must wait."""
         minute = int(time.time() // 60)
-        with self._lock:
-            if len(self._failures) >= MOST_REMEMBERED:
-                self._failures.clear()
-            then, count = self._failures.get(request.ip, (minute, 0))
-            count = count + 1 if then == minute else 1
-            self._failures[request.ip] = (minute, count)
+        if len(self._failures) >= MOST_REMEMBERED:
+            self._failures.clear()
+        then, count = self._failures.get(request.ip, (minute, 0))
+        count = count + 1 if then == minute else 1
+        self._failures[request.ip] = (minute, count)
         if count > FAILURES_PER_MINUTE:
             return Refused(
                 429, "too_many_failures", "Too many requests without a good key from this address. Wait a minute.",
@@ -204,11 +195,20 @@ class Door:
         return text % params if params else text
 
 
+def _what_opens(key: str) -> Access | None:
+    """Ask the database, and note that the key was used."""
+    with acting_as(_READER), db.unit_of_work(durable=False) as session:
+        access = queries.access_by_prefix(session, keys.prefix_of(key))
+        if access and keys.is_same(access.key_hash, keys.hash_of(key)):
+            queries.note_use(session, access)
+        return access
+
+
 def _key_of(request: Request) -> str:
-    scheme, _, bearer = request.header("Authorization").partition(" ")
+    scheme, _, bearer = request.header("authorization").partition(" ")
     if scheme.lower() == "bearer":
         return bearer.strip()
-    return request.header("X-API-Key").strip()
+    return request.header("x-api-key").strip()
 
 
 def _opened(access: Access, slug: str) -> Any:

@@ -4,78 +4,85 @@ That a client knows an answer already (304) hands out nothing: it is counted, an
 down a second later, one row for all times.
 """
 
+import asyncio
 import logging
-import threading
 import time
-from multiprocessing.util import Finalize
 from typing import Any
 
 import psycopg
 
 from app.api.connections import Connections
+from app.api.errors import Refused
 from app.api.statements import LOG
 
 log = logging.getLogger("simpul.api")
 COUNTED_SECONDS = 1.0
 MOST_COUNTED = 1000
 Row = dict[str, Any]
+Key = tuple[str, str, str]
 
 
 class Exchanges:
-    """The exchange log as one process writes it. Safe among threads."""
+    """The exchange log as one process writes it."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._lock = threading.Lock()
-        self._counted: dict[tuple[str, str, str], Row] = {}
+        self._counted: dict[Key, Row] = {}
         self._counting_since = 0.0
-        # Unlike atexit, this is called at the end of a worker process too.
-        Finalize(None, self._write_at_the_end, exitpriority=1)
+        self._writer: asyncio.Task[None] | None = None
 
-    def write(self, row: Row) -> None:
+    async def write(self, row: Row) -> None:
         """Return when the row is on the disk; raises psycopg's errors."""
-        with self._connections.one(row["client"]) as connection:
-            connection.execute(LOG, row)
+        async with self._connections.one(row["client"]) as connection:
+            await connection.ask(LOG, row)
 
-    def count(self, row: Row) -> None:
+    async def count(self, row: Row) -> None:
         """Count an answer that hands out nothing; it is written down in a second.
 
         Raises psycopg's errors while what was counted cannot be written.
         """
+        if not self._counted:
+            self._counting_since = time.monotonic()
+        self._add(row, 1)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_in_time())
+        late = time.monotonic() - self._counting_since > 2 * COUNTED_SECONDS
+        if late or len(self._counted) >= MOST_COUNTED:
+            await self._write_counted()
+
+    async def finish(self) -> None:
+        """Write what was counted, at the end of the process."""
+        if self._writer is not None:
+            self._writer.cancel()
+        try:
+            await self._write_counted()
+        except (psycopg.Error, Refused):
+            times = sum(row["times"] for row in self._counted.values())
+            log.error("%s known answers (304) end unlogged", times)  # noqa: TRY400 - no trace
+
+    def _add(self, row: Row, times: int) -> None:
         key = (row["prefix"], row["etag"], row["ip"])
-        with self._lock:
-            if not self._counted:
-                self._counting_since = time.monotonic()
-                self._write_later()
-            self._counted.setdefault(key, row | {"times": 0})["times"] += 1
-            late = time.monotonic() - self._counting_since > 2 * COUNTED_SECONDS
-            if late or len(self._counted) >= MOST_COUNTED:
-                self._write_counted()
+        self._counted.setdefault(key, row | {"times": 0})["times"] += times
 
-    def _write_later(self) -> None:
-        timer = threading.Timer(COUNTED_SECONDS, self._write_in_time)
-        timer.daemon = True
-        timer.start()
-
-    def _write_in_time(self) -> None:
-        with self._lock:
-            try:
-                self._write_counted()
-            except psycopg.Error as error:
-                log.warning("exchanges wait to be logged: %s", type(error).__name__)
-                self._write_later()
-
-    def _write_at_the_end(self) -> None:
-        with self._lock:
-            try:
-                self._write_counted()
-            except psycopg.Error:
-                times = sum(row["times"] for row in self._counted.values())
-                log.error("%s known answers (304) end unlogged", times)  # noqa: TRY400 - no trace
-
-    def _write_counted(self) -> None:
-        """Write what was counted; what cannot be written yet is kept."""
+    async def _write_in_time(self) -> None:
         while self._counted:
-            key, row = next(iter(self._counted.items()))
-            self.write(row)
-            del self._counted[key]
+            await asyncio.sleep(COUNTED_SECONDS)
+            try:
+                await self._write_counted()
+            except (psycopg.Error, Refused) as error:
+                log.warning("exchanges wait to be logged: %s", type(error).__name__)
+
+    async def _write_counted(self) -> None:
+        """Write what was counted until now; what cannot be written yet is kept."""
+        counted, self._counted = self._counted, {}
+        since = self._counting_since
+        try:
+            while counted:
+                key, row = next(iter(counted.items()))
+                await self.write(row)
+                del counted[key]
+        except BaseException:
+            for row in counted.values():
+                self._add(row, row["times"])
+            self._counting_since = since
+            raise

@@ -5,28 +5,30 @@ transaction and spends it by itself: the limit is never exceeded, however many p
 there are; what a process has not spent by the end of a minute it gives back.
 """
 
-import threading
+import asyncio
 import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.api.access import Access
-from app.api.connections import Connections, together
+from app.api.connections import Connections
 from app.api.errors import Refused
 from app.api.statements import DRAW
 
 MAX_BLOCK = 100
-_LAZY = "SELECT set_config('synchronous_commit', 'off', true)"
 
 
 @dataclass
 class _Purse:
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     left: int = 0
     minute_left: int = 0
     rows_left: int = 1
     unbooked: int = 0
     until: float = 0.0
+
+    def is_spent(self) -> bool:
+        return self.left <= 0 or self.rows_left <= 0 or time.monotonic() >= self.until
 
 
 class Meter:
@@ -36,50 +38,56 @@ class Meter:
         self._connections = connections
         self._purses: dict[UUID, _Purse] = {}
 
-    def take(self, access: Access) -> tuple[tuple[str, str], ...]:
+    async def take(self, access: Access) -> tuple[tuple[str, str], ...]:
         """Spend one request; return the headers that tell what is left.
 
         Raises ``Refused`` (429) when a minute's or a day's limit is reached.
         """
         purse = self._purses.setdefault(access.client_id, _Purse())
-        with purse.lock:
-            if purse.left == 0 or purse.rows_left <= 0 or time.monotonic() >= purse.until:
-                self._draw(access, purse)
-            purse.left -= 1
-            rest = max(int(purse.until - time.monotonic()), 1)
-            return (
-                ("RateLimit-Limit", str(access.requests_per_minute)),
-                ("RateLimit-Remaining", str(purse.minute_left + purse.left)),
-                ("RateLimit-Reset", str(rest)),
-            )
+        if purse.is_spent():
+            async with purse.lock:
+                if purse.is_spent():  # another request may have drawn meanwhile
+                    await self._draw(access, purse)
+        purse.left -= 1
+        rest = max(int(purse.until - time.monotonic()), 1)
+        return (
+            ("RateLimit-Limit", str(access.requests_per_minute)),
+            ("RateLimit-Remaining", str(purse.minute_left + purse.left)),
+            ("RateLimit-Reset", str(rest)),
+        )
 
-    def book(self, access: Access, rows: int) -> None:
+    async def book(self, access: Access, rows: int) -> None:
         """Count rows that were handed out; many at once are written down at once."""
         purse = self._purses[access.client_id]
-        with purse.lock:
-            purse.unbooked += rows
-            purse.rows_left -= rows
-            if rows > 1000:
-                self._draw(access, purse, block=0)
+        purse.unbooked += rows
+        purse.rows_left -= rows
+        if rows > 1000:
+            async with purse.lock:
+                await self._draw(access, purse, block=0)
 
-    def _draw(self, access: Access, purse: _Purse, block: int | None = None) -> None:
+    async def _draw(
+        self, access: Access, purse: _Purse, block: int | None = None
+    ) -> None:
         if block is None:
             block = max(1, min(access.requests_per_minute // 60, MAX_BLOCK))
         back = purse.left if time.monotonic() >= purse.until else 0
-        with self._connections.one(str(access.client_id)) as connection:
-            row = together(
-                connection,
-                (_LAZY, None),
-                (DRAW, (block, purse.unbooked, back)),
-            )[-1].fetchone()
-        if row is None:
-            raise RuntimeError("a draw answers one row")
-        granted, purse.minute_left, day_left, purse.rows_left, seconds = row
+        booked, purse.unbooked = purse.unbooked, 0
+        try:
+            drawn = await self._drawn(access, block=block, rows=booked, back=back)
+        except BaseException:
+            purse.unbooked += booked
+            raise
+        granted, purse.minute_left, day_left, rows_left, seconds, _ = drawn
+        purse.rows_left = rows_left - purse.unbooked
         purse.left += granted - back
-        purse.unbooked = 0
         purse.until = time.monotonic() + seconds
         if block and (granted == 0 or purse.rows_left <= 0):
             raise _reached(day_left, purse, seconds)
+
+    async def _drawn(self, access: Access, **given: int) -> list[int]:
+        async with self._connections.one(str(access.client_id)) as connection:
+            answer = await connection.ask(DRAW, given)
+        return [int(answer.get_value(0, n) or 0) for n in range(answer.nfields)]
 
 
 def _reached(day_left: int, purse: _Purse, seconds: int) -> Refused:

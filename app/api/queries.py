@@ -39,12 +39,16 @@ def access_by_prefix(session: Session, prefix: str) -> Access | None:
         networks=tuple(key.networks),
         client_id=client.id,
         client=client.name,
-        agency_id=client.agency_id,
         requests_per_minute=client.requests_per_minute,
-        concurrency=client.concurrency,
         opened={
             grant.dataset.slug: _opened(session, grant)
             for grant in _active_grants(session, client.id)
+        },
+        said={
+            "agency": str(client.agency_id),
+            "client": str(client.id),
+            "prefix": key.prefix,
+            "places": str(client.concurrency),
         },
     )
 
@@ -162,7 +166,6 @@ def _opened(session: Session, grant: ApiGrant) -> Opened:
         description=dataset.contract.description,
         agency=dataset.agency.name,
         dataset_id=dataset.id,
-        producer_id=dataset.agency_id,
         agreement=grant.agreement,
         valid_until=grant.valid_until,
         version=number,
@@ -175,6 +178,13 @@ def _opened(session: Session, grant: ApiGrant) -> Opened:
         run_id=dataset.published_run_id,
         mark=f"{grant.id} {number} {grant.fields} {grant.sample}",
         by_name={each.name: each for each in fields},
+        said={
+            "slug": dataset.slug,
+            "producer": str(dataset.agency_id),
+            "dataset": str(dataset.id),
+            "agreement": grant.agreement,
+            "run": str(dataset.published_run_id) if dataset.published_run_id else None,
+        },
     )
 
 

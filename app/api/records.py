@@ -1,28 +1,29 @@
 """Answers for records: a JSON page, a page of changes, a stream, or "as you know it"."""
 
+import asyncio
 import hashlib
-import threading
 import time
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import psycopg
 
 from app.api import statements
 from app.api.access import SAMPLE_ROWS, Access, Opened
 from app.api.ask import DEFAULT_LIMIT, Ask, Asks
-from app.api.connections import Connections, together
+from app.api.connections import Connections
 from app.api.errors import Refused, bad_token, not_found
 from app.api.exchanges import Exchanges
 from app.api.meter import Meter
 from app.api.tokens import Tokens
 from app.api.wire import MEDIA, Answer, Headers, Packer, Primed, Request
 
-COUNT_MS, STREAM_SECONDS = "3000", 600.0  # a page: the connection's own 5 seconds
-STREAMS = 4  # of one process: the rest of its threads stay free for pages
+STREAM_SECONDS = 600.0  # a page: the connection's own 5 seconds
+STREAMS = 4  # of one process: each of them holds a connection and a thread of its own
 _FORMATS = {
     "application/json": "json",
     "application/x-ndjson": "ndjson",
@@ -44,11 +45,12 @@ class Records:
         self._tokens = tokens
         self._asks = Asks()
         self._newest_of: dict[UUID, tuple[UUID | None, int]] = {}
-        self._streams = threading.BoundedSemaphore(STREAMS)
+        self._since_of: dict[UUID, tuple[tuple[int, int], str]] = {}
+        self._streams = 0
 
-    def answer(self, request: Request, access: Access, opened: Opened) -> Answer:
+    async def answer(self, request: Request, access: Access, opened: Opened) -> Answer:
         """Answer a request for one dataset's records; raises ``Refused`` or psycopg's."""
-        limits = self._meter.take(access)
+        limits = await self._meter.take(access)
         ask, after = self._asks.read(request.query, opened, self._accepted(request))
         etag = _etag(request, access, opened, ask)
         log = _log(request, access, opened, ask, etag)
@@ -56,10 +58,10 @@ class Records:
             ("Content-Type", MEDIA[ask.format]), ("ETag", etag), *limits,
         )  # fmt: skip
         if request.knows(etag):
-            self._exchanges.count({**log, "status": "304"})
+            await self._exchanges.count({**log, "status": "304"})
             return Answer(304, headers, b"")
         if ask.format == "json":
-            return Answer(200, headers, self._page(access, opened, ask, after, log))
+            return Answer(200, headers, await self._page(access, opened, ask, after, log))
         disposition = ""
         if ask.format.startswith("csv"):
             disposition = f'attachment; filename="{opened.slug}.csv"'
@@ -67,7 +69,7 @@ class Records:
         if request.method == "HEAD":
             return Answer(200, headers + more, None)
         chunks = self._stream(access, opened, ask, log, packs=request.packs)
-        return Answer(200, headers + more, Primed(chunks))
+        return Answer(200, headers + more, await Primed.of(chunks))
 
     @staticmethod
     def _accepted(request: Request) -> str:
@@ -77,26 +79,25 @@ class Records:
 
     # --- pages --------------------------------------------------------------------------
 
-    def _page(
+    async def _page(
         self, access: Access, opened: Opened, ask: Ask, after: str, log: dict[str, Any]
     ) -> bytes:
         limit = ask.limit or DEFAULT_LIMIT
         if ask.since:
-            page = self._changes(access, opened, ask, limit, log)
+            page, about = await self._changes(access, opened, ask, limit, log)
         else:
-            page = self._rows(access, opened, ask, limit, after, log)
-        self._meter.book(access, len(page.records))
+            page, about = await self._rows(access, opened, ask, limit, after, log)
+        await self._meter.book(access, page.count)
         envelope = {
             "dataset": opened.slug,
             "published_at": opened.published_at,
-            "page": {"limit": limit, **page.about},
+            "page": {"limit": limit, **about},
         }
         if ask.count:
-            envelope["count"] = self._count(access, opened, ask)
-        records = b",".join(page.records)
-        return b'{"data":[' + records + b"]," + msgspec.json.encode(envelope)[1:]
+            envelope["count"] = await self._count(access, opened, ask)
+        return b'{"data":[' + page.records + b"]," + msgspec.json.encode(envelope)[1:]
 
-    def _rows(
+    async def _rows(
         self,
         access: Access,
         opened: Opened,
@@ -104,7 +105,7 @@ class Records:
         limit: int,
         after: str,
         log: dict[str, Any],
-    ) -> "_Page":
+    ) -> "tuple[_Page, dict[str, Any]]":
         """Read a page of rows; ``since`` is what a walk began with, or begins with now.
 
         That is asked before the page: what is published in between is told twice, by the
@@ -112,58 +113,56 @@ class Records:
         """
         newest, place = self._place(ask, after) if after else (None, None)
         if newest is None:
-            newest = self._newest(access, opened)
+            newest = await self._newest(access, opened)
         statement = statements.page(ask, opened, limit, place)
-        cursor = self._read(access, opened, statement, log)
-        records = _column(cursor, limit)
+        page = await self._read(access, statement, log)
         following = None
-        if cursor.rowcount > limit:
-            last = range(1, len(cursor.description or ()))
-            following = self._tokens.make(
-                ask.context, [newest, [_text(cursor, limit - 1, n) for n in last]]
-            )
+        if page.goes_on:
+            following = self._tokens.make(ask.context, [newest, page.last])
         since = self._since_token(opened, newest)
-        return _Page(records, {"next": following, "since": since})
+        return page, {"next": following, "since": since}
 
-    def _newest(self, access: Access, opened: Opened) -> int:
+    async def _newest(self, access: Access, opened: Opened) -> int:
         """Return the number of the newest change as of a moment ago: a run adds no more."""
         known = self._newest_of.get(opened.dataset_id)
         if known is not None and known[0] == opened.run_id:
             return known[1]
-        with self._connections.one(str(access.client_id)) as connection:
-            cursor = connection.execute(statements.newest(opened))
-        newest = int(_text(cursor, 0, 0) or 0)
+        async with self._connections.one(str(access.client_id)) as connection:
+            found = await connection.ask(statements.newest(opened), {})
+        newest = int(found.get_value(0, 0) or 0)
         if newest:  # a client without a grant sees no rows: its answer is not for others
             self._newest_of[opened.dataset_id] = opened.run_id, newest
         return newest
 
-    def _read(
+    async def _read(
         self,
         access: Access,
-        opened: Opened,
         statement: statements.Statement,
         log: dict[str, Any],
-    ) -> psycopg.Cursor[Any]:
-        """Read a page. An empty one must not be that of a grant that ended this second."""
-        with self._connections.one(str(access.client_id)) as connection:
-            cursor = connection.execute(
-                statement.sql, {**log, **_entering(access), **statement.params}
-            )
-            if cursor.rowcount == 0:
-                _require_grant(connection.execute(statements.MAY, (opened.slug,)))
-            return cursor
-
-    def _changes(
-        self, access: Access, opened: Opened, ask: Ask, limit: int, log: dict[str, Any]
     ) -> "_Page":
+        """Read a page; raises ``Refused`` (404) for one of a grant that ended this second."""
+        params = {**log, **statement.params}
+        async with self._connections.one(str(access.client_id)) as connection:
+            found = await connection.ask(statement.sql, params)
+        if found.get_value(0, 0) != b"t":
+            raise not_found()
+        last = [found.get_value(0, n) for n in range(4, found.nfields)]
+        return _Page(
+            records=found.get_value(0, 1) or b"",
+            count=int(found.get_value(0, 2) or 0),
+            goes_on=found.get_value(0, 3) == b"t",
+            last=[None if value is None else value.decode() for value in last],
+        )
+
+    async def _changes(
+        self, access: Access, opened: Opened, ask: Ask, limit: int, log: dict[str, Any]
+    ) -> "tuple[_Page, dict[str, Any]]":
         newest = self._since(opened, ask.since)
         statement = statements.changes(ask, opened, limit, newest)
-        cursor = self._read(access, opened, statement, log)
-        records = _column(cursor, limit)
-        if records:
-            newest = int(_text(cursor, len(records) - 1, 1) or 0)
-        since = self._since_token(opened, newest)
-        return _Page(records, {"more": cursor.rowcount > limit, "since": since})
+        page = await self._read(access, statement, log)
+        if page.count:
+            newest = int(page.last[0] or 0)
+        return page, {"more": page.goes_on, "since": self._since_token(opened, newest)}
 
     def _since(self, opened: Opened, token: str) -> int:
         """Return the change that a client has last seen."""
@@ -181,7 +180,14 @@ class Records:
         return seq
 
     def _since_token(self, opened: Opened, seq: int) -> str:
-        return self._tokens.make(f"since {opened.dataset_id}", [opened.version, seq])
+        """Return the token of a change; the pages of a walk all end with the same one."""
+        known = self._since_of.get(opened.dataset_id)
+        if known is None or known[0] != (opened.version, seq):
+            values = [opened.version, seq]
+            token = self._tokens.make(f"since {opened.dataset_id}", values)
+            known = (opened.version, seq), token
+            self._since_of[opened.dataset_id] = known
+        return known[1]
 
     def _place(self, ask: Ask, after: str) -> tuple[int, list[Any]]:
         values = self._tokens.read(ask.context, after)
@@ -192,7 +198,7 @@ class Records:
             raise bad_token()
         return known, place
 
-    def _count(self, access: Access, opened: Opened, ask: Ask) -> dict[str, Any]:
+    async def _count(self, access: Access, opened: Opened, ask: Ask) -> dict[str, Any]:
         """Count rows: as the last publish or the planner knows it, or one by one."""
         if ask.count == "estimated" and not ask.filters:
             rows = (
@@ -200,25 +206,19 @@ class Records:
             )
             return {"kind": "estimated", "rows": rows}
         statement = statements.count(ask, opened)
-        sql = statement.sql
+        sql, params = statement.sql, {**access.said, **statement.params}
         if ask.count == "estimated":
             sql = f"EXPLAIN (FORMAT JSON) {sql.replace('count(*)', '1', 1)}"
-        with self._connections.one(str(access.client_id)) as connection:
-            row = together(
-                connection,
-                (statements.LIMIT_TIME, (COUNT_MS,)),
-                (statements.ENTER, _entering(access)),
-                (sql, statement.params),
-            )[-1].fetchone()
-        found: Any = row[0] if row else 0
-        if ask.count == "estimated":
-            plan = found if isinstance(found, list) else msgspec.json.decode(found)
-            found = int(plan[0]["Plan"]["Plan Rows"])
-        return {"kind": ask.count, "rows": found}
+        async with self._connections.one(str(access.client_id)) as connection:
+            found = (await connection.ask(sql, params)).get_value(0, 0) or b""
+        if ask.count == "exact":
+            return {"kind": "exact", "rows": int(found)}
+        plan = msgspec.json.decode(found)
+        return {"kind": "estimated", "rows": int(plan[0]["Plan"]["Plan Rows"])}
 
     # --- streams ------------------------------------------------------------------------
 
-    def _stream(
+    async def _stream(
         self,
         access: Access,
         opened: Opened,
@@ -226,97 +226,94 @@ class Records:
         log: dict[str, Any],
         *,
         packs: bool,
-    ) -> Generator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yield a whole answer in chunks: its begin is logged first, its end before the last."""
-        if not self._streams.acquire(blocking=False):
+        if self._streams >= STREAMS:
             raise Refused(
                 503, "streams_busy", "Many whole datasets are being sent just now. Try again in a moment.",
                 retry_after_seconds=10,
             )  # fmt: skip
-        begun, tally = time.monotonic(), [0, 0]
+        self._streams += 1
+        begun, tally = time.monotonic(), _Tally()
         phase = "broken"
+        packer = Packer(packs=packs)
         try:
-            with self._connections.one(
-                str(access.client_id), STREAM_SECONDS
-            ) as connection:
-                granted = together(
-                    connection,
-                    (_BEGIN, None),
-                    (statements.LIMIT_TIME, (f"{STREAM_SECONDS:.0f}s",)),
-                    (statements.ENTER, _entering(access)),
-                    (statements.MAY, (opened.slug,)),
-                )[-1]
-                _require_grant(granted)
-                self._exchanges.write({**log, "phase": "begin"})
-                packer = Packer(packs=packs)
+            copied = self._copied(access, opened, ask, packer, tally)
+            async with aclosing(_in_thread(copied)) as chunks:
+                await anext(chunks)  # the grant stands
+                await self._exchanges.write({**log, "phase": "begin"})
                 yield packer.add("\ufeff".encode() if ask.format == "csv-excel" else b"")
-                yield from _copied(connection, ask, opened, packer, tally)
-                connection.commit()
+                async for chunk in chunks:
+                    yield chunk
             phase = "end"
         finally:
-            self._streams.release()
+            self._streams -= 1
             spent = (time.monotonic() - begun) * 1000
-            if tally[0] or phase == "end":
-                self._exchanges.write(
-                    {**log, "phase": phase, "rows": tally[0],
-                     "bytes": tally[1], "milliseconds": spent}
+            if tally.rows or phase == "end":
+                await self._exchanges.write(
+                    {**log, "phase": phase, "rows": tally.rows,
+                     "bytes": tally.size, "milliseconds": spent}
                 )  # fmt: skip
-                self._meter.book(access, tally[0])
+                await self._meter.book(access, tally.rows)
         yield packer.finish()
 
+    def _copied(
+        self, access: Access, opened: Opened, ask: Ask, packer: Packer, tally: "_Tally"
+    ) -> Generator[bytes]:
+        """Yield nothing once the grant is seen to stand, then chunks of COPY's lines."""
+        statement = statements.stream(ask, opened)
+        client = str(access.client_id)
+        with self._connections.for_stream(client, STREAM_SECONDS) as connection:
+            with connection.pipeline():
+                connection.execute(_BEGIN)
+                connection.execute(statements.LIMIT_TIME, (f"{STREAM_SECONDS:.0f}s",))
+                connection.execute(statements.ENTER, access.said)
+                granted = connection.execute(statements.MAY, (opened.slug,))
+            if granted.fetchone() != (True,):
+                raise not_found()
+            yield b""
+            tally.rows = -1 if ask.format.startswith("csv") else 0  # the headings
+            with connection.cursor().copy(statement.sql, statement.params) as copy:
+                for line in copy:
+                    tally.rows += 1
+                    tally.size += len(line)
+                    chunk = packer.add(bytes(line))
+                    if chunk:
+                        yield chunk
+            connection.commit()
 
-def _copied(
-    connection: psycopg.Connection[Any],
-    ask: Ask,
-    opened: Opened,
-    packer: Packer,
-    tally: list[int],
-) -> Generator[bytes]:
-    """Yield chunks of COPY's lines; ``tally`` counts rows and bytes as they come."""
-    statement = statements.stream(ask, opened)
-    headings = 1 if ask.format.startswith("csv") else 0
-    messages = size = 0
+
+async def _in_thread(chunks: Generator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield what a generator yields that waits; it has a thread of its own to the end."""
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1, "stream")
     try:
-        with connection.cursor().copy(statement.sql, statement.params) as copy:
-            for line in copy:
-                messages += 1
-                size += len(line)
-                chunk = packer.add(bytes(line))
-                if chunk:
-                    yield chunk
+        while (
+            chunk := await loop.run_in_executor(thread, next, chunks, None)
+        ) is not None:
+            yield chunk
     finally:
-        tally[0], tally[1] = max(messages - headings, 0), size
+        ending = loop.run_in_executor(thread, chunks.close)
+        thread.shutdown(wait=False)
+        await ending
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was copied until now."""
+
+    rows: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Records as JSON, and what is told about the way on."""
+    """Records as PostgreSQL wrote them, and where the last of them stands."""
 
-    records: list[bytes]
-    about: dict[str, Any]
-
-
-def _require_grant(answered: psycopg.Cursor[Any]) -> None:
-    """Refuse when the database knows of no grant; it asks for each answer."""
-    if answered.fetchone() != (True,):
-        raise not_found()
-
-
-def _column(cursor: psycopg.Cursor[Any], most: int) -> list[bytes]:
-    """Return the first column as PostgreSQL wrote it: nothing is decoded to be encoded."""
-    found = cursor.pgresult
-    if found is None:
-        return []
-    return [found.get_value(n, 0) or b"" for n in range(min(found.ntuples, most))]
-
-
-def _text(cursor: psycopg.Cursor[Any], row: int, column: int) -> str | None:
-    value = cursor.pgresult.get_value(row, column) if cursor.pgresult else None
-    return None if value is None else value.decode()
-
-
-def _entering(access: Access) -> dict[str, str]:
-    return {"client": str(access.client_id), "places": str(access.concurrency)}
+    records: bytes
+    count: int
+    goes_on: bool
+    last: list[str | None]
 
 
 def _etag(request: Request, access: Access, opened: Opened, ask: Ask) -> str:
@@ -328,14 +325,10 @@ def _etag(request: Request, access: Access, opened: Opened, ask: Ask) -> str:
 def _log(
     request: Request, access: Access, opened: Opened, ask: Ask, etag: str
 ) -> dict[str, Any]:
-    """Return the parameters of the log's row, as texts: cheaper than their types here."""
+    """Return the parameters of the log's row, and of ``ENTER``, as texts."""
     return {
-        "agency": str(access.agency_id),
-        "producer": str(opened.producer_id),
-        "dataset": str(opened.dataset_id),
-        "client": str(access.client_id),
-        "prefix": access.prefix,
-        "agreement": opened.agreement,
+        **access.said,
+        **opened.said,
         "query": request.query,
         "fields": ask.names,
         "etag": etag,
@@ -343,7 +336,6 @@ def _log(
         "ip": request.ip,
         "phase": "whole",
         "status": "200",
-        "run": opened.run_id and str(opened.run_id),
         "times": "1",
         "rows": 0,
         "bytes": 0,

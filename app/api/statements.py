@@ -20,9 +20,11 @@ _ENTERED = "(SELECT simpul_api_enter(%(client)s::uuid, %(places)s::int))"
 ENTER = f"SELECT {_ENTERED}"
 # Rows that a grant does not open (any more) are as absent as others: this tells which.
 MAY = "SELECT simpul_api_may(%s)"
+# Counters, not the log: they need not be on the disk.
 DRAW = (
-    "SELECT granted, minute_left, day_left, rows_left, seconds"
-    " FROM simpul_api_draw(%s, %s, %s)"
+    "SELECT granted, minute_left, day_left, rows_left, seconds,"
+    " length(set_config('synchronous_commit', 'off', true))"
+    " FROM simpul_api_draw(%(block)s::int, %(rows)s::bigint, %(back)s::int)"
 )
 # What is logged of one answer, by the names of its parameters: all of them texts.
 _LOGGED = {
@@ -55,9 +57,10 @@ class Statement:
 def page(ask: Ask, opened: Opened, limit: int, place: Sequence[Any] | None) -> Statement:
     """Return the statement of one JSON page; ``place`` is where the page before ended.
 
-    Answers at most one row more than ``limit``: a record as JSON text, then the values, as
-    text, of what the rows are ordered by. Beside the parameters that come with it, it needs
-    those of ``ENTER`` and of the log.
+    Answers one row: is the dataset open to the client; the records as JSON texts with commas
+    between them; how many; are there more; then the values, as text, of what the last of
+    them is ordered by. Beside the parameters that come with it, it needs those of ``ENTER``,
+    of ``MAY`` and of the log.
     """
     order = _order(ask, opened)
     params = _values(ask.filters)
@@ -80,52 +83,63 @@ def _page_sql(
     if shape is not None:
         where.append(_beyond(order, shape))
     columns = ", ".join(_shown(each, opened) for each in ask.fields)
-    at = ", ".join(f"_t.{quote(each.name)}::text" for each, _ in order)
+    at = ", ".join(
+        f"_t.{quote(each.name)}::text AS k{number}"
+        for number, (each, _) in enumerate(order)
+    )
     return _logged(
         f"SELECT row_to_json(_x)::text AS j, {at}"
         f" FROM (SELECT * FROM {_source(opened)} WHERE {' AND '.join(where)}"
         f" ORDER BY {_order_sql(order)} LIMIT {limit + 1}) _t,"
         f" LATERAL (SELECT {columns}) _x ORDER BY {_order_sql(order, '_t.')}",
         limit,
+        len(order),
     )
 
 
 def changes(ask: Ask, opened: Opened, limit: int, since: int) -> Statement:
-    """Return the statement of one page of the change feed, as ``page``: records, numbers."""
+    """Return the statement of one page of the change feed, as ``page``: with numbers."""
     columns = ", ".join(_shown(each, opened) for each in ask.fields)
     keys = ", ".join(f"_t.{quote(each.name)}" for each in opened.keys)
     rows = (
         "SELECT CASE WHEN _t._deleted_at IS NULL THEN row_to_json(_x)::text"
-        " ELSE row_to_json(_gone)::text END AS j, _t._seq::text"
+        " ELSE row_to_json(_gone)::text END AS j, _t._seq::text AS k0"
         f" FROM (SELECT * FROM {_table(opened)} WHERE {_ENTERED} AND _seq > %(since)s"
         f" ORDER BY _seq LIMIT {limit + 1}) _t,"
         f" LATERAL (SELECT {columns}, false AS _deleted) _x,"
         f" LATERAL (SELECT {keys}, true AS _deleted) _gone ORDER BY _t._seq"
     )
-    return Statement(_logged(rows, limit), {"since": since})
+    return Statement(_logged(rows, limit, 1), {"since": since})
 
 
-def _logged(rows: str, limit: int) -> str:
+def _logged(rows: str, limit: int, keys: int) -> str:
     """Return a page and the log of it; bytes are the records', before compression.
 
-    What is materialized is read in the order in which it was made.
+    What is materialized is read in the order in which it was made. An empty page must not
+    be that of a grant that ended: such an answer is none, and is not logged.
     """
+    names = ", ".join(f"k{number}" for number in range(keys))
     return (
-        f"WITH page AS MATERIALIZED ({rows}), told AS (SELECT count(*) AS n,"
-        f" coalesce(sum(octet_length(j)), 0) AS size FROM (SELECT j FROM page LIMIT {limit})"
-        f" _p), logged AS ({_INSERT}, n, size,"
-        " extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000 FROM told)"
-        " SELECT * FROM page"
+        f"WITH page AS MATERIALIZED ({rows}), told AS MATERIALIZED (SELECT count(*) AS n,"
+        f" coalesce(string_agg(j, ','), '') AS js FROM (SELECT j FROM page LIMIT {limit}) _p),"
+        " opened AS MATERIALIZED (SELECT *, n > 0 OR simpul_api_may(%(slug)s) AS may"
+        f" FROM told), logged AS ({_INSERT}, n, octet_length(js),"
+        " extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000"
+        " FROM opened WHERE may)"
+        f" SELECT may, js, n, EXISTS (SELECT FROM page OFFSET {limit}), {names} FROM opened"
+        " LEFT JOIN (SELECT * FROM page OFFSET (SELECT greatest(n - 1, 0) FROM told)"
+        " LIMIT 1) _last ON true"
     )
 
 
 def newest(opened: Opened) -> str:
     """Return the statement that asks for the number of the newest change."""
-    return f"SELECT coalesce(max(_seq), 0)::text FROM {_table(opened)}"
+    return f"SELECT coalesce(max(_seq), 0) FROM {_table(opened)}"
 
 
 def count(ask: Ask, opened: Opened) -> Statement:
-    where = " AND ".join(_conditions(ask.filters))
+    """Return the statement that counts rows; it needs the parameters of ``ENTER``."""
+    where = " AND ".join([_ENTERED, *_conditions(ask.filters)])
     return Statement(
         f"SELECT count(*) FROM {_source(opened)} WHERE {where}", _values(ask.filters)
     )
