@@ -148,6 +148,7 @@ def application() -> Asgi:
         sys.exit("the parent died before the kernel was asked to tell")
     from wsgi import application
 
+    application.config["USE_X_SENDFILE"] = True  # ``Front`` sends them
     gateway = application.extensions["simpul_gateway"]
     front = Front(gateway.door, gateway.pages, int(os.environ.get("WEB_THREADS", "8")))
     gc.collect()
