@@ -12,12 +12,11 @@ import resource
 import signal
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.core.asgi import Asgi
-from app.web.gateways import Front, in_ascii
 from ops.leash import ask_for_death_signal
 
 # Longer lines and headers are refused: the server itself would take them without end.
@@ -29,6 +28,7 @@ _TOO_LARGE = (
 _NOT_HTTP = (
     "Permintaan ini bukan HTTP yang benar.\nThis request is not well-formed HTTP.\n"
 )
+_ASCII = "".join(map(chr, range(128)))
 _LINGER_SECONDS = 2.0
 _MOST_CONNECTIONS = 4096
 
@@ -78,7 +78,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head == 0 and not data.isascii():
             # Some programs send bare UTF-8; the parser takes no such address.
             line, end, rest = data.partition(b"\r\n")
-            data = in_ascii(line) + end + rest
+            data = quote(line, safe=_ASCII).encode() + end + rest
         if self._head is not None:
             self._head += len(data)
         super().data_received(data)
@@ -140,20 +140,18 @@ def _raise_limit_of_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def application() -> Asgi:
+def application() -> Any:
     """Make the application in a worker process, which may not outlive its parent."""
     ask_for_death_signal(signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and os.getppid() != parent.pid:
         sys.exit("the parent died before the kernel was asked to tell")
-    from wsgi import application
+    from wsgi import front
 
-    application.config["USE_X_SENDFILE"] = True  # ``Front`` sends them
-    gateway = application.extensions["simpul_gateway"]
-    front = Front(gateway.door, gateway.pages, int(os.environ.get("WEB_THREADS", "8")))
+    made = front(int(os.environ.get("WEB_THREADS", "8")))
     gc.collect()
     gc.freeze()  # what was made so far stays: the collector need not look at it again
-    return front
+    return made
 
 
 if __name__ == "__main__":

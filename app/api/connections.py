@@ -107,8 +107,8 @@ async def _made_ready(kept: Ready, client: str) -> Ready:
     if kept.client != client:
         try:
             await kept.line.ask(BIND, {"client": client})
-        except BaseException:
-            kept.line.close()
-            raise
-        kept.client = client
+            kept.client = client
+        finally:
+            if kept.client != client:
+                kept.line.close()
     return kept

@@ -81,8 +81,8 @@ class Exchanges:
                 key, row = next(iter(counted.items()))
                 await self.write(row)
                 del counted[key]
-        except BaseException:
+        finally:
+            if counted:
+                self._counting_since = since
             for row in counted.values():
                 self._add(row, row["times"])
-            self._counting_since = since
-            raise

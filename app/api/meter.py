@@ -74,9 +74,9 @@ class Meter:
         booked, purse.unbooked = purse.unbooked, 0
         try:
             drawn = await self._drawn(access, block=block, rows=booked, back=back)
-        except BaseException:
-            purse.unbooked += booked
-            raise
+            booked = 0
+        finally:
+            purse.unbooked += booked  # what could not be written down
         granted, purse.minute_left, day_left, rows_left, seconds, _ = drawn
         purse.rows_left = rows_left - purse.unbooked
         purse.left += granted - back

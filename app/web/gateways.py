@@ -56,8 +56,7 @@ class Front:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        scope["query_string"] = in_ascii(scope["query_string"])
-        if is_of_api(scope["path"]):
+        if _is_of_api(scope["path"]):
             await self._door(scope, receive, send)
             return
         body = await self._bodies.received(scope, receive, send)
@@ -81,7 +80,7 @@ class Mounted:
         self.door = door
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if not is_of_api(environ.get("PATH_INFO", "")):
+        if not _is_of_api(environ.get("PATH_INFO", "")):
             return self.pages(environ, start_response)
         talk = _Talk(self._loop, self.door, _scope_of(environ))
         start = talk.next_message()
@@ -160,7 +159,7 @@ def _scope_of(environ: dict[str, Any]) -> Scope:
         "type": "http",
         "method": environ["REQUEST_METHOD"],
         "path": environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),
-        "query_string": in_ascii(environ.get("QUERY_STRING", "").encode("latin-1")),
+        "query_string": _in_ascii(environ.get("QUERY_STRING", "").encode("latin-1")),
         "client": (environ.get("REMOTE_ADDR", ""), 0),
         "headers": headers,
     }
@@ -283,10 +282,10 @@ def _once(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-def is_of_api(path: str) -> bool:
+def _is_of_api(path: str) -> bool:
     return path == "/api" or path.startswith("/api/")
 
 
-def in_ascii(query: bytes) -> bytes:
+def _in_ascii(query: bytes) -> bytes:
     """Return a query as addresses should have it; some programs send bare UTF-8."""
     return query if query.isascii() else quote(query, safe=_ASCII).encode()

@@ -18,10 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Places that may catch everything, each with its reason.
 CATCHES_ALL = {
     ("app/api/door.py", "_answer"): "the door's own 500, as a problem in words",
-    (
-        "app/api/connections.py",
-        "one",
-    ): "a connection is taken in order; the error goes on",
     ("jobs/perform.py", "_do"): "the one place where a run's failure becomes its ending",
     ("jobs/reader.py", "_serve"): "an error is told to the process that waits for a page",
     ("jobs/reader.py", "_be_reader"): "the last word of a forked child",
@@ -59,7 +55,7 @@ def catchers(path):
     """Yield the function around each handler that catches everything."""
     tree = ast.parse(path.read_text())
     for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         for node in ast.walk(function):
             if isinstance(node, ast.ExceptHandler) and catches_all(node.type):

@@ -16,10 +16,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WSGI = """
-def application(environ, start_response):
-    found = environ["PATH_INFO"] == "/health/live"
-    start_response("200 OK" if found else "404 Not Found", [("Content-Type", "text/plain")])
-    return [b"alive"]
+def front(threads):
+    async def answer(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        status = 200 if scope["path"] == "/health/live" else 404
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"alive"})
+    return answer
 """
 SLEEPER = "import time\nprint('here', flush=True)\nwhile True:\n    time.sleep(1)\n"
 SEED = """
