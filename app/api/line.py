@@ -29,14 +29,16 @@ class ApiLine:
     """One connection; one statement at a time, each a transaction of its own."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._connection = connection
+        self._connection = connection  # kept: it ends what it no longer holds
         self._pgconn = connection.pgconn
+        self._socket = connection.pgconn.socket
         self._loop = asyncio.get_running_loop()
         self._types = Transformer(connection)
         self._prepared: dict[str, bytes] = {}
         self._answer: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
-        self._loop.add_reader(self._pgconn.socket, self._read)
+        self._is_open = True
+        self._loop.add_reader(self._socket, self._read)
 
     @classmethod
     async def connect(cls, url: str, options: str) -> Self:
@@ -75,11 +77,14 @@ class ApiLine:
         )
 
     def is_ended(self) -> bool:
-        return self._connection.closed
+        return not self._is_open
 
     def close(self) -> None:
-        if not self._connection.closed:
-            self._loop.remove_reader(self._pgconn.socket)
+        """Let go of the socket first: the loop would ask a dead one for ever."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
             self._pgconn.finish()
 
     async def _answered(self) -> PGresult:
@@ -103,9 +108,9 @@ class ApiLine:
             self._fail(error)
             return
         if rest:
-            self._loop.add_writer(self._pgconn.socket, self._write)
+            self._loop.add_writer(self._socket, self._write)
         else:
-            self._loop.remove_writer(self._pgconn.socket)
+            self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
         pgconn = self._pgconn

@@ -580,3 +580,28 @@ def test_many_clients_and_threads_see_each_its_own(shop):
         assert logs
         assert {each.key_prefix for each in logs} == {key[4:14]}
         assert all(each.fields == fields for each in logs if fields)
+
+
+def test_a_line_that_the_server_ends_lets_go_of_its_socket(settings, shop):
+    """A dead socket that the loop still watches is readable for ever."""
+
+    async def scene():
+        connections = Connections(settings.database_url)
+        async with connections.one(str(shop.client)) as first:
+            pid = int((await first.ask("SELECT pg_backend_pid()", {})).get_value(0, 0))
+        async with connections.one(str(shop.client)) as first:
+            with psycopg.connect(
+                os.environ["TEST_PG_ADMIN_URL"], autocommit=True
+            ) as postgres:
+                postgres.execute("SELECT pg_terminate_backend(%s)", [pid])
+            with pytest.raises(psycopg.OperationalError):
+                await first.ask("SELECT pg_sleep(5)::text", {})
+        assert first.is_ended()
+        spent = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - spent < 0.2
+        async with connections.one(str(shop.client)) as second:
+            assert (await second.ask("SELECT 1", {})).get_value(0, 0) == b"1"
+        connections.forget()
+
+    asyncio.run(scene())
