@@ -58,10 +58,10 @@ class Connections:
         """Keep a connection for the next one, unless something is left open on it."""
         if ready.line.is_usable():
             self._idle.append(ready)
-        elif ready.line.is_ended():
+            return
+        if ready.line.is_ended():
             self.forget()  # where one has failed, others may have too
-        else:
-            ready.line.close()
+        ready.line.close()
 
     async def _take(self, client: str) -> "Ready":
         while kept := self._pop(client):

@@ -6,6 +6,7 @@ work: a fifth of all that a page costs. Connecting, types and errors are psycopg
 
 import asyncio
 import functools
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Self
@@ -29,16 +30,18 @@ class ApiLine:
     """One connection; one statement at a time, each a transaction of its own."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._connection = connection  # kept: it ends what it no longer holds
+        self._connection = connection
         self._pgconn = connection.pgconn
-        self._socket = connection.pgconn.socket
         self._loop = asyncio.get_running_loop()
         self._types = Transformer(connection)
         self._prepared: dict[str, bytes] = {}
         self._answer: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
-        self._is_open = True
-        self._loop.add_reader(self._socket, self._read)
+        # A descriptor of its own: libpq closes the other without a word when a line breaks,
+        # and the loop would go on watching whatever gets its number next.
+        self._watched = os.dup(self._pgconn.socket)
+        self._let_go = False
+        self._loop.add_reader(self._watched, self._read)
 
     @classmethod
     async def connect(cls, url: str, options: str) -> Self:
@@ -47,10 +50,10 @@ class ApiLine:
             connection = await psycopg.AsyncConnection.connect(
                 url, autocommit=True, options=options, **PARAMETERS
             )
+            return cls(connection)
         except OSError as error:
             text = f"no line to the database: {error.strerror}"
             raise psycopg.OperationalError(text) from error
-        return cls(connection)
 
     async def ask(self, sql: str, params: Params) -> PGresult:
         """Run a statement with named parameters; return its rows, all values as texts.
@@ -77,15 +80,17 @@ class ApiLine:
         )
 
     def is_ended(self) -> bool:
-        return not self._is_open
+        return self._connection.closed
 
     def close(self) -> None:
-        """Let go of the socket first: the loop would ask a dead one for ever."""
-        if self._is_open:
-            self._is_open = False
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._pgconn.finish()
+        """Let go of it, broken or not; a second time does nothing."""
+        if self._let_go:
+            return
+        self._let_go = True
+        self._loop.remove_reader(self._watched)
+        self._loop.remove_writer(self._watched)
+        self._pgconn.finish()
+        os.close(self._watched)
 
     async def _answered(self) -> PGresult:
         self._answer = self._loop.create_future()
@@ -108,9 +113,9 @@ class ApiLine:
             self._fail(error)
             return
         if rest:
-            self._loop.add_writer(self._socket, self._write)
+            self._loop.add_writer(self._watched, self._write)
         else:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._watched)
 
     def _read(self) -> None:
         pgconn = self._pgconn

@@ -7,6 +7,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from app.exports.models import ExchangeLog
 from tests import fakes, make
 from tests.api.conftest import Shop
 from tests.api.test_door import change
+from tests.faults.proxy import Proxy
 
 LONG = 60_000  # rows beside the first, of about 400 bytes: more than all buffers hold
 
@@ -74,6 +77,12 @@ def everything(line: socket.socket) -> bytes:
 
 @pytest.fixture
 def served(shop, settings, tmp_path, request) -> Iterator[Served]:
+    with serving(shop, settings, tmp_path, **getattr(request, "param", {})) as made:
+        yield made
+
+
+@contextmanager
+def serving(shop: Shop, settings, folder: Path, **more: str) -> Iterator[Served]:
     change(
         ApiClient, shop.client, requests_per_minute=10**6, requests_per_day=10**8,
         rows_per_day=10**10, concurrency=64,
@@ -81,8 +90,8 @@ def served(shop, settings, tmp_path, request) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = {"WEB_PORT": str(port), "WEB_WORKERS": "1"} | getattr(request, "param", {})
-    log = tmp_path / "log"
+    env = {"WEB_PORT": str(port), "WEB_WORKERS": "1"} | more
+    log = folder / "log"
     with fakes.Processes(settings, log) as processes:
         made = Served(shop, port, processes.start("ops.serve", env=env), log)
         fakes.wait_until(lambda: is_up(made), 20)
@@ -426,3 +435,31 @@ def test_the_database_away_and_back_loses_no_known_answer(served):
         with db.owner_unit_of_work() as s:
             s.execute(sa.text("GRANT INSERT ON exchange_log TO simpul_api"))
     fakes.wait_until(lambda: sum(each.times for each in logged(served.shop, 304)) == 3, 5)
+
+
+@pytest.fixture
+def relayed(shop, settings, tmp_path) -> Iterator[tuple[Served, Proxy]]:
+    """A server whose lines to the database go through a relay."""
+    there = sa.make_url(settings.database_url)
+    with Proxy(lambda: socket.create_connection((there.host, there.port))) as line:
+        here = there.set(drivername="postgresql", host="127.0.0.1", port=line.port)
+        url = here.render_as_string(hide_password=False)
+        with serving(shop, settings, tmp_path, DATABASE_URL=url) as made:
+            yield made, line
+
+
+def test_lines_that_break_without_a_word_leave_no_descriptors_and_hang_nobody(relayed):
+    served, line = relayed
+    files = Path(f"/proc/{served.main.pid}/fd")
+    with ThreadPoolExecutor(10) as pool:
+        pages = list(pool.map(lambda _: served.get()[9:12], range(10)))
+        before = len(list(files.iterdir()))
+        for _ in range(5):
+            asked = [pool.submit(lambda: served.get()[9:12]) for _ in range(10)]
+            time.sleep(0.01)
+            line.cut()
+            pages += [each.result() for each in asked]
+            line.cut()
+    assert set(pages) <= {b"200", b"503"}
+    fakes.wait_until(lambda: served.get().startswith(b"HTTP/1.1 200"), 5)
+    assert len(list(files.iterdir())) <= before
