@@ -16,6 +16,5 @@ except ConfigError as error:
 
 def front(threads: int) -> Asgi:
     """Return the ASGI application, with so many threads for the pages."""
-    application.config["USE_X_SENDFILE"] = True  # ``Front`` sends them
     gateway = application.extensions["simpul_gateway"]
     return Front(gateway.door, gateway.pages, threads)

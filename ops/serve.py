@@ -66,7 +66,8 @@ class GatheringTransport:
 class BoundedHttp(HttpToolsProtocol):
     """Uvicorn's protocol, for heads of bounded length and with few packets."""
 
-    _head: int | None = 0  # bytes of a head that is being received
+    _in_head = True
+    _unread = 0  # bytes of a head, or of what is no part of a body, until now
     _refused = False
 
     def connection_made(self, transport: Any) -> None:
@@ -75,32 +76,43 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._head == 0 and not data.isascii():
+        if self._in_head and self._unread == 0 and not data.isascii():
             # Some programs send bare UTF-8; the parser takes no such address.
             line, end, rest = data.partition(b"\r\n")
             data = quote(line, safe=_ASCII).encode() + end + rest
-        if self._head is not None:
-            self._head += len(data)
+        self._unread += len(data)
         super().data_received(data)
-        if self._head is not None and self._head > LARGEST_HEAD:
+        if self._unread > LARGEST_HEAD:
             self._refuse()
 
     def on_message_begin(self) -> None:
-        self._head = 0
+        self._unread = 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # behind a body it would pass for a proxy's word
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._head = None
+        self._in_head, self._unread = False, 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._head = 0
+        self._in_head, self._unread = True, 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         super().send_400_response(_NOT_HTTP)
 
     def _refuse(self) -> None:
+        self._refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # words would stand in the middle of an answer
+            return
         length = str(len(_TOO_LARGE)).encode()
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
@@ -110,7 +122,6 @@ class BoundedHttp(HttpToolsProtocol):
             + _TOO_LARGE
         )
         # Closed at once, with more on the way, the answer would be lost with the connection.
-        self._refused = True
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 

@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import psycopg
+
 from app.api.access import Access
 from app.api.connections import Connections
-from app.api.errors import Refused
+from app.api.errors import Refused, unavailable
 from app.api.statements import DRAW
 
 MAX_BLOCK = 100
@@ -26,6 +28,7 @@ class _Purse:
     rows_left: int = 1
     unbooked: int = 0
     until: float = 0.0
+    failed_at: float = 0.0
 
     def is_spent(self) -> bool:
         return self.left <= 0 or self.rows_left <= 0 or time.monotonic() >= self.until
@@ -41,11 +44,15 @@ class Meter:
     async def take(self, access: Access) -> tuple[tuple[str, str], ...]:
         """Spend one request; return the headers that tell what is left.
 
-        Raises ``Refused`` (429) when a minute's or a day's limit is reached.
+        Raises ``Refused`` (429) when a minute's or a day's limit is reached, psycopg's errors
+        and ``Refused`` (503) when the database does not tell.
         """
         purse = self._purses.setdefault(access.client_id, _Purse())
         if purse.is_spent():
+            asked = time.monotonic()
             async with purse.lock:
+                if purse.failed_at > asked:  # or each would wait as long as all before it
+                    raise unavailable()
                 if purse.is_spent():  # another request may have drawn meanwhile
                     await self._draw(access, purse)
         purse.left -= 1
@@ -75,6 +82,9 @@ class Meter:
         try:
             drawn = await self._drawn(access, block=block, rows=booked, back=back)
             booked = 0
+        except (psycopg.Error, Refused):
+            purse.failed_at = time.monotonic()
+            raise
         finally:
             purse.unbooked += booked  # what could not be written down
         granted, purse.minute_left, day_left, rows_left, seconds, _ = drawn

@@ -6,10 +6,10 @@ API too, at the cost of a thread for each request.
 
 import asyncio
 import atexit
+import contextvars
 import functools
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -21,9 +21,8 @@ from app.core.asgi import Message, Receive, Scope, Send, Wsgi
 LARGEST_BODY = 8 * 1024 * 1024
 MOST_BODIES = 8 * LARGEST_BODY  # of one process, in bytes, while they are received
 BODY_SECONDS = 300.0
-STALLED_SECONDS = 60.0
-_CHUNK = 256 * 1024
-_RANGE = re.compile(rb"bytes (\d+)-(\d+)/")
+STALLED_SECONDS = 60.0  # a reader who takes nothing for so long loses the answer
+_REST = "simpul.rest"
 _ASCII = "".join(map(chr, range(128)))
 _BUSY = (
     "Terlalu banyak kiriman sedang diterima. Coba lagi sebentar lagi.\n"
@@ -48,8 +47,7 @@ class Front:
 
     def __init__(self, door: AsgiDoor, pages: Wsgi, threads: int) -> None:
         self._door = door
-        application: Any = pages  # its own names for the same types
-        self._pages: Any = WSGIMiddleware(application, workers=threads)
+        self._pages = Pages(pages, threads)
         self._bodies = Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,8 +59,7 @@ class Front:
             return
         body = await self._bodies.received(scope, receive, send)
         if body is not None:
-            sends = send if scope["method"] == "HEAD" else Files(send)
-            await self._pages(_for_pages(scope, body), _once(body, receive), sends)
+            await self._pages(_for_pages(scope, body), _once(body, receive), send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -70,6 +67,82 @@ class Front:
         await receive()
         await self._door.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+class Pages:
+    """The pages as an ASGI application: a thread makes an answer, none waits for its reader."""
+
+    def __init__(self, pages: Wsgi, threads: int) -> None:
+        self._wsgi = pages
+        application: Any = self._begin  # its own names for the same types
+        self._bridge: Any = WSGIMiddleware(application, workers=threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; raises ``TimeoutError`` when nothing was taken for long."""
+
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = message["headers"]  # the server names the date by itself
+                message["headers"] = [each for each in named if each[0] != b"date"]
+            elif not message.get("more_body", False):
+                async for part in self._parts(scope[_REST]):
+                    await _put(send, {**message, "body": part, "more_body": True})
+            await _put(send, message)
+
+        try:
+            await self._bridge(scope, receive, pass_on)
+        finally:
+            if _REST in scope and not scope[_REST].is_closed:
+                self._bridge.executor.submit(scope[_REST].close)
+
+    def _begin(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Make an answer and return its first part: most have no other."""
+        rest = _Rest(self._wsgi(environ, start_response))
+        environ["asgi.scope"][_REST] = rest
+        return (rest.next_part(),)
+
+    async def _parts(self, rest: "_Rest") -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        while not rest.is_closed:
+            yield await loop.run_in_executor(self._bridge.executor, rest.next_part)
+
+
+class _Rest:
+    """What of an answer is not sent yet, in parts of some size; closed at its end."""
+
+    SIZE = 64 * 1024
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._iterator = iter(chunks)
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self.is_closed = False
+
+    def next_part(self) -> bytes:
+        with self._lock:
+            return b"" if self.is_closed else self._context.run(self._gather)
+
+    def close(self) -> None:
+        """Close it, as soon as nobody reads from it."""
+        with self._lock:
+            if not self.is_closed:
+                self._context.run(self._end)
+
+    def _gather(self) -> bytes:
+        parts, size = [], 0
+        for chunk in self._iterator:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= self.SIZE:
+                break
+        else:
+            self._end()
+        return b"".join(parts)
+
+    def _end(self) -> None:
+        self.is_closed = True
+        getattr(self._chunks, "close", lambda: None)()
 
 
 class Mounted:
@@ -199,49 +272,9 @@ class Bodies:
         return bytes(body)
 
 
-class Files:
-    """Sends files that a page only names (``X-Sendfile``), so that no thread does it.
-
-    Excel files go to agencies over slow lines: a thread each would soon be all threads.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._file = b""
-        self._range = b""
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = dict(message["headers"])
-            self._file = headers.get(b"x-sendfile", b"")
-            self._range = headers.get(b"content-range", b"")
-            left = [each for each in message["headers"] if each[0] != b"x-sendfile"]
-            await self._send({**message, "headers": left})
-        elif not self._file:
-            await self._send(message)
-        elif not message.get("more_body", False):
-            await self._send_file()
-            await self._send(message)
-
-    async def _send_file(self) -> None:
-        """Send the file, or the part of it that was asked for.
-
-        Raises ``TimeoutError`` when the client took nothing for long: half a file must not
-        look like the whole.
-        """
-        asked = _RANGE.match(self._range)
-        start, end = (int(asked[1]), int(asked[2]) + 1) if asked else (0, None)
-        with await asyncio.to_thread(open, self._file.decode(), "rb") as file:
-            file.seek(start)
-            while chunk := await asyncio.to_thread(file.read, _upto(end, file.tell())):
-                async with asyncio.timeout(STALLED_SECONDS):
-                    await self._send(
-                        {"type": "http.response.body", "body": chunk, "more_body": True}
-                    )
-
-
-def _upto(end: int | None, at: int) -> int:
-    return _CHUNK if end is None else min(_CHUNK, end - at)
+async def _put(send: Send, message: Message) -> None:
+    async with asyncio.timeout(STALLED_SECONDS):
+        await send(message)
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:
