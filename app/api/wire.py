@@ -82,9 +82,11 @@ class Request:
 
     @property
     def packs(self) -> bool:
-        return "gzip" in self.header("accept-encoding") and "gzip;q=0" not in self.header(
-            "Accept-Encoding"
-        ).replace(" ", "")
+        """Tell whether the client takes gzip; most do, without a weight."""
+        wanted = self.header("accept-encoding")
+        if "gzip" not in wanted or ";" not in wanted:
+            return "gzip" in wanted
+        return parse_accept_header(wanted)["gzip"] > 0
 
     def knows(self, etag: str) -> bool:
         """Tell whether the client has an answer with this (weak) mark already."""
