@@ -34,6 +34,7 @@ log = logging.getLogger("simpul.api")
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
 FAILURES_PER_MINUTE = 60
+ENDING_SECONDS = 2.0
 _READER = Principal("sistem: pintu API", DbRole.SYSTEM)
 
 
@@ -51,14 +52,26 @@ class Door:
         self._known: dict[str, tuple[float, Access | None]] = {}
         self._asking: dict[str, asyncio.Task[Access | None]] = {}
         self._failures: dict[str, tuple[int, int]] = {}
+        self._at_work: set[asyncio.Task[Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request.of(scope, self._proxies)
-        answer = await self._answer(request)
-        await answer.send(request, receive, send)
+        task = asyncio.current_task()
+        self._at_work.add(task)
+        try:
+            request = Request.of(scope, self._proxies)
+            answer = await self._answer(request)
+            await answer.send(request, receive, send)
+        finally:
+            self._at_work.discard(task)
 
     async def close(self) -> None:
-        """End what the process leaves open, once nobody is answered any more."""
+        """End what the process leaves open, once nobody is answered any more.
+
+        A stream that was broken off still writes down how far it came.
+        """
+        ending = [each for each in self._at_work if each is not None]
+        if ending:
+            await asyncio.wait(ending, timeout=ENDING_SECONDS)
         await self._exchanges.finish()
         self._connections.forget()
 

@@ -30,6 +30,7 @@ class Exchanges:
         self._counted: dict[Key, Row] = {}
         self._counting_since = 0.0
         self._writer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # the writer's
 
     async def write(self, row: Row) -> None:
         """Return when the row is on the disk; raises psycopg's errors."""
@@ -52,10 +53,13 @@ class Exchanges:
 
     async def finish(self) -> None:
         """Write what was counted, at the end of the process."""
-        if self._writer is not None:
-            self._writer.cancel()
         try:
-            await self._write_counted()
+            async with (
+                self._writing
+            ):  # broken off, what it writes might be lost, or twice
+                if self._writer is not None:
+                    self._writer.cancel()
+                await self._write_counted()
         except (psycopg.Error, Refused):
             times = sum(row["times"] for row in self._counted.values())
             log.error("%s known answers (304) end unlogged", times)  # noqa: TRY400 - no trace
@@ -68,7 +72,8 @@ class Exchanges:
         while self._counted:
             await asyncio.sleep(COUNTED_SECONDS)
             try:
-                await self._write_counted()
+                async with self._writing:
+                    await self._write_counted()
             except (psycopg.Error, Refused) as error:
                 log.warning("exchanges wait to be logged: %s", type(error).__name__)
 

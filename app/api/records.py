@@ -249,7 +249,7 @@ class Records:
         finally:
             self._streams -= 1
             spent = (time.monotonic() - begun) * 1000
-            if tally.rows or phase == "end":
+            if tally.rows > 0 or phase == "end":
                 await self._exchanges.write(
                     {**log, "phase": phase, "rows": tally.rows,
                      "bytes": tally.size, "milliseconds": spent}
@@ -272,7 +272,7 @@ class Records:
             if granted.fetchone() != (True,):
                 raise not_found()
             yield b""
-            tally.rows = -1 if ask.format.startswith("csv") else 0  # the headings
+            tally.rows = -1 if ask.format.startswith("csv") else 0  # without the headings
             with connection.cursor().copy(statement.sql, statement.params) as copy:
                 for line in copy:
                     tally.rows += 1

@@ -5,7 +5,9 @@ import json
 import os
 import threading
 import time
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import uuid4
 
 import psycopg
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 
 from app.api import exchanges, services
 from app.api.connections import Connections
+from app.api.meter import Meter
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.core import db
 from app.exports.models import ExchangeLog
@@ -605,3 +608,57 @@ def test_a_line_that_the_server_ends_lets_go_of_its_socket(settings, shop):
         connections.forget()
 
     asyncio.run(scene())
+
+
+def test_gzip_is_not_forced_on_who_refuses_it(shop):
+    for said, packed in (
+        ("gzip", True), ("br;q=1.0, gzip;q=0.8", True),
+        ("gzip;q=0", False), ("br, gzip; q=0.0", False), ("br", False),
+    ):  # fmt: skip
+        headers = shop.get("?limit=100", Accept_Encoding=said).headers
+        assert ("Content-Encoding" in headers) is packed, said
+
+
+def test_who_waits_for_a_quota_is_refused_with_the_first_that_gets_none():
+    class Dumb:
+        @asynccontextmanager
+        async def one(self, _client):
+            await asyncio.sleep(0.1)
+            raise psycopg.OperationalError
+            yield
+
+    async def ask_together():
+        meter = Meter(Dumb())
+        access = SimpleNamespace(client_id=uuid4(), requests_per_minute=60)
+        began = time.monotonic()
+        found = await asyncio.gather(
+            *(meter.take(access) for _ in range(10)), return_exceptions=True
+        )
+        assert time.monotonic() - began < 0.5
+        assert sorted(type(each).__name__ for each in found) == [
+            "OperationalError", *["Refused"] * 9,
+        ]  # fmt: skip
+        with pytest.raises(psycopg.OperationalError):  # a later one asks anew
+            await meter.take(access)
+
+    asyncio.run(ask_together())
+
+
+def test_what_is_being_written_at_the_end_is_neither_lost_nor_twice(monkeypatch):
+    monkeypatch.setattr(exchanges, "COUNTED_SECONDS", 0.01)
+    written = []
+
+    async def write_slowly(row):
+        await asyncio.sleep(0.1)
+        written.append(row["times"])
+
+    async def stop_meanwhile():
+        log = exchanges.Exchanges(None)
+        monkeypatch.setattr(log, "write", write_slowly)
+        await log.count({"prefix": "p", "etag": "e", "ip": "i"})
+        await asyncio.sleep(0.05)
+        await log.count({"prefix": "p", "etag": "e", "ip": "i"})
+        await log.finish()
+
+    asyncio.run(stop_meanwhile())
+    assert written == [1, 1]

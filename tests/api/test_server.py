@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,6 +256,9 @@ def test_it_stops_in_time_beside_stalled_streams_and_leaves_nothing(served):
         assert time.monotonic() - began < 9.5
         assert not everything(line).endswith(b"0\r\n\r\n")
     assert not any(map(is_alive, family))
+    begin, broken = logged(served.shop)
+    assert (begin.phase, broken.phase) == ("begin", "broken")
+    assert broken.row_count > 0
 
 
 @pytest.mark.parametrize("served", [{"WEB_WORKERS": "2"}], indirect=True)
@@ -397,6 +400,24 @@ def test_requests_on_one_connection_are_told_apart(served):
     assert said.count(b"HTTP/1.1 200") == 4
     places = [said.index(f'"limit":{n}'.encode()) for n in (1, 2, 3, 4)]
     assert places == sorted(places)
+
+
+def test_what_comes_behind_a_body_is_no_header_and_fills_no_memory(served):
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+    before = memory(served.main.pid)
+    for head in (
+        served.head(more="Transfer-Encoding: chunked\r\n") + b"0\r\n",
+        POST + chunked,
+        POST + chunked + b"X: ",  # one without an end
+    ):
+        with served.connect() as line, suppress(ConnectionError):
+            line.sendall(head)
+            for _ in range(20):
+                line.sendall(
+                    b"y" * 500_000 if head.endswith(b": ") else b"x: y\r\n" * 80_000
+                )
+    assert memory(served.main.pid) - before < 8_000
+    assert is_up(served)
 
 
 def test_a_head_has_no_body_and_no_invented_length(served):
