@@ -19,7 +19,7 @@ from a2wsgi import WSGIMiddleware
 from app.core.asgi import Message, Receive, Scope, Send, Wsgi
 
 LARGEST_BODY = 8 * 1024 * 1024
-MOST_BODIES = 8 * LARGEST_BODY  # of one process, in bytes, while they are received
+MOST_BODIES = 8 * LARGEST_BODY  # of one process, in bytes, until they are answered
 BODY_SECONDS = 300.0
 STALLED_SECONDS = 60.0  # a reader who takes nothing for so long loses the answer
 _REST = "simpul.rest"
@@ -58,8 +58,12 @@ class Front:
             await self._door(scope, receive, send)
             return
         body = await self._bodies.received(scope, receive, send)
-        if body is not None:
+        if body is None:
+            return
+        try:
             await self._pages(_for_pages(scope, body), _once(body, receive), send)
+        finally:
+            self._bodies.forget(body)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -245,31 +249,43 @@ class Bodies:
         self._size = 0
 
     async def received(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
-        """Return a body, or what of it is enough to refuse it; None when it was answered."""
+        """Return a body, or what of it is enough to refuse it; None when it was answered.
+
+        It is counted until ``forget``: those that wait for a thread fill memory as well.
+        """
         length = dict(scope["headers"]).get(b"content-length", b"")
         if length.isdigit() and int(length) > LARGEST_BODY:
             return b""  # the pages refuse it by its length
         body = bytearray()
+        is_whole = False
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while len(body) <= LARGEST_BODY:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    part = message.get("body", b"")
-                    if self._size + len(part) > MOST_BODIES:
-                        await _refuse(send, 503, _BUSY)
-                        return None
-                    body += part
-                    self._size += len(part)
-                    if not message.get("more_body", False):
-                        break
+                is_whole = await self._gather(body, receive, send)
         except TimeoutError:
             await _refuse(send, 408, _LATE)
-            return None
         finally:
-            self._size -= len(body)
-        return bytes(body)
+            if not is_whole:
+                self.forget(body)
+        return bytes(body) if is_whole else None
+
+    def forget(self, body: bytes | bytearray) -> None:
+        self._size -= len(body)
+
+    async def _gather(self, body: bytearray, receive: Receive, send: Send) -> bool:
+        """Tell whether all of it came, or enough to refuse it."""
+        while len(body) <= LARGEST_BODY:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            part = message.get("body", b"")
+            if self._size + len(part) > MOST_BODIES:
+                await _refuse(send, 503, _BUSY)
+                return False
+            body += part
+            self._size += len(part)
+            if not message.get("more_body", False):
+                break
+        return True
 
 
 async def _put(send: Send, message: Message) -> None:
@@ -292,11 +308,12 @@ async def _refuse(send: Send, status: int, words: str) -> None:
 def _for_pages(scope: Scope, body: bytes) -> Scope:
     """Return it with the body's true length, and without names that only look like others.
 
-    ``X_Forwarded_For`` would be read as ``X-Forwarded-For``, and win over the proxy's.
+    ``X_Forwarded_For`` would be read as ``X-Forwarded-For``, and win over the proxy's; a
+    quotation mark in front would swallow what the proxy has added.
     """
     left_out = {b"transfer-encoding"} | ({b"content-length"} if body else set())
     headers = [
-        (name, value)
+        (name, value.replace(b'"', b"") if name == b"x-forwarded-for" else value)
         for name, value in scope["headers"]
         if name not in left_out and b"_" not in name
     ]

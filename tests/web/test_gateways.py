@@ -2,11 +2,14 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 import uvicorn
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.web import gateways
 from ops.serve import BoundedHttp
@@ -48,7 +51,11 @@ class Chunks:
 
     def who(self, environ):
         yield b""
-        yield environ.get("HTTP_X_FORWARDED_FOR", "nobody").encode()
+        yield environ["REMOTE_ADDR"].encode()
+
+    def slow(self, environ):
+        time.sleep(1)
+        yield b"%d" % len(environ["wsgi.input"].read())
 
     def broken(self, _environ):
         yield b"y" * 100_000
@@ -58,7 +65,7 @@ class Chunks:
 @pytest.fixture
 def port() -> Iterator[int]:
     wsgi = Wsgi()
-    front = gateways.Front(None, wsgi, THREADS)
+    front = gateways.Front(None, ProxyFix(wsgi), THREADS)
     server = uvicorn.Server(
         uvicorn.Config(
             front, http=BoundedHttp, ws="none", lifespan="off", log_level="critical"
@@ -95,7 +102,7 @@ def test_who_does_not_read_holds_no_thread(port):
     with ExitStack() as open_lines:
         for _ in range(2 * THREADS):
             open_lines.enter_context(stalled(port))
-        assert ask(port, "/who").endswith(b"nobody\r\n0\r\n\r\n")
+        assert ask(port, "/who").endswith(b"127.0.0.1\r\n0\r\n\r\n")
     whole = ask(port, "/big")
     assert whole.count(b"x") == BIG
 
@@ -103,7 +110,7 @@ def test_who_does_not_read_holds_no_thread(port):
 def test_who_takes_nothing_for_long_loses_the_answer(port, monkeypatch):
     monkeypatch.setattr(gateways, "STALLED_SECONDS", 0.2)
     with stalled(port) as line:
-        threading.Event().wait(0.5)
+        time.sleep(0.5)
         found = 0
         while part := line.recv(1 << 20):
             found += len(part)
@@ -134,3 +141,20 @@ def test_what_comes_behind_a_body_is_not_a_proxys_word(port):
 
     assert b"1.2.3.4" in said
     assert b"5.6.7.8" not in said
+
+
+@pytest.mark.parametrize("said", ['"x', 'x", "', '"x\\"'])
+def test_a_quotation_mark_does_not_hide_an_address(port, said):
+    found = ask(port, "/who", f"X-Forwarded-For: {said}, 1.2.3.4\r\n")
+
+    assert b"\r\n1.2.3.4\r\n" in found
+
+
+def test_bodies_that_wait_for_a_thread_are_counted(port, monkeypatch):
+    monkeypatch.setattr(gateways, "MOST_BODIES", 3000)
+    head = "Content-Length: 1000\r\n"
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask, port, "/slow", head, b"x" * 1000) for _ in range(6)]
+        found = sorted(each.result()[9:12] for each in asked)
+    assert found == [b"200"] * 3 + [b"503"] * 3
+    assert ask(port, "/slow", head, b"x" * 1000)[9:12] == b"200"
