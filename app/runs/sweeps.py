@@ -31,6 +31,7 @@ log = logging.getLogger("simpul.scheduler")
 _CLOCK = sa.func.clock_timestamp()
 # So late a slot still counts as on time: the scheduler was restarted, not away.
 ON_TIME = timedelta(minutes=5)
+_LAST_DAY_OVER = "its last day is over"
 _OVERLAP = message_id("Left out: the run before it had not ended.")
 _MISSED = message_id(
     "Left out: nothing ran at that time, and it was not to be made up for."
@@ -62,7 +63,10 @@ def open_due_slots(session: Session, *, limit: int = 100) -> int:
     for schedule in due:
         problem = _problem(schedule, now)
         if problem:
+            log.error("schedule %s is broken: %s", schedule.id, problem)
             _switch_off(session, schedule, problem)
+        elif _is_over(schedule, schedule.next_due_at):
+            _switch_off(session, schedule, _LAST_DAY_OVER)
         else:
             _MAKE_UP[schedule.missed](session, schedule, now)
     if due:
@@ -86,15 +90,20 @@ def _problem(schedule: Schedule, now: datetime) -> str:
     return ""
 
 
-def _switch_off(session: Session, schedule: Schedule, problem: str) -> None:
-    log.error("schedule %s is switched off: %s", schedule.id, problem)
+def _is_over(schedule: Schedule, slot: datetime) -> bool:
+    """Tell whether a slot lies behind the last day: an end that was asked for, no error."""
+    return schedule.until is not None and slot > schedule.until
+
+
+def _switch_off(session: Session, schedule: Schedule, reason: str) -> None:
+    log.info("schedule %s is switched off: %s", schedule.id, reason)
     recorder.record(
         session,
         "update",
         schedule,
         before={"enabled": True},
         after={"enabled": False},
-        reason=problem,
+        reason=reason,
     )
     session.execute(
         sa.update(Schedule).where(Schedule.id == schedule.id).values(enabled=False),
@@ -147,8 +156,8 @@ _MAKE_UP = {
 def _move_on(session: Session, schedule: Schedule, after: datetime) -> None:
     """Wait for the slot that follows ``after``, or rest when the schedule has run out."""
     slot = next_slot(schedule.cron, schedule.time_zone, after)
-    if schedule.until is not None and slot > schedule.until:
-        _switch_off(session, schedule, "its last day is over")
+    if _is_over(schedule, slot):
+        _switch_off(session, schedule, _LAST_DAY_OVER)
     session.execute(
         sa.update(Schedule).where(Schedule.id == schedule.id).values(next_due_at=slot),
         # Moving on to the next slot decides nothing; the run is the record of it.
