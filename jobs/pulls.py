@@ -20,6 +20,8 @@ from jobs.perform import current_reader
 from jobs.runtime import current_settings
 
 _NO_FAILURE = (LeaseLostError, PutOffError)
+# So often a pull at work looks whether its hosts may still be asked.
+LOOK_SECONDS = 0.25
 
 
 def pull(lease: Lease) -> None:
@@ -60,22 +62,30 @@ class _Visit:
     def __init__(self, lease: Lease, time_zone: str) -> None:
         self._lease = lease
         self._time_zone = time_zone
+        self._pairs: tuple[str, ...] = ()
         self._rates: dict[str, float] = {}
+        self._looked_at = 0.0
+        self._put_off: PutOffError | None = None
 
     def pages(self, order: ReadOrder) -> Iterator[tuple[Page, dict[str, object]]]:
         """Yield the pages of an order, asked for no faster than the hosts allow.
 
         The reader is one request ahead of what is asked of it here, unless a host has a
-        rate: then it asks for each turn.
+        rate: then it asks for each turn. Raises ``PutOffError`` as soon as a host rests,
+        whoever made it: the pull goes on later from the page it has come to.
         """
         run_id = self._lease.run_id
         with db.unit_of_work() as session:
-            pairs = asked_pairs(session.get_one(Source, self._lease.params.source_id))
-            self._rates = hosts.enter(session, pairs, run_id, self._time_zone)
+            source = session.get_one(Source, self._lease.params.source_id)
+            self._pairs = asked_pairs(source)
+            self._rates = hosts.enter(session, self._pairs, run_id, self._time_zone)
+        self._looked_at = time.monotonic()
         order = msgspec.structs.replace(order, paced=list(self._rates))
-        yield from current_reader().pages(order, self._await_turn)
+        yield from current_reader().pages(order, self._await_turn, self._may_go_on)
+        if self._put_off is not None:
+            raise self._put_off
         with db.unit_of_work() as session:
-            hosts.note_success(session, pairs)
+            hosts.note_success(session, self._pairs)
             hosts.leave(session, run_id)
 
     def _await_turn(self, pair: str) -> None:
@@ -85,3 +95,19 @@ class _Visit:
         while (left := end - time.monotonic()) > 0:
             self._lease.touched_at = time.monotonic()
             time.sleep(min(left, 1.0))
+        self._look()  # the host may have begun to rest while we waited
+
+    def _may_go_on(self) -> bool:
+        try:
+            self._look()
+        except PutOffError as rest:
+            self._put_off = rest  # raised when the page at hand is dealt with
+        return self._put_off is None
+
+    def _look(self) -> None:
+        """Raise ``PutOffError`` when another pull's answers made a host rest meanwhile."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return
+        with db.unit_of_work() as session:
+            hosts.require_open(session, self._pairs, self._time_zone)
+        self._looked_at = time.monotonic()

@@ -2,9 +2,11 @@
 
 What a service sends is received, unpacked and taken apart here, while the pull's process
 decodes and stores the page before. The two speak over a socket pair: an order, then one
-answer for each page that is asked for. Neither the database's connections nor another
-thread are in this process; it ends with the one it serves. Before a request to a host with
-a rate it asks for its turn, in the place of a page.
+answer for each question. A question is asked as soon as the page before was received, and
+no page is fetched without one: that keeps the reader one page ahead and no further, and a
+pull that may not ask its host any more only has to be silent. Neither the database's
+connections nor another thread are in this process; it ends with the one it serves. Before
+a request to a host with a rate it asks for its turn, in the place of a page.
 """
 
 import logging
@@ -104,17 +106,28 @@ class Reader:
                 os.kill(pid, signal.SIGKILL)
 
     def pages(
-        self, order: ReadOrder, await_turn: Callable[[str], None]
+        self,
+        order: ReadOrder,
+        await_turn: Callable[[str], None],
+        may_go_on: Callable[[], bool],
     ) -> Iterator[tuple[Page, dict[str, Any]]]:
         """Yield what ``Connector.pages`` yields, and raise what it raises. Call it once.
 
-        ``await_turn`` returns when one of ``order.paced`` may be asked. Raises
-        ``ReaderLostError`` when the process ends before its work.
+        ``await_turn`` returns when one of ``order.paced`` may be asked. When ``may_go_on``
+        says no, the page at hand is the last. Raises ``ReaderLostError`` when the process
+        ends before its work.
         """
         try:
             _send(self._channel, msgspec.msgpack.encode(order))
+            self._channel.sendall(_ASK)
             while (got := self._next(await_turn)) is not None:
+                # Behind the last page nobody is asked any more.
+                goes_on = bool(got[1].get("done")) or may_go_on()
+                if goes_on:
+                    self._channel.sendall(_ASK)
                 yield got
+                if not goes_on:
+                    return
         except (EOFError, ConnectionError):
             raise ReaderLostError from None
 
@@ -123,6 +136,7 @@ class Reader:
     ) -> tuple[Page, dict[str, Any]] | None:
         while (head := self._head()).turn:
             await_turn(head.turn)
+            self._channel.sendall(_ASK)
         if head.error:
             raise _error_of(head)
         if head.position is None:
@@ -137,7 +151,6 @@ class Reader:
         return page, head.position
 
     def _head(self) -> _Head:
-        self._channel.sendall(_ASK)
         return msgspec.msgpack.decode(_received(self._channel), type=_Head)
 
 
@@ -181,12 +194,13 @@ def _serve(channel: socket.socket) -> None:
     order = msgspec.msgpack.decode(_received(channel), type=ReadOrder)
     line = _Line(channel, frozenset(order.paced))
     try:
+        line.await_question()
         with closing(_pages_of(order, line.await_turn)) as pages:
             for page, position in pages:
-                # Fetched while the one before is worked on; sent when asked for.
                 line.say(_head_of(page, position), page.rows_json)
                 _send(channel, page.digests)
                 del page
+                line.await_question()  # then fetched while this one is worked on
         line.say(_Head())
     except (EOFError, ConnectionError):
         raise
@@ -207,7 +221,7 @@ class _Line:
 
     def say(self, head: _Head, rest: bytes = b"") -> None:
         """Answer the question at hand, or the next one."""
-        self._await_question()
+        self.await_question()
         self._is_asked = False
         _send(self._channel, msgspec.msgpack.encode(head, enc_hook=str))
         self._channel.sendall(rest)
@@ -216,9 +230,10 @@ class _Line:
         """Say who is to be asked; the next question is the permission."""
         if pair in self._paced:
             self.say(_Head(turn=pair))
-            self._await_question()
+            self.await_question()
 
-    def _await_question(self) -> None:
+    def await_question(self) -> None:
+        """Return when there is a question that has no answer yet."""
         if not self._is_asked and self._channel.recv(1) != _ASK:
             raise EOFError
         self._is_asked = True

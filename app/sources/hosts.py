@@ -44,12 +44,20 @@ def enter(
     hosts = [_locked(session, pair) for pair in sorted(set(pairs))]
     now = db.now(session)
     for host in hosts:
-        _require_open(host, now.astimezone(ZoneInfo(time_zone)))
+        _refuse_rest(host, now.astimezone(ZoneInfo(time_zone)))
         _take_place(session, host, run_id, now)
     return {host.pair: host.per_second for host in hosts if host.per_second}
 
 
-def _require_open(host: Host, now: datetime) -> None:
+def require_open(session: Session, pairs: Iterable[str], time_zone: str) -> None:
+    """Raise ``PutOffError`` when one of the pairs must not be asked just now."""
+    hosts = session.scalars(sa.select(Host).where(Host.pair.in_(pairs)))
+    now = db.now(session).astimezone(ZoneInfo(time_zone))
+    for host in hosts:
+        _refuse_rest(host, now)
+
+
+def _refuse_rest(host: Host, now: datetime) -> None:
     if host.wait_until is not None and host.wait_until > now:
         raise PutOffError(
             "%(host)s is left alone for now (%(reason)s).",
@@ -132,11 +140,20 @@ def leave(session: Session, run_id: UUID) -> None:
 
 
 def note_success(session: Session, pairs: Iterable[str]) -> None:
-    """Hosts did their part: whatever they were rested for is over."""
+    """Hosts did their part: failures are counted anew.
+
+    A rest that lasts stays: a pull that was through with its last page says nothing against
+    what the host asked another one for.
+    """
+    lasts = Host.wait_until > sa.func.clock_timestamp()
     session.execute(
         sa.update(Host)
         .where(Host.pair.in_(pairs), Host.failure_count > 0)
-        .values(failure_count=0, wait_until=None, wait_code="")
+        .values(
+            failure_count=0,
+            wait_until=sa.case((lasts, Host.wait_until)),
+            wait_code=sa.case((lasts, Host.wait_code), else_=""),
+        )
         .execution_options(**_SILENT)
     )
 

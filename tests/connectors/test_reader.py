@@ -49,6 +49,10 @@ def no_turn(pair):
     raise AssertionError(f"{pair} has no rate")
 
 
+def go_on():
+    return True
+
+
 def is_alive(pid):
     try:
         os.kill(pid, 0)
@@ -61,7 +65,7 @@ def test_it_yields_what_the_connector_yields(upstream, order, reader):
     upstream.script = paged(ROWS)
     here = list(connector_for_order(order()).pages())
 
-    assert list(reader.pages(order(), no_turn)) == here
+    assert list(reader.pages(order(), no_turn, go_on)) == here
     assert sum(page.row_count for page, _ in here) == len(ROWS)
 
 
@@ -73,17 +77,35 @@ def test_it_goes_on_from_a_position(upstream, order, reader):
         | {"position": pages[0][1]}
     )
 
-    assert list(reader.pages(rest, no_turn)) == pages[1:]
+    assert list(reader.pages(rest, no_turn, go_on)) == pages[1:]
 
 
 def test_the_next_page_is_fetched_while_one_is_worked_on(upstream, order, reader):
     upstream.script = paged(ROWS)
-    pages = reader.pages(order(), no_turn)
+    pages = reader.pages(order(), no_turn, go_on)
 
     next(pages)
     time.sleep(0.3)
 
     assert len(upstream.requests) == 2
+
+
+def test_no_page_is_fetched_when_the_pull_may_not_go_on(upstream, order, reader):
+    upstream.script = paged(ROWS)
+    said = iter([True, False])
+    pages = list(reader.pages(order(), no_turn, lambda: next(said)))
+    time.sleep(0.3)
+
+    assert [page.index for page, _ in pages] == [0, 1]
+    assert len(upstream.requests) == 2
+
+
+def test_behind_the_last_page_nobody_is_asked_whether_to_go_on(upstream, order, reader):
+    upstream.script = paged(ROWS)
+    said = iter([True, True])
+
+    assert len(list(reader.pages(order(), no_turn, lambda: next(said)))) == 3
+    assert list(said) == []
 
 
 def test_an_error_comes_as_it_was_raised_when_its_page_is_asked_for(
@@ -98,7 +120,7 @@ def test_an_error_comes_as_it_was_raised_when_its_page_is_asked_for(
         return good(connection, request)
 
     upstream.script = script
-    pages = reader.pages(order(), no_turn)
+    pages = reader.pages(order(), no_turn, go_on)
 
     assert next(pages)[0].row_count == 5
     with pytest.raises(errors.SourceUnavailableError) as caught:
@@ -111,7 +133,7 @@ def test_an_error_comes_as_it_was_raised_when_its_page_is_asked_for(
 
 def test_settings_that_cannot_work_are_refused_in_the_same_words(order, reader):
     with pytest.raises(errors.SourceSettingsError) as caught:
-        next(reader.pages(order(auth="bearer"), no_turn))
+        next(reader.pages(order(auth="bearer"), no_turn, go_on))
 
     assert str(caught.value) == "The key of the service is missing"
 
@@ -129,7 +151,7 @@ def test_closing_ends_it_at_once_whatever_it_waits_for(
 
     upstream.script = script
     pages = reader.pages(
-        order(rate_per_second=0.05 if waits_for == "rate" else 0), no_turn
+        order(rate_per_second=0.05 if waits_for == "rate" else 0), no_turn, go_on
     )
     next(pages)
     time.sleep(0.1)
@@ -143,7 +165,7 @@ def test_closing_ends_it_at_once_whatever_it_waits_for(
 
 def test_its_sudden_death_is_told(upstream, order, reader):
     upstream.script = paged(ROWS)
-    pages = reader.pages(order(), no_turn)
+    pages = reader.pages(order(), no_turn, go_on)
     next(pages)
 
     os.kill(reader._pid, signal.SIGKILL)
@@ -155,7 +177,7 @@ def test_its_sudden_death_is_told(upstream, order, reader):
 def test_it_has_no_file_of_the_process_it_was_forked_from(upstream, order, tmp_path):
     with (tmp_path / "rahasia").open("w") as secret, closing(Reader()) as reader:
         upstream.script = paged(ROWS)
-        next(reader.pages(order(), no_turn))
+        next(reader.pages(order(), no_turn, go_on))
         open_files = [
             str(each.readlink()) for each in Path(f"/proc/{reader._pid}/fd").iterdir()
         ]
@@ -172,7 +194,7 @@ def test_it_asks_for_its_turn_before_each_request_to_a_host_with_a_rate(
     def await_turn(pair):
         turns.append((pair, len(upstream.requests)))
 
-    pages = list(reader.pages(order(paced=[upstream.pair]), await_turn))
+    pages = list(reader.pages(order(paced=[upstream.pair]), await_turn, go_on))
 
     assert pages == list(connector_for_order(order()).pages())
     assert turns == [(upstream.pair, number) for number in range(3)]
@@ -198,7 +220,7 @@ def test_a_refused_token_costs_its_hosts_turn_again(upstream, order, reader):
             paging="none", rows_path="", auth="login", auth_name="X-Token",
             auth_url=f"http://{token_host.pair}/token", auth_fields={"k": "{key}"},
         )  # fmt: skip
-        list(reader.pages(made, turns.append))
+        list(reader.pages(made, turns.append, go_on))
 
     assert turns == [token_host.pair, upstream.pair] * 2
 
@@ -211,6 +233,6 @@ def test_a_failure_names_the_host_that_failed(upstream, order, reader):
             auth_url=f"http://{token_host.pair}/token", also_hosts=[token_host.pair],
         )  # fmt: skip
         with pytest.raises(errors.SourceUnavailableError) as caught:
-            list(reader.pages(made, no_turn))
+            list(reader.pages(made, no_turn, go_on))
 
     assert caught.value.pair == token_host.pair

@@ -14,8 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from app.core.policy import DISPATCHER
+from app.pulls.models import PullRun
 from app.runs import services as run_services
-from app.runs.models import JobRun
+from app.runs.models import JobRun, RunLog
 from app.runs.states import TERMINAL, RunStatus
 from app.sources import hosts
 from app.sources.models import Host, HostVisit, Source
@@ -153,6 +154,84 @@ def test_nobody_asks_before_the_time_a_host_asked_for(processes, upstream):
     later = [moment for moment, _ in asked if moment > refused[0]]
     assert min(later) - refused[0] > 3.9
     assert make.run_of(second).attempt == 1
+
+
+@pytest.mark.parametrize("per_second", [0.0, 25.0])
+def test_a_pull_at_work_heeds_what_a_host_asked_another_pull_for(
+    processes, upstream, per_second
+):
+    """One pull is told to wait four seconds; the other, in the middle, waits with it."""
+    configure(upstream, per_second=per_second)
+    upstream.records = make.people(*range(400))
+    asked, refused = [], []
+
+    def answer(handler, page):
+        who = "teguran" if "siapa=teguran" in handler.path else "lain"
+        asked.append((time.monotonic(), who, page))
+        if who == "teguran" and not refused:
+            refused.append(time.monotonic())
+            return handler.reply(b"{}", 429, Retry_After="4")
+        time.sleep(0.15)
+        return False
+
+    upstream.answer = answer
+    other, scolded = (
+        make_source(upstream, query={"siapa": who}) for who in ("lain", "teguran")
+    )
+    processes.scheduler()
+    for _ in range(2):
+        processes.worker()
+    at_work = make.request_pull(other)
+    fakes.wait_until(lambda: len(asked) > 3, 20, processes.said)
+    told = make.request_pull(scolded)
+
+    await_all(processes, [at_work, told], 60)
+
+    [since] = refused
+    in_the_rest = [each for each in asked if since + 0.5 < each[0] < since + 3.9]
+    assert in_the_rest == []
+    before = [page for moment, who, page in asked if who == "lain" and moment < since]
+    assert 3 < len(before) < 40  # it was in the middle
+    pages = [page for _moment, who, page in asked if who == "lain"]
+    assert sorted(pages) == list(range(1, 41))  # none left out, none asked for twice
+    assert make.run_of(at_work).attempt == 1
+    with make.session() as s:
+        assert s.get_one(PullRun, at_work).inserted_count == 400
+    assert "429" in " ".join(_log_of(at_work))
+
+
+def _log_of(run_id):
+    with make.session() as s:
+        rows = s.scalars(sa.select(RunLog).where(RunLog.run_id == run_id))
+        return [f"{row.message} {row.params}" for row in rows]
+
+
+def test_a_pull_at_work_stops_when_maintenance_hours_begin(yard, upstream):
+    now = datetime.now(OFFICE_CLOCK)
+    end = (now + timedelta(hours=2)).replace(second=0, microsecond=0)
+    upstream.records = make.people(*range(200))
+
+    def answer(_handler, page):
+        if page == 3:
+            start = (now - timedelta(minutes=1)).time()
+            configure(upstream, quiet_from=start, quiet_until=end.time())
+        time.sleep(0.1)
+        return False
+
+    upstream.answer = answer
+    run_id = make.request_pull(make_source(upstream))
+    yard.run(run_id)
+
+    run = make.run_of(run_id)
+    assert (run.status, run.attempt) == (RunStatus.QUEUED, 0)
+    assert abs((run.not_before - end).total_seconds()) < 2
+    assert 3 <= sum(upstream.asked.values()) <= 8
+
+    configure(upstream, quiet_from=None, quiet_until=None)
+    make.make_due(run_id)
+    yard.run(run_id)
+    assert make.run_of(run_id).status is RunStatus.SUCCEEDED
+    assert set(upstream.asked.values()) == {1}
 
 
 def test_the_breaker_opens_and_the_first_success_closes_it(yard, upstream):

@@ -4,8 +4,10 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from app.connectors import errors
+from app.core import db
 from app.runs.errors import PutOffError
 from app.sources import hosts
 from app.sources.models import Host
@@ -71,9 +73,28 @@ def test_a_host_that_fails_again_and_again_is_left_alone(pair):
         enter(pair)
     assert 50 < caught.value.seconds <= 60
 
+
+
+def test_a_success_ends_no_rest_and_counts_failures_anew(pair):
+    """A pull that was reading its last page says nothing against what another was told."""
+    _, run = enter(pair)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        hosts.note_failure(s, at(pair, errors.for_status("h", 503, 90.0)))
+        hosts.note_success(s, [pair])
+        host = s.scalars(sa.select(Host).where(Host.pair == pair)).one()
+        assert (host.failure_count, host.wait_code) == (0, "http_5xx")
+    with pytest.raises(PutOffError):
+        enter(pair)
+
+    with make.session() as s:
+        host = s.scalars(sa.select(Host).where(Host.pair == pair)).one()
+        host.failure_count, host.wait_until = 1, db.now(s) - timedelta(seconds=1)
     with make.session(make.WORKER_PRINCIPAL) as s:
         hosts.note_success(s, [pair])
-    enter(pair)
+    with make.session() as s:
+        host = s.scalars(sa.select(Host).where(Host.pair == pair)).one()
+        assert (host.failure_count, host.wait_until, host.wait_code) == (0, None, "")
+    enter(pair, run=run)
 
 
 def test_a_host_that_asks_for_time_gets_it_from_all(pair):
