@@ -1,5 +1,7 @@
 """Pages of the ledger: runs with their live log, and schedules."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -22,7 +24,7 @@ from app.runs.models import JobRun, Schedule
 from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
 from app.web.context import state_label, state_name
 from app.web.extensions import db as flask_db
-from app.web.format import moment
+from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext, say
 from app.web.paging import page_number
@@ -35,16 +37,11 @@ class RunPage(Page):
     @expose("/")
     @needs(Permission.RUN_READ)
     def index(self) -> str:
-        page = page_number()
-        chosen = queries.RunFilter(
-            kind=request.args.get("kind", "")
-            if request.args.get("kind") in KINDS
-            else "",
-            status=_status(request.args.get("status", "")),
-            search=request.args.get("search", "").replace("\0", "")[:200],
-        )
+        page, who = page_number(), principal_now()
+        chosen = _filter(request.args)
         with db.unit_of_work() as session:
-            runs, count = queries.runs_page(session, principal_now(), chosen, page)
+            runs, count = queries.runs_page(session, who, chosen, page)
+            more = chosen.status in RETRYABLE and count > queries.PAGE_SIZE
             text: str = self.render(
                 "runs/list.html",
                 runs=runs,
@@ -55,6 +52,8 @@ class RunPage(Page):
                 kinds=KINDS,
                 statuses=list(RunStatus),
                 retryable=RETRYABLE,
+                open_again=queries.open_again_count(session, who, chosen) if more else 0,
+                retry_limit=services.RETRY_LIMIT,
                 pace_of=lambda run: queries.pace_of(run, db.now(session)),
             )
         return text
@@ -111,6 +110,30 @@ class RunPage(Page):
             flash(gettext("Some were not: %(why)s", why=refused), "warning")
         return back_to("runs.index", status=_status(request.form.get("status", "")))
 
+    @expose("/retry-all", methods=("POST",))
+    @needs(Permission.RUN_RETRY)
+    def retry_all(self) -> Response:
+        """Try everything again that the list is narrowed to, however many pages it has."""
+        chosen, who = _filter(request.form), principal_now()
+        begun = refused = left = 0
+        if chosen.status in RETRYABLE:  # never all there is, by a form without its filter
+            with db.unit_of_work() as session:
+                begun, refused = services.retry_all(session, who, chosen)
+            with db.unit_of_work() as session:
+                left = queries.open_again_count(session, who, chosen) - refused
+        flash(
+            gettext("Tried again: %(n)s runs.", n=number(begun)),
+            "success" if begun else "info",
+        )
+        if refused:
+            flash(
+                gettext("%(n)s runs could not be tried again.", n=number(refused)),
+                "warning",
+            )
+        if left > 0:
+            flash(gettext("%(n)s more can be tried again.", n=number(left)), "info")
+        return back_to("runs.index", **asdict(chosen))
+
     @expose("/<ident>/cancel", methods=("POST",))
     @needs(Permission.RUN_CANCEL)
     def cancel(self, ident: str) -> Response:
@@ -136,6 +159,15 @@ class RunPage(Page):
             flash_rejected(error)
             return back_to("runs.show", ident=ident)
         return back_to("runs.show", ident=new_id)
+
+
+def _filter(given: Mapping[str, str]) -> queries.RunFilter:
+    kind = given.get("kind", "")
+    return queries.RunFilter(
+        kind=kind if kind in KINDS else "",
+        status=_status(given.get("status", "")),
+        search=given.get("search", "").replace("\0", "")[:200],
+    )
 
 
 def _status(text: str) -> str:

@@ -32,6 +32,17 @@ class NotRetryableError(RejectedError):
         )
 
 
+class OutdatedWorkError(RejectedError):
+    """Another version of the program asked for it."""
+
+    code = "outdated_work"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This version of the program cannot do this work any more: ask for it anew."
+        )
+
+
 class NotCancellableError(RejectedError):
     code = "not_cancellable"
 

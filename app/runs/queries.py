@@ -7,26 +7,40 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
 from app.core.scope import visible
-from app.runs.kinds import KindName
+from app.runs.kinds import KINDS, KindName
 from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
-from app.runs.states import ACTIVE, DEAD_LETTERS, SILENT_SECONDS, QueueName, RunStatus
+from app.runs.states import (
+    ACTIVE,
+    DEAD_LETTERS,
+    RETRYABLE,
+    SILENT_SECONDS,
+    QueueName,
+    RunStatus,
+)
 
 PAGE_SIZE = 25
 
 
 def is_superseded(session: Session, run: JobRun) -> bool:
     """Tell whether the same work has been asked for again since this run."""
-    newer = sa.exists().where(
-        JobRun.kind == run.kind,
-        JobRun.key == run.key,
-        JobRun.created_at > run.created_at,
-        JobRun.status != RunStatus.SKIPPED,
+    this = sa.select(JobRun.id).where(JobRun.id == run.id, was_asked_again())
+    return session.scalar(this) is not None
+
+
+def was_asked_again() -> sa.ColumnElement[bool]:
+    """Return the condition that the work of a run was asked for again since."""
+    newer = orm.aliased(JobRun)
+    return sa.exists().where(
+        newer.kind == JobRun.kind,
+        newer.key == JobRun.key,
+        newer.created_at > JobRun.created_at,
+        newer.status != RunStatus.SKIPPED,
     )
-    return bool(session.scalar(sa.select(newer)))
 
 
 def is_overtaken(session: Session, run: JobRun) -> bool:
@@ -61,13 +75,7 @@ def runs_page(
     session: Session, principal: Principal, chosen: RunFilter, page: int
 ) -> tuple[Sequence[JobRun], int]:
     """Return one page of runs, newest first, and how many there are in all."""
-    wanted = [visible(JobRun, principal)]
-    if chosen.kind:
-        wanted.append(JobRun.kind == chosen.kind)
-    if chosen.status:
-        wanted.append(JobRun.status == chosen.status)
-    if chosen.search:
-        wanted.append(JobRun.label.icontains(chosen.search, autoescape=True))
+    wanted = _chosen(principal, chosen)
     count = session.scalar(sa.select(sa.func.count()).select_from(JobRun).where(*wanted))
     rows = session.scalars(
         sa.select(JobRun)
@@ -77,6 +85,35 @@ def runs_page(
         .offset(page * PAGE_SIZE)
     ).all()
     return rows, count or 0
+
+
+def _chosen(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
+    wanted = [visible(JobRun, principal)]
+    if chosen.kind:
+        wanted.append(JobRun.kind == chosen.kind)
+    if chosen.status:
+        wanted.append(JobRun.status == chosen.status)
+    if chosen.search:
+        wanted.append(JobRun.label.icontains(chosen.search, autoescape=True))
+    return wanted
+
+
+def open_again(
+    principal: Principal, chosen: RunFilter
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of runs of a list that nobody has taken up since they ended."""
+    return (
+        *_chosen(principal, chosen),
+        JobRun.status.in_(RETRYABLE),
+        JobRun.kind.in_(KINDS),
+        ~was_asked_again(),
+    )
+
+
+def open_again_count(session: Session, principal: Principal, chosen: RunFilter) -> int:
+    """Return how many runs of a list end without a successor, and could have one."""
+    found = sa.select(sa.func.count()).where(*open_again(principal, chosen))
+    return session.scalar(found) or 0
 
 
 def log_of(session: Session, run_id: UUID, *, limit: int = 500) -> Sequence[RunLog]:

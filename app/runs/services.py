@@ -20,21 +20,25 @@ from sqlalchemy.orm import Session
 
 from app.audit import recorder
 from app.core import db
-from app.core.policy import acting_principal, request_id
+from app.core.errors import RejectedError
+from app.core.policy import Principal, acting_principal, request_id
 from app.core.words import message_id
 from app.runs.errors import (
     AlreadyActiveError,
     BadScheduleError,
     NotCancellableError,
     NotRetryableError,
+    OutdatedWorkError,
     ReasonMissingError,
     SupersededError,
 )
 from app.runs.kinds import KINDS, KindName
 from app.runs.models import CancelRequest, JobRun, Schedule
-from app.runs.queries import is_overtaken, is_superseded
+from app.runs.queries import RunFilter, is_overtaken, is_superseded, open_again
 from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
 
+# So many runs are tried again by one press of a button: a few seconds of work.
+RETRY_LIMIT = 1_000
 BELL = "simpul_job_run"  # NOTIFY channel that wakes the dispatcher
 _UNREADABLE = message_id("The schedule cannot be read: %(cron)s. Example: 0 2 * * *")
 # croniter's R and H stand for times drawn by lot: no two readings of them agree.
@@ -102,7 +106,8 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
 
     ``accepted`` names a gate code that the person lets pass, for a held pull. What somebody
     let pass before is carried along only then: a plain retry lets nothing pass. Raises
-    ``SupersededError`` where data of earlier days would replace what came since.
+    ``SupersededError`` where data of earlier days would replace what came since, and
+    ``OutdatedWorkError`` for work that this version does not know.
     """
     if run.status not in RETRYABLE:
         raise NotRetryableError
@@ -119,7 +124,7 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
         Order(
             kind=run.kind,
             key=run.key,
-            params=msgspec.convert(params, KINDS[run.kind].params, strict=False),
+            params=_known_params(run.kind, params),
             label=run.label,
             agency_id=run.agency_id,
         ),
@@ -131,6 +136,44 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
         session, "retry", run, after={"run": str(new_id), "accepted": accepted}
     )
     return new_id
+
+
+def _known_params(kind: str, params: Mapping[str, Any]) -> msgspec.Struct:
+    try:
+        return msgspec.convert(params, KINDS[kind].params, strict=False)
+    except (KeyError, msgspec.ValidationError):
+        raise OutdatedWorkError from None
+
+
+def retry_all(
+    session: Session, principal: Principal, chosen: RunFilter
+) -> tuple[int, int]:
+    """Request again the work of all runs of a list that nobody asked for since.
+
+    Of runs of the same work only the newest counts. Returns how many were requested and how
+    many could not be. At most ``RETRY_LIMIT`` are looked at, newest first; the next call
+    takes the others.
+    """
+    wanted = open_again(principal, chosen)
+    locked = session.scalars(
+        sa.select(JobRun.id)
+        .where(*wanted)
+        .order_by(JobRun.created_at.desc(), JobRun.id)
+        .limit(RETRY_LIMIT)
+        .with_for_update(of=JobRun)
+    ).all()
+    # Asked anew now that they are ours: somebody may have done the same just before.
+    runs = session.scalars(
+        sa.select(JobRun).where(JobRun.id.in_(locked), *wanted).order_by(JobRun.id)
+    ).all()
+    begun = 0
+    for run in runs:
+        try:
+            retry(session, run)
+        except RejectedError:
+            continue  # refused before anything was written
+        begun += 1
+    return begun, len(runs) - begun
 
 
 def cancel(session: Session, run: JobRun) -> None:

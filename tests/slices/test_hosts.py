@@ -74,7 +74,6 @@ def test_a_host_that_fails_again_and_again_is_left_alone(pair):
     assert 50 < caught.value.seconds <= 60
 
 
-
 def test_a_success_ends_no_rest_and_counts_failures_anew(pair):
     """A pull that was reading its last page says nothing against what another was told."""
     _, run = enter(pair)
