@@ -168,7 +168,7 @@ class Mounted:
             (name.decode(), value.decode("latin-1")) for name, value in start["headers"]
         ]
         start_response(f"{start['status']} {phrase}", named)
-        return talk.chunks()
+        return talk
 
     @functools.cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -201,8 +201,8 @@ class _Talk:
         """Return why the talk ended early."""
         return self._talk.exception() or RuntimeError("the door said nothing")
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body; raises what broke it off. Closed early, it ends the talk."""
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the body; raises what broke it off. Given up in the middle, it ends the talk."""
         try:
             self._call(self._said.task_done)
             while (message := self.next_message()) is not None:
@@ -211,6 +211,10 @@ class _Talk:
             self._talk.result()
         finally:
             self._talk.cancel()
+
+    def close(self) -> None:
+        """End the talk: the server calls it, also when it has read nothing."""
+        self._talk.cancel()
 
     def _call(self, what: Callable[..., Any], *given: Any) -> None:
         self._loop.call_soon_threadsafe(what, *given)

@@ -13,6 +13,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import sqlalchemy as sa
+from werkzeug.test import create_environ
 
 from app.api import exchanges, services
 from app.api.connections import Connections
@@ -20,7 +21,7 @@ from app.api.meter import Meter
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.core import db
 from app.exports.models import ExchangeLog
-from tests import make
+from tests import fakes, make
 from tests.api.conftest import make_client, make_grant
 
 
@@ -662,3 +663,18 @@ def test_what_is_being_written_at_the_end_is_neither_lost_nor_twice(monkeypatch)
 
     asyncio.run(stop_meanwhile())
     assert written == [1, 1]
+
+
+def test_an_answer_that_is_closed_unread_ends_the_request(shop):
+    environ = create_environ(
+        f"/api/v1/datasets/{shop.slug}/records",
+        query_string="format=csv",
+        headers={"Authorization": f"Bearer {shop.key}"},
+    )
+    before = asyncio_tasks(shop)
+    shop.app.wsgi_app(environ, lambda *_: None).close()
+    fakes.wait_until(lambda: asyncio_tasks(shop) == before, 5)
+
+
+def asyncio_tasks(shop):
+    return len(asyncio.all_tasks(shop.app.wsgi_app._loop))

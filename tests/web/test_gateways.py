@@ -68,7 +68,12 @@ def port() -> Iterator[int]:
     front = gateways.Front(None, ProxyFix(wsgi), THREADS)
     server = uvicorn.Server(
         uvicorn.Config(
-            front, http=BoundedHttp, ws="none", lifespan="off", log_level="critical"
+            front,
+            proxy_headers=False,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="off",
+            log_level="critical",
         )
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
