@@ -21,6 +21,7 @@ from ops.leash import ask_for_death_signal
 
 # Longer lines and headers are refused: the server itself would take them without end.
 LARGEST_HEAD = 64 * 1024
+HEAD_SECONDS = 30.0
 _TOO_LARGE = (
     b"Alamat dan header permintaan terlalu panjang.\n"
     b"The address and the headers are too long.\n"
@@ -71,6 +72,8 @@ class BoundedHttp(HttpToolsProtocol):
     _refused = False
 
     def connection_made(self, transport: Any) -> None:
+        self._clock: asyncio.TimerHandle | None = None
+        self._start_clock(transport)
         super().connection_made(GatheringTransport(transport))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +90,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._unread = 0
+        self._start_clock(self.transport)
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -95,6 +99,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._unread = False, 0
+        self._stop_clock()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -104,6 +109,20 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head, self._unread = True, 0
         super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _start_clock(self, transport: Any) -> None:
+        """Give a head its time: whoever says half of one would hold a descriptor for ever."""
+        if self._clock is None:
+            self._clock = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         super().send_400_response(_NOT_HTTP)

@@ -12,6 +12,7 @@ import uvicorn
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.web import gateways
+from ops import serve
 from ops.serve import BoundedHttp
 from tests import fakes
 
@@ -163,3 +164,21 @@ def test_bodies_that_wait_for_a_thread_are_counted(port, monkeypatch):
         found = sorted(each.result()[9:12] for each in asked)
     assert found == [b"200"] * 3 + [b"503"] * 3
     assert ask(port, "/slow", head, b"x" * 1000)[9:12] == b"200"
+
+
+def test_half_a_head_has_its_time_and_the_rest_of_a_talk_has_it_anew(port, monkeypatch):
+    monkeypatch.setattr(serve, "HEAD_SECONDS", 0.3)
+    whole = b"GET /who HTTP/1.1\r\nHost: x\r\n\r\n"
+    for begun in (b"", b"GET /who HT", whole + b"GET /who HT"):
+        with socket.create_connection(("127.0.0.1", port), 5) as line:
+            line.sendall(begun)
+            began, found = time.monotonic(), b""
+            while part := line.recv(1000):
+                found += part
+            assert 0.2 < time.monotonic() - began < 3
+            assert (b"200 OK" in found) is begun.startswith(whole)
+    with socket.create_connection(("127.0.0.1", port), 5) as line:
+        for _ in range(3):  # one that asks now and then is not cut off
+            line.sendall(whole)
+            assert b"200 OK" in line.recv(1000)
+            time.sleep(0.2)
