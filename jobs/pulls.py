@@ -11,6 +11,8 @@ from app.connectors.registry import ReadOrder
 from app.core import db
 from app.core.errors import PermanentError, RejectedError, SimpulError
 from app.pulls import pulling, services
+from app.pulls.errors import RolledBackError
+from app.pulls.plan import require_at_work
 from app.runs.errors import LeaseLostError, PutOffError
 from app.runs.ledger import Lease
 from app.sources import hosts
@@ -19,7 +21,7 @@ from app.sources.services import asked_pairs
 from jobs.perform import current_reader
 from jobs.runtime import current_settings
 
-_NO_FAILURE = (LeaseLostError, PutOffError)
+_NO_FAILURE = (LeaseLostError, PutOffError, RolledBackError)
 # So often a pull at work looks whether its hosts may still be asked.
 LOOK_SECONDS = 0.25
 
@@ -105,9 +107,13 @@ class _Visit:
         return self._put_off is None
 
     def _look(self) -> None:
-        """Raise ``PutOffError`` when another pull's answers made a host rest meanwhile."""
+        """Raise ``PutOffError`` when another pull's answers made a host rest meanwhile.
+
+        A source that somebody let rest is not asked any more either: ``NotPullableError``.
+        """
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         with db.unit_of_work() as session:
+            require_at_work(session, self._lease.params.source_id)
             hosts.require_open(session, self._pairs, self._time_zone)
         self._looked_at = time.monotonic()

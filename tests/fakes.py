@@ -139,6 +139,7 @@ class Yard:
     """Forks a process for each run, out of one that has imported everything."""
 
     def __init__(self, settings: Settings, **env: str) -> None:
+        self._settings = settings
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.yard"],
             cwd=ROOT,
@@ -147,6 +148,10 @@ class Yard:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def another(self) -> Self:
+        """Return a second yard: the first answers nothing while one waits for its run."""
+        return type(self)(self._settings)
 
     def __enter__(self) -> Self:
         return self

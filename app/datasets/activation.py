@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.contracts.errors import NotDraftError, PlanChangedError
@@ -27,9 +28,14 @@ from app.datasets.ddl import (
     plan_next,
 )
 from app.datasets.models import Dataset
+from app.runs.errors import PutOffError
 from app.runs.kinds import ActivationParams, KindName
 from app.runs.ledger import Lease
 from app.runs.services import Order, request_run
+
+# So long an activation stands in the way of readers that come after it; then it steps back.
+LOCK_TIMEOUT = "10s"
+BUSY_SECONDS = 15.0
 
 
 class PlanRefusedError(PermanentError):
@@ -133,10 +139,28 @@ def request_activation(
 
 
 def activate(lease: Lease) -> None:
-    """Run the approved plan under ``lease``; the run ends in the same transaction."""
+    """Run the approved plan under ``lease``; the run ends in the same transaction.
+
+    Raises ``PutOffError`` when others read or write the dataset for long: a large publish
+    or an export must not cost the activation its attempts.
+    """
+    try:
+        _activate(lease)
+    except (OperationalError, psycopg.errors.LockNotAvailable) as error:
+        # Steps go straight to the driver, whose errors come unwrapped.
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, psycopg.errors.LockNotAvailable):
+            raise PutOffError(
+                "Others are reading or writing the dataset; the activation waits for them.",
+                seconds=BUSY_SECONDS,
+            ) from None
+        raise
+
+
+def _activate(lease: Lease) -> None:
     with db.owner_unit_of_work() as session:
         lease.save(session)
-        session.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+        session.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
         version = session.get_one(ContractVersion, lease.params.version_id)
         # First the dataset, then its tables: the order in which a publish locks them.
         session.execute(

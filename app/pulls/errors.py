@@ -27,6 +27,29 @@ class PublishedMeanwhileError(TransientError):
         super().__init__("The dataset was changed during the pull; it begins anew.")
 
 
+class RolledBackError(PermanentError):
+    """A person brought the dataset back after this pull was asked for: theirs is the word."""
+
+    code = "rolled_back"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The dataset was rolled back while this pull was under way: what it read is not"
+            " published. Pull again when the service answers rightly."
+        )
+
+
+class RollbackWaitsError(RejectedError):
+    """A pull was asked for that a roll-back would undo, or that would undo it."""
+
+    code = "rollback_waits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The dataset is being rolled back: pull again when that has ended."
+        )
+
+
 class AnswerGoneError(PermanentError):
     """The pages of a run that is to be replayed are kept no longer, or were never whole."""
 

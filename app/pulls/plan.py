@@ -20,7 +20,10 @@ from app.core import db
 from app.datasets.ddl import Names
 from app.datasets.models import Dataset
 from app.pulls.answers import digest_salt
-from app.pulls.errors import NotPullableError
+from app.pulls.errors import NotPullableError, RolledBackError
+from app.pulls.models import PullRun
+from app.runs.kinds import KindName
+from app.runs.models import JobRun
 from app.sources.models import Source
 from app.sources.services import open_pairs
 
@@ -98,9 +101,8 @@ class Progress(msgspec.Struct, frozen=True):
 
 def read_plan(session: Session, source_id: UUID) -> Plan:
     """Return everything a pull of this source needs, or say why it cannot be pulled."""
-    source = session.get(Source, source_id)
-    if source is None or not source.enabled:
-        raise NotPullableError("The source is switched off or was removed.")
+    require_at_work(session, source_id)
+    source = session.get_one(Source, source_id)
     dataset = session.scalar(
         sa.select(Dataset).where(Dataset.contract_id == source.contract_id)
     )
@@ -137,6 +139,28 @@ def read_plan(session: Session, source_id: UUID) -> Plan:
         since=_since(source, version.id),
         mark=source.mark,
     )
+
+
+def require_at_work(session: Session, source_id: UUID) -> None:
+    """Raise ``NotPullableError`` when the source rests or is gone."""
+    if not session.scalar(sa.select(Source.enabled).where(Source.id == source_id)):
+        raise NotPullableError("The source is switched off or was removed.")
+
+
+def require_not_rolled_back(session: Session, dataset_id: UUID, run_id: UUID) -> None:
+    """Raise ``RolledBackError`` when the dataset was brought back since a run was asked for."""
+    asked_at = sa.select(JobRun.created_at).where(JobRun.id == run_id).scalar_subquery()
+    back = (
+        sa.select(PullRun.run_id)
+        .join(JobRun, JobRun.id == PullRun.run_id)
+        .where(
+            PullRun.dataset_id == dataset_id,
+            PullRun.published_at > asked_at,
+            JobRun.kind == KindName.ROLLBACK,
+        )
+    )
+    if session.execute(back.limit(1)).first() is not None:
+        raise RolledBackError
 
 
 def _since(source: Source, version_id: UUID) -> str:

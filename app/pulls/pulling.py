@@ -33,7 +33,15 @@ from app.pulls.errors import (
     VersionChangedError,
 )
 from app.pulls.intake import PageReader
-from app.pulls.plan import Plan, Progress, advance_mark, order_of, read_plan
+from app.pulls.plan import (
+    Plan,
+    Progress,
+    advance_mark,
+    order_of,
+    read_plan,
+    require_at_work,
+    require_not_rolled_back,
+)
 from app.pulls.publish import (
     Merge,
     merge_stage,
@@ -65,6 +73,7 @@ def pull(
     replayed: UUID | None = lease.params.replay_of
     with db.unit_of_work() as session:
         plan = read_plan(session, lease.params.source_id)
+        require_not_rolled_back(session, plan.dataset_id, lease.run_id)
         if replayed is not None:
             raw_pages.require_whole(session, replayed)
     try:
@@ -311,6 +320,9 @@ def _publish(lease: Lease, plan: Plan, progress: Progress) -> None:
             .where(Dataset.id == plan.dataset_id)
             .with_for_update()
         ).one()
+        # What a person decided meanwhile holds: nothing is published against it.
+        require_at_work(session, plan.source_id)
+        require_not_rolled_back(session, plan.dataset_id, lease.run_id)
         if dataset.version_id != plan.version_id:
             raise VersionChangedError
         if dataset.published_run_id != progress.former_run_id:

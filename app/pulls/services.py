@@ -15,7 +15,7 @@ from app.core.errors import SimpulError
 from app.core.words import message_id
 from app.datasets.models import Dataset
 from app.pulls import raw_pages
-from app.pulls.errors import NotReplayableError
+from app.pulls.errors import NotReplayableError, RollbackWaitsError
 from app.pulls.models import PullRun
 from app.pulls.rollback import require_returnable
 from app.runs.errors import AlreadyActiveError, ReasonMissingError
@@ -39,8 +39,15 @@ def order_for(source: Source) -> Order:
 
 
 def request_pull(session: Session, source: Source) -> UUID:
-    """Ask for a pull now; raises ``AlreadyActiveError`` while one is under way."""
-    return request_run(session, order_for(source))
+    """Ask for a pull now.
+
+    Raises ``AlreadyActiveError`` while one is under way, ``RollbackWaitsError`` while its
+    dataset is being brought back.
+    """
+    order = order_for(source)
+    if is_active(session, KindName.ROLLBACK, order.key):
+        raise RollbackWaitsError
+    return request_run(session, order)
 
 
 def request_replay(session: Session, run: JobRun) -> UUID:
