@@ -9,15 +9,24 @@ from typing import Any
 import msgspec
 
 from app.connectors.base import Page
-from app.contracts.decoder import Decoder
+from app.contracts.decoder import Decoder, Rejected
+from app.contracts.field_rules import UNREADABLE, FieldError
 from app.contracts.fields import FieldSpec
 from app.core import db
+from app.core.words import message_id
 from app.pulls.answers import FormerAnswer, without
 from app.pulls.poison import poisoned, set_aside
 from app.pulls.stage import ReadPage
 
 # What a record and each of its values take as Python objects, roughly.
 ROW_BYTES, VALUE_BYTES = 256, 64
+# A record beyond this would weigh down every page, file and answer that it comes into. Of
+# one that is set aside for it the beginning is kept; all of it is in the kept answer.
+MAX_RECORD_BYTES, KEPT_OF_GIANT = 4 << 20, 64 << 10
+MAX_KEY_CHARACTERS = 1_000
+_TOO_LARGE = message_id(
+    "The record has %(size)s MB; one of more than %(limit)s MB is not taken."
+)
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -101,30 +110,60 @@ class PageReader:
         self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
     ) -> ReadPage:
         """Decode records that stood at ``positions`` of the page."""
-        if self._careful:
-            return self._decoded_carefully(page, rows_json, first, positions)
-        return self._decoded_at_once(page, rows_json, first, positions)
-
-    def _decoded_carefully(
-        self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
-    ) -> ReadPage:
+        if not self._careful and len(rows_json) <= MAX_RECORD_BYTES:
+            return self._decoded_at_once(page, rows_json, first, positions)
         records = _split(rows_json)
-        bad = poisoned(records, lambda some: self._decoder.decode(_array(some)))
-        harmless = [at not in set(bad) for at in range(len(records))]
+        aside = self._not_to_decode(records, positions)
+        if not aside:
+            return self._decoded_at_once(page, rows_json, first, positions)
+        harmless = [at not in aside for at in range(len(records))]
         read = self._decoded_at_once(
             page,
             _array(compress(records, harmless)),
             first,
             [*compress(positions, harmless)],
         )
-        rejected = [
-            *read.rejected, *(set_aside(records[at], positions[at]) for at in bad)
-        ]  # fmt: skip
+        rejected = [*read.rejected, *aside.values()]
         return replace(
             read,
+            keys=[*read.keys, *_marked(aside.values(), first)],
             rejected=rejected,
             digests=without(page.digests, [each.position for each in rejected]),
         )
+
+    def _not_to_decode(
+        self, records: Sequence[msgspec.Raw], positions: Sequence[int]
+    ) -> dict[int, Rejected]:
+        """Return what is set aside undecoded, by its place: giants, and poison if suspected."""
+        sizes = [memoryview(record).nbytes for record in records]
+        aside = {
+            at: Rejected(
+                positions[at],
+                bytes(memoryview(records[at])[:KEPT_OF_GIANT]),
+                (_too_large(size),),
+                self._key_if_short(records[at]),
+            )
+            for at, size in enumerate(sizes)
+            if size > MAX_RECORD_BYTES
+        }
+        if self._careful:
+            left = [at for at in range(len(records)) if at not in aside]
+            bad = poisoned(
+                [records[at] for at in left],
+                lambda some: self._decoder.decode(_array(some)),
+            )
+            for at in (left[number] for number in bad):
+                aside[at] = set_aside(records[at], positions[at])
+        return aside
+
+    def _key_if_short(self, record: msgspec.Raw) -> tuple[Any, ...] | None:
+        """Return the key of a record, so that its row does not count as vanished."""
+        try:
+            [key] = self._decoder.keys_of(_array([record]))
+        except (*UNREADABLE, ValueError, OverflowError):
+            return None
+        words = "".join(part for part in key if isinstance(part, str))
+        return None if "\0" in words or len(words) > MAX_KEY_CHARACTERS else key
 
     def _decoded_at_once(
         self, page: Page, rows_json: bytes, first: int, positions: Sequence[int]
@@ -141,15 +180,25 @@ class PageReader:
         return ReadPage(
             index=page.index,
             rows=[*map(add, decoded.rows, zip(map(first.__add__, stood)))],
-            keys=[
-                (*bad.key, first + bad.position, True, False)
-                for bad in rejected
-                if bad.key is not None
-            ],
+            keys=_marked(rejected, first),
             known_count=0,
             rejected=rejected,
             digests=without(page.digests, [bad.position for bad in rejected]),
         )
+
+
+def _too_large(size: int) -> FieldError:
+    params = {"size": size >> 20, "limit": MAX_RECORD_BYTES >> 20}
+    return FieldError("", "record_too_large", _TOO_LARGE, params)
+
+
+def _marked(rejected: Iterable[Rejected], first: int) -> list[tuple[Any, ...]]:
+    """Return the keys of records that were set aside, as the stage takes them."""
+    return [
+        (*bad.key, first + bad.position, True, False)
+        for bad in rejected
+        if bad.key is not None
+    ]
 
 
 def _array(records: Iterable[msgspec.Raw]) -> bytes:
