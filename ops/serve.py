@@ -37,8 +37,7 @@ _MOST_CONNECTIONS = 4096
 class GatheringTransport:
     """Writes at once what is written in one step of the loop.
 
-    Head and body of a page are then one packet, and wake its reader once: a tenth of what a
-    page costs on a small machine.
+    Head and body of a page are then one packet, and wake its reader once.
     """
 
     def __init__(self, transport: Any) -> None:

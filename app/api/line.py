@@ -1,7 +1,7 @@
 """A connection to PostgreSQL driven by the events of its socket, for short statements.
 
-Psycopg's cursors do the same with more comfort and, on an event loop, more than twice the
-work: a fifth of all that a page costs. Connecting, types and errors are psycopg's here too.
+Psycopg's cursors do the same with more comfort, for some 60 µs more of the 700 that a page
+costs (decision 0010). Connecting, types and errors are psycopg's here too.
 """
 
 import asyncio

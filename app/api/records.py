@@ -30,7 +30,7 @@ _FORMATS = {
     "text/csv": "csv",
 }
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-NO_PLACE = "SA429"  # what simpul_api_slot raises
+NO_PLACE = "SA429"  # what simpul_api_enter raises
 
 
 class Records:
