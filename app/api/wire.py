@@ -14,7 +14,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_etags
 
 from app.api.errors import Refused
-from app.core.asgi import Message, Receive, Scope, Send
+from app.core.asgi import Message, Receive, Scope, Send, put
 
 MEDIA = {
     "json": "application/json",
@@ -178,8 +178,8 @@ class Primed:
 
 
 async def _put(send: Send, chunk: bytes) -> None:
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    message = {"type": "http.response.body", "body": chunk, "more_body": True}
+    await put(send, message, STALLED_SECONDS)
 
 
 async def _leaving(receive: Receive) -> None:

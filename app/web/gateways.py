@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
 
-from app.core.asgi import Message, Receive, Scope, Send, Wsgi
+from app.core.asgi import Message, Receive, Scope, Send, Wsgi, put
 
 LARGEST_BODY = 8 * 1024 * 1024
 MOST_BODIES = 8 * LARGEST_BODY  # of one process, in bytes, until they are answered
@@ -90,8 +90,9 @@ class Pages:
                 message["headers"] = [each for each in named if each[0] != b"date"]
             elif not message.get("more_body", False):
                 async for part in self._parts(scope[_REST]):
-                    await _put(send, {**message, "body": part, "more_body": True})
-            await _put(send, message)
+                    more = {**message, "body": part, "more_body": True}
+                    await put(send, more, STALLED_SECONDS)
+            await put(send, message, STALLED_SECONDS)
 
         try:
             await self._bridge(scope, receive, pass_on)
@@ -290,11 +291,6 @@ class Bodies:
             if not message.get("more_body", False):
                 break
         return True
-
-
-async def _put(send: Send, message: Message) -> None:
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send(message)
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:
