@@ -6,6 +6,7 @@
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
 import resource
@@ -14,6 +15,7 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -163,6 +165,20 @@ def main() -> None:
     )
 
 
+class InALine(logging.Filter):
+    """Tells in a line of an answer that was broken off: the reader or the database failed it.
+
+    Of any other error the server's trace stays.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, TimeoutError | psycopg.Error):
+            record.msg, record.args = "an answer was broken off: %s", (type(error).__name__,)
+            record.exc_info = None
+        return True
+
+
 def _raise_limit_of_files() -> None:
     """Whoever only holds a connection holds a file: let there be many."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -175,6 +191,7 @@ def application() -> Any:
     parent = multiprocessing.parent_process()
     if parent is not None and os.getppid() != parent.pid:
         sys.exit("the parent died before the kernel was asked to tell")
+    logging.getLogger("uvicorn.error").addFilter(InALine())
     from wsgi import front
 
     made = front(int(os.environ.get("WEB_THREADS", "8")))

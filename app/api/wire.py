@@ -86,7 +86,8 @@ class Request:
         wanted = self.header("accept-encoding")
         if "gzip" not in wanted or ";" not in wanted:
             return "gzip" in wanted
-        return parse_accept_header(wanted)["gzip"] > 0
+        weights = dict(parse_accept_header(wanted))
+        return weights.get("gzip", weights.get("*", 0)) > 0
 
     def knows(self, etag: str) -> bool:
         """Tell whether the client has an answer with this (weak) mark already."""

@@ -615,6 +615,7 @@ def test_gzip_is_not_forced_on_who_refuses_it(shop):
     for said, packed in (
         ("gzip", True), ("br;q=1.0, gzip;q=0.8", True),
         ("gzip;q=0", False), ("br, gzip; q=0.0", False), ("br", False),
+        ("gzip;q=0, *", False), ("identity;q=0.5, *;q=0", False),
     ):  # fmt: skip
         headers = shop.get("?limit=100", Accept_Encoding=said).headers
         assert ("Content-Encoding" in headers) is packed, said
