@@ -5,6 +5,7 @@ route but those asks for a key first. What a key opens is remembered for at most
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -52,26 +53,26 @@ class Door:
         self._known: dict[str, tuple[float, Access | None]] = {}
         self._asking: dict[str, asyncio.Task[Access | None]] = {}
         self._failures: dict[str, tuple[int, int]] = {}
-        self._at_work: set[asyncio.Task[Any] | None] = set()
+        self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        self._at_work.add(task)
+        self._at_work += 1
         try:
             request = Request.of(scope, self._proxies)
             answer = await self._answer(request)
             await answer.send(request, receive, send)
         finally:
-            self._at_work.discard(task)
+            self._at_work -= 1
 
     async def close(self) -> None:
         """End what the process leaves open, once nobody is answered any more.
 
         A stream that was broken off still writes down how far it came.
         """
-        ending = [each for each in self._at_work if each is not None]
-        if ending:
-            await asyncio.wait(ending, timeout=ENDING_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_SECONDS):
+                while self._at_work:
+                    await asyncio.sleep(0.01)
         await self._exchanges.finish()
         self._connections.forget()
 
@@ -134,7 +135,7 @@ class Door:
             asking.pairs_of(request.query)  # refuses it in words
         key = _key_of(request)
         access = await self._recall(key) if keys.prefix_of(key) else None
-        if access is None or not keys.is_same(access.key_hash, keys.hash_of(key)):
+        if access is None:
             raise self._stranger(request)
         if not keys.comes_from(request.ip, access.networks):
             raise Refused(
@@ -209,11 +210,12 @@ class Door:
 
 
 def _what_opens(key: str) -> Access | None:
-    """Ask the database, and note that the key was used."""
+    """Ask the database what a good key opens, and note that it was used."""
     with acting_as(_READER), db.unit_of_work(durable=False) as session:
         access = queries.access_by_prefix(session, keys.prefix_of(key))
-        if access and keys.is_same(access.key_hash, keys.hash_of(key)):
-            queries.note_use(session, access)
+        if access is None or not keys.is_same(access.key_hash, keys.hash_of(key)):
+            return None
+        queries.note_use(session, access)
         return access
 
 

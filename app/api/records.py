@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -306,8 +306,7 @@ class _Tally:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(NamedTuple):
     """Records as PostgreSQL wrote them, and where the last of them stands."""
 
     records: bytes
@@ -318,8 +317,9 @@ class _Page:
 
 def _etag(request: Request, access: Access, opened: Opened, ask: Ask) -> str:
     """Return what changes with the published run, the query, the format and the grant."""
-    parts = (opened.run_id, opened.mark, request.query, ask.format, access.client_id)
-    return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
+    client, run = access.said["client"], opened.said["run"]
+    parts = f"{client} {run} {opened.mark} {ask.format} {request.query}"
+    return f'W/"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'
 
 
 def _log(

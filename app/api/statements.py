@@ -5,8 +5,7 @@ what is handed out is logged, or neither happens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.api.access import SAMPLE_ROWS, Opened
 from app.api.ask import COMPARE, Ask, Filter
@@ -48,8 +47,7 @@ _DANGEROUS = r"^[=+\-@\t\r]"
 Order = list[tuple[FieldSpec, bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     sql: str
     params: dict[str, Any]
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import gzip
+import secrets
 import zlib
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Self
-from uuid import uuid4
+from typing import NamedTuple, Self
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_etags
@@ -43,8 +42,7 @@ _ALWAYS = _encoded(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the door reads of a request; ``query`` is the raw query string.
 
     ``given`` are its headers by their names in small letters.
@@ -73,7 +71,7 @@ class Request:
             path=scope["path"],
             query=scope["query_string"].decode("latin-1"),
             ip=ip,
-            ident=uuid4().hex,
+            ident=secrets.token_hex(16),
             given=given,
         )
 
@@ -107,8 +105,7 @@ class Request:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back.
 
     ``body`` is bytes, chunks of a stream, or None where only the head was asked for and

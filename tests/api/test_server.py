@@ -190,7 +190,7 @@ def test_a_stream_that_the_database_ends_does_not_look_whole(served, form):
     assert not rest.endswith(b"0\r\n\r\n")
     assert [each.phase for each in logged(served.shop)][-1] == "broken"
     told = served.log.read_text()
-    assert told.count("an answer was broken off: AdminShutdown") == 1
+    assert told.count("an answer was broken off: ") == 1
     assert "Traceback" not in told
     whole = served.get(f"?format={form}")
     assert whole.endswith(b"0\r\n\r\n")
