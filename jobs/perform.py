@@ -24,8 +24,9 @@ from app.core.line import Line, answers_within
 from app.core.policy import WORKER, acting_as, set_request_id
 from app.runs import ledger
 from app.runs.errors import HeldError, LeaseLostError, PutOffError
-from app.runs.kinds import KINDS
+from app.runs.kinds import KINDS, HousekeepingParams, KindName
 from app.runs.ledger import Lease, StopRequestedError, TurnOverError
+from app.runs.services import Order, request_run
 from jobs.reader import Reader
 from jobs.runtime import current_settings
 
@@ -104,15 +105,20 @@ def prepare() -> None:
 
 
 def warm_up() -> None:
-    """Say to the database what every run begins with: forks inherit how it is said.
+    """Rehearse a run in a transaction that is taken back: forks inherit how it is said.
 
     A database that does not answer yet costs nothing but the time it would have saved.
     """
-    nobody = uuid4()
+    order = Order(KindName.HOUSEKEEPING, str(uuid4()), HousekeepingParams(), "", None)
     try:
         with acting_as(WORKER), db.unit_of_work() as session:
-            ledger.claim(session, nobody, worker="", lease_seconds=1)
-            ledger.extend(session, nobody, 0, lease_seconds=1)
+            run_id = request_run(session, order)
+            lease = ledger.claim(session, run_id, worker="", lease_seconds=60)
+            if lease is not None:
+                ledger.extend(session, run_id, lease.fence, lease_seconds=60)
+                lease.save(session)
+                lease.succeed(session, {})
+            session.rollback()
     except DBAPIError as error:
         log.warning("the database cannot be asked yet: %s", type(error).__name__)
     finally:

@@ -1,7 +1,7 @@
 """The scheduler process: due slots become runs, waiting runs ring, crashed runs return.
 
-Run it by ``./simpul scheduler``; two of them do no harm. It hears of new runs by LISTEN and
-looks by itself every few seconds, so a lost notice costs seconds and never a run.
+Run it by ``./simpul scheduler``; two of them do no harm. It hears of new runs by LISTEN, and
+looks at everything by itself every few seconds: a lost notice costs seconds, never a run.
 """
 
 import logging
@@ -111,14 +111,19 @@ class Scheduler:
             url, autocommit=True, options=options, **PARAMETERS
         ) as listener:
             listener.execute(f"LISTEN {BELL}")
+            next_step = 0.0
             while not self.stopping:
-                self.step()
-                if not self._hears(listener):
+                if time.monotonic() >= next_step:
+                    self.step()
+                    next_step = time.monotonic() + self._settings.poll_seconds
                     listener.execute("SELECT 1")  # is somebody still at the other end?
+                if self._hears(listener, next_step - time.monotonic()):
+                    self.dispatch()
 
-    def _hears(self, listener: Line) -> bool:
+    @staticmethod
+    def _hears(listener: Line, seconds: float) -> bool:
         """Wait for a notice; tell whether one came."""
-        wait = self._settings.poll_seconds
+        wait = max(seconds, 0.0)
         return any(True for _ in listener.notifies(timeout=wait, stop_after=1))
 
     def stop(self, *_: object) -> None:

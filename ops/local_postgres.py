@@ -44,6 +44,9 @@ SETTINGS = {
     "log_timezone": "UTC",
     "lc_messages": "C",
     "password_encryption": "scram-sha-256",
+    # Thousands make guessing dear, and connecting: 5 ms for each process of a run. Nobody
+    # guesses 256 random bits.
+    "scram_iterations": "32",
     "log_min_messages": "warning",
 }
 # A crash may eat what a test has written.

@@ -174,8 +174,8 @@ class InALine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, TimeoutError | psycopg.Error):
-            record.msg, record.args = "an answer was broken off: %s", (type(error).__name__,)
-            record.exc_info = None
+            record.msg = f"an answer was broken off: {type(error).__name__}"
+            record.args, record.exc_info = (), None
         return True
 
 

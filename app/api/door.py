@@ -71,7 +71,7 @@ class Door:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING_SECONDS):
-                while self._at_work:
+                while self._at_work:  # noqa: ASYNC110 - or each request would pay an event
                     await asyncio.sleep(0.01)
         await self._exchanges.finish()
         self._connections.forget()

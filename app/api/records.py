@@ -87,7 +87,7 @@ class Records:
             page, about = await self._changes(access, opened, ask, limit, log)
         else:
             page, about = await self._rows(access, opened, ask, limit, after, log)
-        await self._meter.book(access, page.count)
+        await self._meter.book(access, page.rows)
         envelope = {
             "dataset": opened.slug,
             "published_at": opened.published_at,
@@ -149,7 +149,7 @@ class Records:
         last = [found.get_value(0, n) for n in range(4, found.nfields)]
         return _Page(
             records=found.get_value(0, 1) or b"",
-            count=int(found.get_value(0, 2) or 0),
+            rows=int(found.get_value(0, 2) or 0),
             goes_on=found.get_value(0, 3) == b"t",
             last=[None if value is None else value.decode() for value in last],
         )
@@ -160,7 +160,7 @@ class Records:
         newest = self._since(opened, ask.since)
         statement = statements.changes(ask, opened, limit, newest)
         page = await self._read(access, statement, log)
-        if page.count:
+        if page.rows:
             newest = int(page.last[0] or 0)
         return page, {"more": page.goes_on, "since": self._since_token(opened, newest)}
 
@@ -310,7 +310,7 @@ class _Page(NamedTuple):
     """Records as PostgreSQL wrote them, and where the last of them stands."""
 
     records: bytes
-    count: int
+    rows: int
     goes_on: bool
     last: list[str | None]
 

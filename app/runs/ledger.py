@@ -237,6 +237,51 @@ def _held_by(run_id: UUID, fence: int) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+def is_called_off() -> sa.ColumnElement[bool]:
+    """Return the condition that somebody wants a run cancelled.
+
+    Of tables, not of classes: the ORM marks these when it first writes them, and a statement
+    that was built once would be written twice.
+    """
+    wishes, runs = CancelRequest.__table__, JobRun.__table__
+    return sa.exists().where(wishes.c.run_id == runs.c.id)
+
+
+# Built once: a run's process has just been forked, and whatever it builds costs it double.
+_CLAIM = (
+    sa.update(JobRun)
+    .where(
+        JobRun.id == sa.bindparam("run"),
+        JobRun.status == RunStatus.QUEUED,
+        JobRun.not_before <= _CLOCK,
+        ~is_called_off(),
+    )
+    .values(
+        status=RunStatus.RUNNING,
+        fence=JobRun.fence + 1,
+        attempt=JobRun.attempt + 1,
+        lease_until=_CLOCK + sa.bindparam("lease", type_=sa.Interval),
+        worker=sa.bindparam("by"),
+        started_at=sa.func.coalesce(JobRun.started_at, _CLOCK),
+    )
+    .returning(
+        JobRun.id.label("run_id"),
+        JobRun.fence,
+        JobRun.attempt,
+        JobRun.max_attempts,
+        JobRun.kind,
+        JobRun.label,
+        JobRun.params,
+        JobRun.agency_id,
+        JobRun.requested_by,
+        JobRun.requested_by_id,
+        JobRun.checkpoint,
+        JobRun.error_code.label("former_error"),
+    )
+    .execution_options(synchronize_session=False)
+)
+
+
 def claim(
     session: Session, run_id: UUID, *, worker: str, lease_seconds: float
 ) -> Lease | None:
@@ -244,42 +289,11 @@ def claim(
 
     A run that this version of the program cannot do is ended as failed.
     """
-    row = session.execute(
-        sa.update(JobRun)
-        .where(
-            JobRun.id == run_id,
-            JobRun.status == RunStatus.QUEUED,
-            JobRun.not_before <= _CLOCK,
-            ~is_called_off(),
-        )
-        .values(
-            status=RunStatus.RUNNING,
-            fence=JobRun.fence + 1,
-            attempt=JobRun.attempt + 1,
-            lease_until=_CLOCK + timedelta(seconds=lease_seconds),
-            worker=worker,
-            started_at=sa.func.coalesce(JobRun.started_at, _CLOCK),
-        )
-        .returning(
-            JobRun.id,
-            JobRun.fence,
-            JobRun.attempt,
-            JobRun.max_attempts,
-            JobRun.kind,
-            JobRun.label,
-            JobRun.params,
-            JobRun.agency_id,
-            JobRun.requested_by,
-            JobRun.requested_by_id,
-            JobRun.checkpoint,
-            JobRun.error_code.label("former_error"),
-        )
-    ).first()
+    lasts = timedelta(seconds=lease_seconds)
+    row = session.execute(_CLAIM, {"run": run_id, "by": worker, "lease": lasts}).first()
     if row is None:
         return None
-    values = row._asdict()
-    values["run_id"] = values.pop("id")
-    lease = Lease(**values)
+    lease = Lease(**row._asdict())
     try:
         lease.params = _typed_params(lease.kind, lease.params)
     except PermanentError as error:
@@ -297,11 +311,6 @@ def _typed_params(kind: str, params: Mapping[str, Any]) -> msgspec.Struct:
         return msgspec.convert(params, definition.params, strict=False)
     except msgspec.ValidationError as error:
         raise BadParamsError(str(error)) from None
-
-
-def is_called_off() -> sa.ColumnElement[bool]:
-    """Return the condition that somebody wants a run cancelled."""
-    return sa.exists().where(CancelRequest.run_id == JobRun.id)
 
 
 def was_called_off(session: Session, run_id: UUID) -> bool:

@@ -27,7 +27,9 @@ def upgrade() -> None:
         op.drop_index(op.f(f"ix_exchange_log_{column}"), "exchange_log")
     op.drop_constraint(op.f("fk_exchange_log_user_id_user"), "exchange_log")
     version = op.get_bind().connection.dbapi_connection.info.server_version
-    op.execute(JSON.format(written="JSON_SCALAR" if version >= SCALAR_SINCE else "to_json"))
+    op.execute(
+        JSON.format(written="JSON_SCALAR" if version >= SCALAR_SINCE else "to_json")
+    )
 
 
 def downgrade() -> None:
