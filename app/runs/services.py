@@ -47,13 +47,17 @@ _RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be done: the kind, its parameters, and the key that must not overlap."""
+    """What is to be done: the kind, its parameters, and the key that must not overlap.
+
+    ``retry_of``: the run whose work is asked for again.
+    """
 
     kind: str
     key: str
     params: msgspec.Struct
     label: str
     agency_id: UUID | None
+    retry_of: UUID | None = None
 
 
 def request_run(session: Session, order: Order) -> UUID:
@@ -64,7 +68,12 @@ def request_run(session: Session, order: Order) -> UUID:
     values = run_values(order.kind, order.key, msgspec.to_builtins(order.params))
     run_id: UUID | None = session.scalar(
         insert(JobRun)
-        .values(**values, label=order.label, agency_id=order.agency_id)
+        .values(
+            **values,
+            label=order.label,
+            agency_id=order.agency_id,
+            retry_of_id=order.retry_of,
+        )
         .on_conflict_do_nothing(
             index_elements=["kind", "key"],
             index_where=JobRun.status.in_([sa.literal_column(f"'{s}'") for s in ACTIVE]),
@@ -127,10 +136,8 @@ def retry(session: Session, run: JobRun, *, accepted: str = "") -> UUID:
             params=_known_params(run.kind, params),
             label=run.label,
             agency_id=run.agency_id,
+            retry_of=run.id,
         ),
-    )
-    session.execute(
-        sa.update(JobRun).where(JobRun.id == new_id).values(retry_of_id=run.id)
     )
     recorder.record(
         session, "retry", run, after={"run": str(new_id), "accepted": accepted}
