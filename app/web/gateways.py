@@ -10,6 +10,7 @@ import contextvars
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from app.core.asgi import Message, Receive, Scope, Send, Wsgi, put
 LARGEST_BODY = 8 * 1024 * 1024
 MOST_BODIES = 8 * LARGEST_BODY  # of one process, in bytes, until they are answered
 BODY_SECONDS = 300.0
+LINGER_SECONDS = 2.0
 STALLED_SECONDS = 60.0  # a reader who takes nothing for so long loses the answer
 _REST = "simpul.rest"
 _ASCII = "".join(map(chr, range(128)))
@@ -267,7 +269,7 @@ class Bodies:
             async with asyncio.timeout(BODY_SECONDS):
                 is_whole = await self._gather(body, receive, send)
         except TimeoutError:
-            await _refuse(send, 408, _LATE)
+            await _refuse(receive, send, 408, _LATE)
         finally:
             if not is_whole:
                 self.forget(body)
@@ -284,7 +286,7 @@ class Bodies:
                 return False
             part = message.get("body", b"")
             if self._size + len(part) > MOST_BODIES:
-                await _refuse(send, 503, _BUSY)
+                await _refuse(receive, send, 503, _BUSY)
                 return False
             body += part
             self._size += len(part)
@@ -293,7 +295,11 @@ class Bodies:
         return True
 
 
-async def _refuse(send: Send, status: int, words: str) -> None:
+async def _refuse(receive: Receive, send: Send, status: int, words: str) -> None:
+    """Answer, and throw away for a moment what still comes.
+
+    A connection that is closed with something unread is reset: the answer would be lost.
+    """
     body = words.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -302,7 +308,12 @@ async def _refuse(send: Send, status: int, words: str) -> None:
         (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _for_pages(scope: Scope, body: bytes) -> Scope:
