@@ -200,8 +200,12 @@ def _record(fields: Sequence[FieldSpec], opened: Opened, more: str = "") -> str:
         f"'{mark}{quote(each.name)}:', simpul_json({_value(each, opened)})"
         for mark, each in zip("{" + "," * len(fields), fields, strict=False)
     ]
-    parts = [", ".join(members[at : at + 40]) for at in range(0, len(members), 40)]
-    return " || ".join(f"concat({part})" for part in parts) + f" || '{more}}}'"
+    parts = [
+        f"concat({', '.join(members[at : at + 40])})" for at in range(0, len(members), 40)
+    ]
+    if not fields:  # all of them are personal, and the grant names none
+        parts = ["'{'"]
+    return " || ".join([*parts, f"'{more}}}'"])
 
 
 def _written(each: FieldSpec, opened: Opened, *, excel: bool) -> str:
