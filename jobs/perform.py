@@ -48,6 +48,7 @@ TURN_SHARE = 0.8
 # Waits before each try to write an ending; after the last the worker's parent tells it.
 ENDING_WAITS = (0.0, 0.5, 2.0)
 ENDING_SECONDS = 20.0  # longer than any wait for a lock
+REHEARSAL_SECONDS = 5.0  # for each answer: the workers start behind it
 
 
 class MemoryLimitError(TransientError):
@@ -110,8 +111,9 @@ def warm_up() -> None:
     A database that does not answer yet costs nothing but the time it would have saved.
     """
     order = Order(KindName.HOUSEKEEPING, str(uuid4()), HousekeepingParams(), "", None)
+    patience = answers_within(REHEARSAL_SECONDS)
     try:
-        with acting_as(WORKER), db.unit_of_work() as session:
+        with acting_as(WORKER), patience, db.unit_of_work() as session:
             run_id = request_run(session, order)
             lease = ledger.claim(session, run_id, worker="", lease_seconds=60)
             if lease is not None:

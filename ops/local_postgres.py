@@ -28,7 +28,11 @@ START_SECONDS = 60.0
 # /dev/shm of a container is often 64 MB, too small for parallel queries.
 SMALL_SHARED_MEMORY = 256 * 1024**2
 FIRST_VERSION_WITH_BUILTIN_LOCALE = 17
+FIRST_VERSION_WITH_SCRAM_ROUNDS = 16
 OLDEST_VERSION = 15
+# Thousands make guessing dear, and connecting: 5 ms for each process of a run. Nobody guesses
+# 256 random bits. Of our three passwords alone: whoever makes a role has the server's rounds.
+SCRAM_ROUNDS = 32
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # a socket path could be too long or left behind
@@ -44,9 +48,6 @@ SETTINGS = {
     "log_timezone": "UTC",
     "lc_messages": "C",
     "password_encryption": "scram-sha-256",
-    # Thousands make guessing dear, and connecting: 5 ms for each process of a run. Nobody
-    # guesses 256 random bits.
-    "scram_iterations": "32",
     "log_min_messages": "warning",
 }
 # A crash may eat what a test has written.
@@ -78,8 +79,8 @@ class Passwords:
 
     @property
     def mark(self) -> str:
-        """Tells whether a cluster has these passwords, without showing them."""
-        joined = f"{self.superuser}\n{self.owner}\n{self.application}"
+        """Tells whether a cluster has these passwords, in so many rounds, without showing them."""
+        joined = f"{self.superuser}\n{self.owner}\n{self.application}\n{SCRAM_ROUNDS}"
         return hashlib.sha256(joined.encode()).hexdigest()
 
 
@@ -214,7 +215,10 @@ class LocalPostgres:
             )
 
     def _match_passwords(self, supervisor: Supervisor) -> None:
-        """Give the roles the passwords on file, where that file was lost and made anew."""
+        """Give the roles the passwords on file, where that file was lost and made anew.
+
+        Also where an older version of ours has given them, in another number of rounds.
+        """
         mark = self.folder / "passwords.sha256"
         if not mark.is_file() or mark.read_text() != self.passwords.mark:
             self._execute(supervisor, self.data, self.passwords.statements("ALTER"))
@@ -225,6 +229,8 @@ class LocalPostgres:
 
     def _execute(self, supervisor: Supervisor, data: Path, statements: list[str]) -> None:
         """Run statements without a server: nobody can log in yet, not even we."""
+        if major_version(self.binaries) >= FIRST_VERSION_WITH_SCRAM_ROUNDS:
+            statements = [f"SET scram_iterations = {SCRAM_ROUNDS}", *statements]
         text = "".join(f"{statement};\n\n" for statement in statements)
         single = self._tool(
             "postgres-setup", "postgres", "--single", "-j", "-D", str(data),

@@ -168,12 +168,14 @@ def main() -> None:
 class InALine(logging.Filter):
     """Tells in a line of an answer that was broken off: the reader or the database failed it.
 
-    Of any other error the server's trace stays.
+    Of any other error the server's trace stays, and of a statement that PostgreSQL does not
+    understand: that is an error of ours.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, TimeoutError | psycopg.Error):
+        ours = isinstance(error, psycopg.ProgrammingError)
+        if isinstance(error, TimeoutError | psycopg.Error) and not ours:
             record.msg = f"an answer was broken off: {type(error).__name__}"
             record.args, record.exc_info = (), None
         return True

@@ -109,17 +109,20 @@ def changes(ask: Ask, opened: Opened, limit: int, since: int) -> Statement:
 def _logged(rows: str, limit: int, keys: int) -> str:
     """Return a page and the log of it; bytes are the records', before compression.
 
-    Arrays keep the order of the rows. An empty page must not be that of a grant that ended:
-    such an answer is none, and is not logged.
+    Rows are gathered in the order in which they were read, in one pass; not as an array of
+    records, which would be copied again and again: a page of a thousand large ones has to be
+    there within the time that a statement may take. An empty page must not be that of a grant
+    that ended: such an answer is none, and is not logged.
     """
     names = [f"k{number}" for number in range(keys)]
     gathered = ", ".join(f"array_agg({name}) AS {name}" for name in names)
     last = ", ".join(f"{name}[least(n, {limit})] AS {name}" for name in names)
     return (
-        f"WITH read AS MATERIALIZED (SELECT count(*) AS n, array_agg(j) AS js, {gathered}"
-        f" FROM ({rows}) _p), told AS MATERIALIZED (SELECT least(n, {limit}) AS n,"
-        f" n > {limit} AS more, coalesce(array_to_string(js[:{limit}], ','), '') AS js, {last},"
-        " n > 0 OR simpul_api_may(%(slug)s) AS may FROM read),"
+        f"WITH told AS MATERIALIZED (SELECT least(n, {limit}) AS n, n > {limit} AS more,"
+        f" coalesce(js, '') AS js, {last}, n > 0 OR simpul_api_may(%(slug)s) AS may"
+        " FROM (SELECT count(*) AS n,"
+        f" string_agg(j, ',') FILTER (WHERE i <= {limit}) AS js, {gathered}"
+        f" FROM (SELECT *, row_number() OVER () AS i FROM ({rows}) _r) _p) _read),"
         f" logged AS ({_INSERT}, n, octet_length(js),"
         " extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000"
         " FROM told WHERE may)"
@@ -200,8 +203,12 @@ def _record(fields: Sequence[FieldSpec], opened: Opened, more: str = "") -> str:
         f"'{mark}{quote(each.name)}:', simpul_json({_value(each, opened)})"
         for mark, each in zip("{" + "," * len(fields), fields, strict=False)
     ]
-    parts = [", ".join(members[at : at + 40]) for at in range(0, len(members), 40)]
-    return " || ".join(f"concat({part})" for part in parts) + f" || '{more}}}'"
+    parts = [
+        f"concat({', '.join(members[at : at + 40])})" for at in range(0, len(members), 40)
+    ]
+    if not fields:  # all of them are personal, and the grant names none
+        parts = ["'{'"]
+    return " || ".join([*parts, f"'{more}}}'"])
 
 
 def _written(each: FieldSpec, opened: Opened, *, excel: bool) -> str:

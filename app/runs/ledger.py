@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -247,39 +248,44 @@ def is_called_off() -> sa.ColumnElement[bool]:
     return sa.exists().where(wishes.c.run_id == runs.c.id)
 
 
-# Built once: a run's process has just been forked, and whatever it builds costs it double.
-_CLAIM = (
-    sa.update(JobRun)
-    .where(
-        JobRun.id == sa.bindparam("run"),
-        JobRun.status == RunStatus.QUEUED,
-        JobRun.not_before <= _CLOCK,
-        ~is_called_off(),
+@cache
+def _claiming() -> Any:
+    """Return the statement of a claim, built once.
+
+    A run's process has just been forked, and whatever it builds costs it double.
+    """
+    return (
+        sa.update(JobRun)
+        .where(
+            JobRun.id == sa.bindparam("run"),
+            JobRun.status == RunStatus.QUEUED,
+            JobRun.not_before <= _CLOCK,
+            ~is_called_off(),
+        )
+        .values(
+            status=RunStatus.RUNNING,
+            fence=JobRun.fence + 1,
+            attempt=JobRun.attempt + 1,
+            lease_until=_CLOCK + sa.bindparam("lease", type_=sa.Interval),
+            worker=sa.bindparam("by"),
+            started_at=sa.func.coalesce(JobRun.started_at, _CLOCK),
+        )
+        .returning(
+            JobRun.id.label("run_id"),
+            JobRun.fence,
+            JobRun.attempt,
+            JobRun.max_attempts,
+            JobRun.kind,
+            JobRun.label,
+            JobRun.params,
+            JobRun.agency_id,
+            JobRun.requested_by,
+            JobRun.requested_by_id,
+            JobRun.checkpoint,
+            JobRun.error_code.label("former_error"),
+        )
+        .execution_options(synchronize_session=False)
     )
-    .values(
-        status=RunStatus.RUNNING,
-        fence=JobRun.fence + 1,
-        attempt=JobRun.attempt + 1,
-        lease_until=_CLOCK + sa.bindparam("lease", type_=sa.Interval),
-        worker=sa.bindparam("by"),
-        started_at=sa.func.coalesce(JobRun.started_at, _CLOCK),
-    )
-    .returning(
-        JobRun.id.label("run_id"),
-        JobRun.fence,
-        JobRun.attempt,
-        JobRun.max_attempts,
-        JobRun.kind,
-        JobRun.label,
-        JobRun.params,
-        JobRun.agency_id,
-        JobRun.requested_by,
-        JobRun.requested_by_id,
-        JobRun.checkpoint,
-        JobRun.error_code.label("former_error"),
-    )
-    .execution_options(synchronize_session=False)
-)
 
 
 def claim(
@@ -289,8 +295,8 @@ def claim(
 
     A run that this version of the program cannot do is ended as failed.
     """
-    lasts = timedelta(seconds=lease_seconds)
-    row = session.execute(_CLAIM, {"run": run_id, "by": worker, "lease": lasts}).first()
+    given = {"run": run_id, "by": worker, "lease": timedelta(seconds=lease_seconds)}
+    row = session.execute(_claiming(), given).first()
     if row is None:
         return None
     lease = Lease(**row._asdict())

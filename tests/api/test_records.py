@@ -254,3 +254,20 @@ def test_a_stream_that_is_broken_off_is_logged_as_far_as_it_came(shop):
         answer.response.close()
 
     assert [each.phase for each in logged(shop)] == ["begin"]
+
+
+def test_a_last_page_that_is_just_full_says_that_there_are_no_more(shop):
+    whole = shop.get("?limit=250").json
+    assert (len(whole["data"]), whole["page"]["next"]) == (250, None)
+    first = shop.get("?limit=125&sort=-gaji").json
+    rest = shop.get(f"?limit=125&sort=-gaji&after={first['page']['next']}").json
+    assert (len(rest["data"]), rest["page"]["next"]) == (125, None)
+    none = shop.get("?limit=1&nip=9999").json
+    assert (none["data"], none["page"]["next"]) == ([], None)
+    one = shop.get("?limit=1&sort=nip").json
+    assert (names_in(one), one["page"]["next"] is not None) == (["0000"], True)
+    assert [each.row_count for each in logged(shop)] == [250, 125, 125, 0, 1]
+
+
+def names_in(page):
+    return [row["nip"] for row in page["data"]]

@@ -1,6 +1,7 @@
 """The door as it is served: real processes of ``ops.serve``, real sockets, real ends."""
 
 import http.client
+import logging
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from app.api.models import ApiClient
 from app.core import db
 from app.exports.models import ExchangeLog
+from ops.serve import InALine
 from tests import fakes, make
 from tests.api.conftest import Shop
 from tests.api.test_door import change
@@ -487,3 +489,23 @@ def test_lines_that_break_without_a_word_leave_no_descriptors_and_hang_nobody(re
     assert set(pages) <= {b"200", b"503"}
     fakes.wait_until(lambda: served.get().startswith(b"HTTP/1.1 200"), 5)
     assert len(list(files.iterdir())) <= before
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TimeoutError(), "an answer was broken off: TimeoutError"),
+        (psycopg.errors.AdminShutdown(), "an answer was broken off: AdminShutdown"),
+        (psycopg.errors.UndefinedFunction(), "an error"),
+        (ValueError("100%"), "an error"),
+    ],
+)
+def test_what_reader_or_database_failed_is_a_line_and_an_error_of_ours_a_trace(
+    error, told
+):
+    record = logging.LogRecord(
+        "uvicorn.error", logging.ERROR, "", 0, "an error", (), (type(error), error, None)
+    )
+    assert InALine().filter(record)
+    assert record.getMessage() == told
+    assert (record.exc_info is not None) is (told == "an error")

@@ -27,7 +27,7 @@ class Guard:
 GUARDS = {
     "claim": Guard(
         "app.runs.ledger",
-        "claim",
+        "_claiming",
         "JobRun.status == RunStatus.QUEUED,",
         "JobRun.status.in_(ACTIVE),",
         (f"{LEDGER}::test_of_many_claims_one_is_granted",),
@@ -54,10 +54,10 @@ GUARDS = {
     ),
     "lease on the database's clock": Guard(
         "app.runs.ledger",
-        "claim",
-        "lease_until=_CLOCK + timedelta(seconds=lease_seconds),",
-        "lease_until=__import__('datetime').datetime.now().astimezone()"
-        " + timedelta(hours=1, seconds=lease_seconds),",
+        "_claiming",
+        'lease_until=_CLOCK + sa.bindparam("lease", type_=sa.Interval),',
+        "lease_until=sa.literal(__import__('datetime').datetime.now().astimezone())"
+        ' + timedelta(hours=1) + sa.bindparam("lease", type_=sa.Interval),',
         (f"{LEDGER}::test_leases_run_on_the_databases_clock",),
     ),
     "outbox: what nobody came for is rung again": Guard(

@@ -83,3 +83,24 @@ def test_taken_port_is_left_for_another(short_folder, monkeypatch):
         server = replace(folder.postgres()).start(supervisor)
         with psycopg.connect(server.url("simpul_app")) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("version", "rounds"), [(18, 32), (15, 4096)])
+def test_our_long_passwords_cost_few_rounds_where_that_can_be_said(
+    monkeypatch, version, rounds
+):
+    from ops import local_postgres
+
+    found = local_postgres.major_version
+    monkeypatch.setattr(
+        local_postgres, "major_version", lambda where: min(found(where), version)
+    )
+    with throwaway_servers() as (_supervisor, addresses, _folder):
+        with psycopg.connect(addresses.admin) as connection:
+            told = connection.execute(
+                "SELECT split_part(split_part(rolpassword, '$', 2), ':', 1)::int"
+                " FROM pg_authid WHERE rolpassword IS NOT NULL"
+            ).fetchall()
+            other = connection.execute("SHOW scram_iterations").fetchone()
+        assert told == [(rounds,)] * 3
+        assert other == ("4096",)  # what version 15 does not know is not said to a server
