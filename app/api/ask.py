@@ -101,9 +101,13 @@ class Asks:
 
     def __init__(self) -> None:
         self._read: dict[Any, Ask] = {}
+        self._begun: dict[Any, Ask] = {}  # of first pages, by the query as it came
 
     def read(self, query: str, opened: Opened, accepted: str) -> tuple[Ask, str]:
         """Return what is asked and the token of the place to go on from, or nothing."""
+        known = self._begun.get((query, opened.dataset_id, opened.mark, accepted))
+        if known is not None:
+            return known, ""
         pairs = pairs_of(query)
         after = [value for name, value in pairs if name == "after"]
         if len(after) > 1:
@@ -117,7 +121,12 @@ class Asks:
             if len(self._read) >= MOST_ASKS:
                 self._read.clear()
             self._read[key] = ask
-        return ask, _token("after", after[0]) if goes_on else ""
+        if goes_on:
+            return ask, _token("after", after[0])
+        if len(self._begun) >= MOST_ASKS:
+            self._begun.clear()
+        self._begun[query, opened.dataset_id, opened.mark, accepted] = ask
+        return ask, ""
 
 
 def _read(

@@ -1,8 +1,8 @@
 """The API's own connections: its database role, statements prepared, one client at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.api.errors import unavailable
@@ -28,21 +28,31 @@ class Connections:
         self._idle: list[Ready] = []
         self._places = asyncio.Semaphore(MOST)
 
-    @asynccontextmanager
-    async def one(self, client: str) -> AsyncIterator[ApiLine]:
+    def one(self, client: str) -> "_Loan":
         """Lend a connection, ready for a client; one that failed is not lent again.
 
         Raises ``Refused`` (503) when all of them stay lent, psycopg's errors otherwise.
         """
+        return _Loan(self, client)
+
+    async def lend(self, client: str) -> "Ready":
+        """Return a connection that is ready for a client; it has to be taken back."""
         await self._find_place()
         try:
-            ready = await self._take(client)
-            try:
-                yield ready.line
-            finally:
-                self._take_back(ready)
-        finally:
+            return await self._take(client)
+        except BaseException:
             self._places.release()
+            raise
+
+    def take_back(self, ready: "Ready") -> None:
+        """Keep a connection for the next one, unless something is left open on it."""
+        self._places.release()
+        if ready.line.is_usable():
+            self._idle.append(ready)
+            return
+        if ready.line.is_ended():
+            self.forget()  # where one has failed, others may have too
+        ready.line.close()
 
     async def _find_place(self) -> None:
         try:
@@ -53,15 +63,6 @@ class Connections:
                 await self._places.acquire()
         except TimeoutError:
             raise unavailable() from None
-
-    def _take_back(self, ready: "Ready") -> None:
-        """Keep a connection for the next one, unless something is left open on it."""
-        if ready.line.is_usable():
-            self._idle.append(ready)
-            return
-        if ready.line.is_ended():
-            self.forget()  # where one has failed, others may have too
-        ready.line.close()
 
     async def _take(self, client: str) -> "Ready":
         while kept := self._pop(client):
@@ -93,6 +94,23 @@ class Connections:
             connection.patience = patience
             connection.execute(BIND, {"client": client})
             yield connection
+
+
+class _Loan:
+    """A connection for the length of a block; a class, as each page borrows one or two."""
+
+    __slots__ = ("_client", "_connections", "_ready")
+
+    def __init__(self, connections: Connections, client: str) -> None:
+        self._connections = connections
+        self._client = client
+
+    async def __aenter__(self) -> ApiLine:
+        self._ready = await self._connections.lend(self._client)
+        return self._ready.line
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connections.take_back(self._ready)
 
 
 @dataclass(slots=True)
