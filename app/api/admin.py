@@ -238,7 +238,8 @@ class ExchangeView(ReadOnlyView):
     )  # fmt: skip
     column_default_sort = ("id", True)
     narrow_columns = ("at", "channel", "phase", "times", "row_count", "key_prefix")
-    column_sortable_list = ("at", "row_count")
+    column_sortable_list = ("at",)
+    sorted_as: ClassVar = {"at": "id"}  # the order in which they came
     column_searchable_list = ("key_prefix", "request_id", "agreement")
     named_filters: ClassVar = {
         "channel": ("api", "xlsx"),

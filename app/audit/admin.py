@@ -48,6 +48,7 @@ class AuditView(ReadOnlyView):
     wide_details = ("changes",)
     column_searchable_list = ("actor", "object_label", "object_id", "request_id")
     column_sortable_list = ("at",)
+    sorted_as: ClassVar = {"at": "id"}  # the order in which they came
     named_filters: ClassVar = {
         "action": (
             "create",

@@ -63,6 +63,7 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
 
     __tablename__ = "user"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __table_args__ = (sa.Index(None, "name", "id"), sa.Index(None, "last_login_at", "id"))
 
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]

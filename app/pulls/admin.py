@@ -29,7 +29,7 @@ from app.sources.services import (
     seen_of,
 )
 from app.web.guard import needs, principal_now
-from app.web.paging import page_number
+from app.web.paging import tell_lost, turn
 from app.web.views import Page, back_to, flash_rejected
 
 
@@ -39,24 +39,24 @@ class QuarantinePage(Page):
     @expose("/")
     @needs(Permission.QUARANTINE_READ)
     def index(self) -> str:
-        page, principal = page_number(), principal_now()
+        principal = principal_now()
         run_id, source_id = _uuid("run"), _uuid("source")
         search = request.args.get("search", "").replace("\0", "")[:200]
         with db.unit_of_work() as session:
-            records, count = queries.quarantine_page(
+            page, total = queries.quarantine_page(
                 session,
                 principal,
                 run_id=run_id,
                 source_id=source_id,
                 search=search,
-                page=page,
+                turn=turn(),
             )
+            tell_lost(page)
             text: str = self.render(
                 "pulls/quarantine.html",
-                records=records,
-                count=count,
+                records=page.rows,
                 page=page,
-                page_size=queries.PAGE_SIZE,
+                total=total,
                 search=search,
                 run_id=run_id,
                 source_id=source_id,

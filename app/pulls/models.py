@@ -56,7 +56,10 @@ class QuarantinedRecord(HasId, Base):
 
     __tablename__ = "quarantined_record"
     __scope__: ClassVar[Scope] = Scope.AGENCY
-    __table_args__ = (sa.UniqueConstraint("run_id", "page", "position"),)
+    __table_args__ = (
+        sa.UniqueConstraint("run_id", "page", "position"),
+        sa.Index(None, "created_at", "id"),
+    )
 
     run_id: Mapped[UUID] = mapped_column(sa.ForeignKey("job_run.id", ondelete="CASCADE"))
     source_id: Mapped[UUID] = mapped_column(sa.ForeignKey("source.id"), index=True)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.contracts.models import ContractVersion
 from app.contracts.states import VersionStatus
+from app.core import lists
 from app.core.policy import Principal
 from app.core.scope import visible
 from app.pulls.models import PullRun, QuarantinedRecord, RawPage
@@ -34,9 +35,9 @@ def quarantine_page(
     run_id: UUID | None,
     source_id: UUID | None,
     search: str,
-    page: int,
-) -> tuple[Sequence[QuarantinedRecord], int]:
-    """Return one page of records set aside, newest run first, and how many there are."""
+    turn: lists.Turn,
+) -> tuple[lists.Slice, lists.Total]:
+    """Return one page of records set aside, newest first, and how many there are."""
     wanted = [visible(QuarantinedRecord, principal)]
     if run_id is not None:
         wanted.append(QuarantinedRecord.run_id == run_id)
@@ -44,22 +45,10 @@ def quarantine_page(
         wanted.append(QuarantinedRecord.source_id == source_id)
     if search:
         wanted.append(QuarantinedRecord.record_key.icontains(search, autoescape=True))
-    count = session.scalar(
-        sa.select(sa.func.count()).select_from(QuarantinedRecord).where(*wanted)
-    )
-    rows = session.scalars(
-        sa.select(QuarantinedRecord)
-        .where(*wanted)
-        .order_by(
-            QuarantinedRecord.created_at.desc(),
-            QuarantinedRecord.run_id,
-            QuarantinedRecord.page,
-            QuarantinedRecord.position,
-        )
-        .limit(PAGE_SIZE)
-        .offset(page * PAGE_SIZE)
-    ).all()
-    return rows, count or 0
+    query = sa.select(QuarantinedRecord).where(*wanted)
+    order = lists.Order(QuarantinedRecord.created_at, QuarantinedRecord.id, down=True)
+    page = lists.read_slice(session, query, order, PAGE_SIZE, turn)
+    return page, lists.count(session, query)
 
 
 def reasons_of(

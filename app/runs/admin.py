@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-import sqlalchemy as sa
 from flask import Response, flash, make_response, render_template, request
 from flask_admin import expose
 from flask_babel import gettext
@@ -27,7 +26,7 @@ from app.web.extensions import db as flask_db
 from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext, say
-from app.web.paging import page_number
+from app.web.paging import tell_lost, turn
 from app.web.views import Page, ScopedView, back_to, flash_rejected
 
 
@@ -37,17 +36,16 @@ class RunPage(Page):
     @expose("/")
     @needs(Permission.RUN_READ)
     def index(self) -> str:
-        page, who = page_number(), principal_now()
-        chosen = _filter(request.args)
+        who, chosen = principal_now(), _filter(request.args)
         with db.unit_of_work() as session:
-            runs, count = queries.runs_page(session, who, chosen, page)
-            more = chosen.status in RETRYABLE and count > queries.PAGE_SIZE
+            page, total = queries.runs_page(session, who, chosen, turn())
+            tell_lost(page)
+            more = chosen.status in RETRYABLE and total.rows > queries.PAGE_SIZE
             text: str = self.render(
                 "runs/list.html",
-                runs=runs,
-                count=count,
+                runs=page.rows,
                 page=page,
-                page_size=queries.PAGE_SIZE,
+                total=total,
                 chosen=chosen,
                 kinds=KINDS,
                 statuses=list(RunStatus),
@@ -220,6 +218,8 @@ class ScheduleView(ScopedView):
     )
     column_list = ("name", "cron", "next_due_at", "enabled")
     column_default_sort = "next_due_at"
+    column_sortable_list = ("name", "next_due_at")
+    sorted_as: ClassVar = {"next_due_at": "comes_at"}
     narrow_columns = ("cron", "next_due_at")
     column_searchable_list = ("name",)
     column_details_list = (
@@ -299,6 +299,3 @@ class ScheduleView(ScopedView):
     def save(self, model: Schedule, *, created: bool) -> None:
         del created
         services.save_schedule(flask_db.session(), model)
-
-    def get_query(self) -> Any:
-        return super().get_query().order_by(sa.desc(Schedule.enabled))

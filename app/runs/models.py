@@ -6,6 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.db import Base, HasId, choice
@@ -52,6 +53,16 @@ class Schedule(HasId, Base):
     until: Mapped[datetime | None]
     next_due_at: Mapped[datetime]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+    @hybrid_property
+    def comes_at(self) -> datetime | None:
+        """The slot that really comes next; none while it is off."""
+        return self.next_due_at if self.enabled else None
+
+    @comes_at.inplace.expression
+    @classmethod
+    def _comes_at(cls) -> sa.Case[datetime | None]:
+        return sa.case((cls.enabled, cls.next_due_at))
 
     def __str__(self) -> str:
         return self.name

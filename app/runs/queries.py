@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
+from app.core import lists
 from app.core.policy import Principal
 from app.core.scope import visible
 from app.runs.kinds import KINDS, KindName
@@ -72,19 +73,13 @@ class RunFilter:
 
 
 def runs_page(
-    session: Session, principal: Principal, chosen: RunFilter, page: int
-) -> tuple[Sequence[JobRun], int]:
+    session: Session, principal: Principal, chosen: RunFilter, turn: lists.Turn
+) -> tuple[lists.Slice, lists.Total]:
     """Return one page of runs, newest first, and how many there are in all."""
-    wanted = _chosen(principal, chosen)
-    count = session.scalar(sa.select(sa.func.count()).select_from(JobRun).where(*wanted))
-    rows = session.scalars(
-        sa.select(JobRun)
-        .where(*wanted)
-        .order_by(JobRun.created_at.desc(), JobRun.id)
-        .limit(PAGE_SIZE)
-        .offset(page * PAGE_SIZE)
-    ).all()
-    return rows, count or 0
+    query = sa.select(JobRun).where(*_chosen(principal, chosen))
+    order = lists.Order(JobRun.created_at, JobRun.id, down=True)
+    page = lists.read_slice(session, query, order, PAGE_SIZE, turn)
+    return page, lists.count(session, query)
 
 
 def _chosen(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:

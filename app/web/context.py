@@ -167,10 +167,10 @@ def init_app(app: Flask, office_name: str) -> None:
     def may(permission: str) -> bool:
         return principal_now().may(Permission(permission))
 
-    def page_url(page: int) -> str:
-        values = request.args.to_dict()
-        values["page"] = str(page)
-        address: dict[str, Any] = {**(request.view_args or {}), **values}
+    def place_url(**place: str) -> str:
+        """Return the address of the list at hand at another place, narrowed as it is."""
+        kept = {k: v for k, v in request.args.items() if k not in {"after", "before"}}
+        address: dict[str, Any] = {**kept, **(request.view_args or {}), **place}
         return url_for(request.endpoint or "home.index", **address)
 
     @app.context_processor
@@ -180,7 +180,7 @@ def init_app(app: Flask, office_name: str) -> None:
             "office_name": office_name,
             "may": may,
             "status_name": state_name,
-            "page_url": page_url,
+            "place_url": place_url,
             "get_locale": get_locale,
             "_": gettext,
         }

@@ -1,13 +1,20 @@
-"""Reading page numbers out of addresses that anybody may type."""
+"""Turning the pages of a list by its address."""
 
-from flask import request
+from flask import flash, request
+from flask_babel import gettext
 
-MAX_PAGE = 100_000
+from app.core.lists import Slice, Turn
 
 
-def page_number() -> int:
-    """Return the 0-based page of the request; what is no number counts as the first."""
-    text = request.args.get("page", "0")
-    if not (text.isascii() and text.isdecimal()):
-        return 0
-    return min(int(text[:7]), MAX_PAGE)
+def turn() -> Turn:
+    """Return the place that the request's page of a list begins or ends at."""
+    return Turn(request.args.get("after", ""), request.args.get("before", ""))
+
+
+def tell_lost(page: Slice) -> None:
+    """Say so when an address that somebody may have typed named no place of the list."""
+    if page.is_lost:
+        flash(
+            gettext("This address names no place of the list; here is its beginning."),
+            "warning",
+        )

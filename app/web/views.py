@@ -6,16 +6,17 @@ through ``app.core.scope``. ``Page`` is a page of our own in the same frame.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from flask import Response, abort, flash, redirect, request
-from flask_admin import BaseView
+from flask_admin import BaseView, expose
 from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext
+from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
 
+from app.core import lists
 from app.core.db import because
 from app.core.errors import RejectedError
 from app.core.policy import Permission
@@ -23,8 +24,8 @@ from app.core.scope import NotFoundError, get_visible, visible
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
+from app.web.paging import tell_lost, turn
 
-MAX_PAGE = 100_000
 MAX_SEARCH = 200
 
 
@@ -68,6 +69,7 @@ class ScopedView(ModelView):
     edit_template = "admin/model/edit.html"
     form_columns: Sequence[str] = ()
     named_filters: ClassVar[Mapping[str, Any]] = {}
+    sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
     narrow_columns: Sequence[str] = ()  # never broken over lines
     wide_details: Sequence[str] = ()  # on a line of their own
     title: ClassVar[str] = ""
@@ -115,48 +117,88 @@ class ScopedView(ModelView):
                 wanted.append(getattr(self.model, name) == value)
         return wanted
 
-    def get_query(self) -> Any:
-        return db.session.query(self.model).filter(*self.conditions())
+    def rows(self) -> sa.Select[Any]:
+        """Return the query of the list's rows, as the request narrows them."""
+        wanted = [*self.conditions(), *self._searched(self.searched_for())]
+        loads = [orm.joinedload(each) for each in self._auto_joins or ()]
+        return sa.select(self.model).where(*wanted).options(*loads)
 
-    def get_count_query(self) -> Any:
-        return (
-            db.session.query(sa.func.count())
-            .select_from(self.model)
-            .filter(*self.conditions())
+    def searched_for(self) -> str:
+        return request.args.get("search", "").replace("\0", "")[:MAX_SEARCH].strip()
+
+    def _searched(self, text: str) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions that each word stands in one of the searched columns."""
+        if not self.column_searchable_list:
+            return []
+        columns = [
+            sa.cast(getattr(self.model, name), sa.Text)
+            for name in self.column_searchable_list
+        ]
+        return [
+            sa.or_(*(each.icontains(word, autoescape=True) for each in columns))
+            for word in text.split()
+        ]
+
+    def order(self) -> lists.Order:
+        """Return what the list is sorted by: as the request says, or as it is by itself."""
+        key = str(sa.inspect(self.model).primary_key[0].key)
+        default: Any = self.column_default_sort or key
+        name, down = default if isinstance(default, tuple) else (default, False)
+        asked = request.args.get("sort", "")
+        if asked and self.is_sortable(asked):
+            name, down = asked, request.args.get("desc") == "1"
+        column = getattr(self.model, self.sorts_by(name))
+        return lists.Order(column, getattr(self.model, key), down)
+
+    @expose("/")
+    def index_view(self) -> str:
+        """Show one page of the list."""
+        session, order, query = db.session(), self.order(), self.rows()
+        page = lists.read_slice(session, query, order, self.page_size, turn())
+        tell_lost(page)
+        return self.render(
+            self.list_template,
+            data=page.rows,
+            page=page,
+            total=lists.count(session, query),
+            list_columns=self._list_columns,
+            sorted_by=order.column.key,
+            is_down=order.down,
+            search=self.searched_for(),
+            state=self.state(),
+            get_pk_value=self.get_pk_value,
+            get_value=self.get_list_value,
         )
+
+    def sorts_by(self, column: str) -> str:
+        """Return the attribute that a column of the list is sorted by."""
+        return self.sorted_as.get(column, column)
+
+    def list_url(self, state: Mapping[str, str], **more: str) -> str:
+        """Return the address of a list in some state; what is empty is left out."""
+        named = {name: value for name, value in {**state, **more}.items() if value}
+        url: str = self.get_url(".index_view", **named)
+        return url
+
+    def state(self) -> dict[str, str]:
+        """Return what of the list the address holds, but for the place in it."""
+        names = (
+            "search", "sort", "desc", *self.named_filters, *(f.name for f in self.list_filters()),
+        )  # fmt: skip
+        return {name: value for name in names if (value := request.args.get(name))}
 
     def get_one(self, id: Any) -> Any:  # noqa: A002 - Flask-Admin's name
         if isinstance(id, list | tuple):
             raise NotFoundError
         return get_visible(db.session(), self.model, str(id), principal_now())
 
-    def _get_list_extra_args(self) -> Any:
-        """Return the arguments of a list with what no list can answer taken out."""
-        args = super()._get_list_extra_args()
-        args.page = min(max(args.page or 0, 0), MAX_PAGE)
-        args.search = (args.search or "").replace("\0", "")[:MAX_SEARCH] or None
-        args.extra_args = {
-            name: value
-            for name in (*self.named_filters, *(f.name for f in self.list_filters()))
-            if (value := request.args.get(name))
-        }
-        return args
-
     def list_filters(self) -> Sequence[ListFilter]:
         """Return choices beside the named ones; ``conditions`` of the view answers them."""
         return ()
 
-    def _apply_sorting(self, query: Any, joins: Any, column: Any, desc: Any) -> Any:
-        """Sort as asked, and by the key after that, so that rows never jump pages."""
-        query, joins = super()._apply_sorting(query, joins, column, desc)
-        return query.order_by(sa.inspect(self.model).primary_key[0].desc()), joins
-
     def render(self, template: str, **kwargs: Any) -> str:
-        kwargs.setdefault("filter_choices", self.named_filters)
         if template == self.list_template:
             kwargs["list_filters"] = self.list_filters()
-        if kwargs.get("count") is not None and kwargs.get("page_size"):
-            kwargs["num_pages"] = ceil(kwargs["count"] / kwargs["page_size"])
         text: str = super().render(template, **kwargs)
         return text
 

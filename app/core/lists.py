@@ -1,0 +1,200 @@
+"""Lists over tables of any size: a page goes on from a row, not from a number.
+
+``OFFSET`` reads and throws away all that stands before it; here the last row of a page is
+remembered in the address and the next page begins behind it (keyset), so that a deep page
+costs what the first one does. A total is counted up to a bound, and told as about so many
+beyond it.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+# Counting so many rows takes a few milliseconds; beyond, the planner's guess is told.
+COUNTED = 10_000
+MAX_PLACE = 2_000
+
+
+class Turn(NamedTuple):
+    """Where a page begins or ends, as an address says it: behind one row, or before it."""
+
+    after: str = ""
+    before: str = ""
+
+
+FIRST = Turn()
+
+
+class Place(NamedTuple):
+    """A row of a list, by what it is sorted by."""
+
+    value: Any
+    key: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a list is sorted by: a column, and the table's key among equal values.
+
+    Empty values come last both ways.
+    """
+
+    column: orm.InstrumentedAttribute[Any]
+    key: orm.InstrumentedAttribute[Any]
+    down: bool
+
+    @property
+    def may_be_empty(self) -> bool:
+        return self.column.key != self.key.key and getattr(self.column, "nullable", True)
+
+    def place_of(self, row: Any) -> str:
+        """Return the place of a row as an address may hold it."""
+        values = [getattr(row, self.column.key), getattr(row, self.key.key)]
+        raw = msgspec.json.encode(values, enc_hook=str)
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+    def read(self, text: str) -> Place | None:
+        """Return the place that an address names; None for what is none of this list."""
+        if not text or len(text) > MAX_PLACE:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
+            value, key = msgspec.json.decode(raw, type=tuple[Any, Any])
+            place = Place(_as(self.column, value), _as(self.key, key))
+        except (binascii.Error, ValueError, NotImplementedError):
+            return None
+        is_odd = place.key is None or (place.value is None and not self.may_be_empty)
+        return None if is_odd else place
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One page of a list; ``earlier`` and ``later`` are the places that its neighbours have.
+
+    ``is_lost``: the address named no place of this list, so it is the beginning.
+    """
+
+    rows: Sequence[Any]
+    earlier: str = ""
+    later: str = ""
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many rows there are, to the row or about."""
+
+    rows: int
+    is_exact: bool
+
+
+def read_slice(
+    session: orm.Session,
+    query: sa.Select[Any],
+    order: Order,
+    size: int,
+    turn: Turn = FIRST,
+) -> Slice:
+    """Return ``size`` rows of ``query`` behind or before a place, or the first ones."""
+    back = turn.before != "" and turn.after == ""
+    place = order.read(turn.before if back else turn.after)
+    is_lost = place is None and turn != FIRST
+    back = back and not is_lost
+    found: list[Any] = []
+    for part in _parts(order, place, back=back):
+        wanted = size + 1 - len(found)
+        found += session.scalars(part(query).limit(wanted)).unique().all()
+        if len(found) > size:
+            break
+    goes_on, rows = len(found) > size, found[:size]
+    if back:
+        rows.reverse()
+    if not rows:
+        return Slice(rows, is_lost=is_lost)
+    has_earlier = goes_on if back else place is not None
+    return Slice(
+        rows,
+        earlier=order.place_of(rows[0]) if has_earlier else "",
+        later=order.place_of(rows[-1]) if back or goes_on else "",
+        is_lost=is_lost,
+    )
+
+
+def count(session: orm.Session, query: sa.Select[Any]) -> Total:
+    """Count rows one by one up to a bound; beyond it tell what the planner expects."""
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    bare = query.with_only_columns(one, maintain_column_froms=True).order_by(None)
+    some = bare.limit(COUNTED + 1).subquery()
+    counted = session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+    if counted <= COUNTED:
+        return Total(counted, is_exact=True)
+    compiled = bare.compile(
+        session.connection(), compile_kwargs={"render_postcompile": True}
+    )
+    plan = session.connection().exec_driver_sql(
+        f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params
+    )
+    expected = int(plan.scalar_one()[0]["Plan"]["Plan Rows"])
+    return Total(max(expected, COUNTED + 1), is_exact=False)
+
+
+class _Part(NamedTuple):
+    """A stretch of a list that one index finds in order: rows with a value, or without."""
+
+    where: Sequence[sa.ColumnElement[bool]]
+    by: Sequence[sa.ColumnElement[Any]]
+
+    def __call__(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        return query.where(*self.where).order_by(None).order_by(*self.by)
+
+
+def _parts(order: Order, place: Place | None, *, back: bool) -> list[_Part]:
+    """Return the stretches from a place on, in the order in which they are walked."""
+    down = order.down is not back
+    key = order.key.desc() if down else order.key.asc()
+    if order.column.key == order.key.key:
+        return [
+            _Part(() if place is None else (_beyond(order.key, place.key, down),), (key,))
+        ]
+    by = (order.column.desc() if down else order.column.asc(), key)
+    filled: list[sa.ColumnElement[bool]] = []
+    if order.may_be_empty:
+        filled.append(order.column.is_not(None))
+    if place is not None and place.value is not None:
+        filled.append(_beyond_both(order, place, down))
+    empty: list[sa.ColumnElement[bool]] = [order.column.is_(None)]
+    if place is not None and place.value is None:
+        empty.append(_beyond(order.key, place.key, down))
+    with_value, without = _Part(filled, by), _Part(empty, (key,))
+    if not order.may_be_empty:
+        return [with_value]
+    stands_at_empty = place is not None and place.value is None
+    if back:
+        return [without, with_value] if stands_at_empty else [with_value]
+    return [without] if stands_at_empty else [with_value, without]
+
+
+def _beyond(column: Any, value: Any, down: bool) -> sa.ColumnElement[bool]:  # noqa: FBT001 - a direction
+    condition: sa.ColumnElement[bool] = column < value if down else column > value
+    return condition
+
+
+def _beyond_both(order: Order, place: Place, down: bool) -> sa.ColumnElement[bool]:  # noqa: FBT001 - a direction
+    """Compare value and key as one: that an index over both can begin at."""
+    both = sa.tuple_(order.column, order.key)
+    types = [order.column.type, order.key.type]
+    other = sa.tuple_(*place, types=types)
+    return both < other if down else both > other
+
+
+def _as(column: orm.InstrumentedAttribute[Any], value: Any) -> Any:
+    """Return a value out of an address as the column has it; raises ``ValueError``."""
+    if value is None:
+        return None
+    return msgspec.convert(value, column.type.python_type, strict=False)
