@@ -38,11 +38,13 @@ class Connections:
     async def lend(self, client: str) -> "Ready":
         """Return a connection that is ready for a client; it has to be taken back."""
         await self._find_place()
+        ready: Ready | None = None
         try:
-            return await self._take(client)
-        except BaseException:
-            self._places.release()
-            raise
+            ready = await self._take(client)
+        finally:
+            if ready is None:
+                self._places.release()
+        return ready
 
     def take_back(self, ready: "Ready") -> None:
         """Keep a connection for the next one, unless something is left open on it."""
