@@ -3,8 +3,10 @@
 from typing import ClassVar
 
 from flask_babel import gettext
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from app.audit.history import changes_of
+from app.audit.models import AuditEvent
 from app.core.policy import Permission
 from app.web.context import object_name, state_name
 from app.web.format import moment
@@ -12,27 +14,16 @@ from app.web.i18n import lazy_gettext
 from app.web.views import ReadOnlyView
 
 
-def _changes(event: "object") -> Markup:
+def _changes(event: AuditEvent) -> Markup:
     """Write the changed columns as a small table: before and after."""
-    before, after = (
-        getattr(event, "before", None) or {},
-        getattr(event, "after", None) or {},
-    )
     rows = Markup("").join(
-        Markup("<tr><th scope=row>{}</th><td>{}</td><td>{}</td></tr>").format(
-            name, _short(before.get(name)), _short(after.get(name))
-        )
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
+        Markup("<tr><th scope=row>{}</th><td>{}</td><td>{}</td></tr>").format(*change)
+        for change in changes_of(event)
     )
     head = Markup("<tr><th></th><th scope=col>{}</th><th scope=col>{}</th></tr>").format(
         gettext("before"), gettext("after")
     )
     return Markup('<table class="table table-sm">{}{}</table>').format(head, rows)
-
-
-def _short(value: object) -> str:
-    return "" if value is None else str(escape(str(value)[:2000]))
 
 
 class AuditView(ReadOnlyView):
