@@ -277,11 +277,10 @@ def _order(ask: Ask, opened: Opened) -> Order:
     return [*ask.sort, *((each, down) for each in opened.keys if each.name not in named)]
 
 
-def _order_sql(order: Order, of: str = "") -> str:
+def _order_sql(order: Order) -> str:
     """Return it as SQL; empty values come last both ways (a key has none)."""
     return ", ".join(
-        of
-        + quote(each.name)
+        quote(each.name)
         + (" DESC" if down else "")
         + (" NULLS LAST" if down and not each.is_key else "")
         for each, down in order

@@ -115,8 +115,13 @@ def make_grant(client: ApiClient, dataset_id: UUID, **values) -> UUID:
 
 @pytest.fixture
 def shop(app, bound, upstream) -> Shop:
-    contract = make.make_contract(FIELDS, max_vanished_percent=100)
     upstream.records = [person(n) for n in range(250)]
+    return open_shop(app, upstream, FIELDS)
+
+
+def open_shop(app, upstream, fields) -> Shop:
+    """Pull what the upstream has, and open it to a client by a grant that names no field."""
+    contract = make.make_contract(fields, max_vanished_percent=100)
     source = make.make_source(contract, upstream.url, page_size=50)
     with make.session() as s:
         dataset = s.scalars(

@@ -4,15 +4,13 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 
 from app.api import statements
 from app.contracts.states import Classification, FieldType
 from app.core.sql import quote
 from app.datasets.ddl import SQL_TYPES
-from app.datasets.models import Dataset
 from tests import make
-from tests.api.conftest import Shop, make_client, make_grant, person
+from tests.api.conftest import open_shop, person
 
 VALUES = {
     FieldType.TEXT: [
@@ -72,21 +70,10 @@ def test_a_grant_that_opens_no_field_answers_with_empty_records(
     app, bound, upstream, form
 ):
     hidden = Classification.PERSONAL
-    contract = make.make_contract(
-        (make.field("nip", is_key=True, classification=hidden),)
-    )
     upstream.records = [person(n) for n in range(3)]
-    source = make.make_source(contract, upstream.url, page_size=50)
-    with make.session() as s:
-        dataset = s.scalars(
-            sa.select(Dataset).where(Dataset.contract_id == contract.id)
-        ).one()
-    client, key = make_client()
-    grant = make_grant(client, dataset.id)
-    shop = Shop(
-        app, dataset.slug, contract, dataset.id, client.id, grant, key, source, upstream
+    shop = open_shop(
+        app, upstream, (make.field("nip", is_key=True, classification=hidden),)
     )
-    shop.pull()
 
     answer = shop.get(f"?format={form}")
 
