@@ -2,17 +2,22 @@
 
 from typing import Any, ClassVar
 
+import sqlalchemy as sa
 from flask_babel import gettext
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length, Optional
 
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
+from app.core.scope import visible
 from app.identity import services
 from app.identity.models import Agency, User
 from app.web.context import permission_name
 from app.web.extensions import db
 from app.web.format import moment
+from app.web.guard import principal_now
 from app.web.i18n import lazy_gettext
+from app.web.listing import yes_or_no
 from app.web.views import ReadOnlyView, ScopedView
 
 
@@ -27,6 +32,13 @@ def _role_names(user: User) -> str:
     return f"{shown} (+{len(labels) - 2})" if len(labels) > 3 else ", ".join(labels)
 
 
+def _agencies() -> Options:
+    """Return the agencies that one sees, to choose from."""
+    found = sa.select(Agency.id, Agency.name).where(visible(Agency, principal_now()))
+    rows = db.session.execute(found.order_by(Agency.name))
+    return [(str(row.id), row.name) for row in rows]
+
+
 class AgencyView(ScopedView):
     """Agencies whose data is joined up."""
 
@@ -34,7 +46,12 @@ class AgencyView(ScopedView):
     write = Permission.AGENCY_WRITE
     column_list = ("code", "name", "short_name", "active")
     column_default_sort = "name"
-    column_searchable_list = ("code", "name", "short_name")
+    filters: ClassVar = (
+        Filter(Agency.active, lazy_gettext("Active"), yes_or_no, quick=True),
+        Filter(Agency.code, lazy_gettext("Code")),
+        Filter(Agency.name, lazy_gettext("Name")),
+    )
+    more_columns = ("email", "phone", "address")
     column_formatters: ClassVar = {"active": _yes}
     column_details_list = (
         "code",
@@ -81,7 +98,16 @@ class UserView(ScopedView):
     narrow_columns = ("last_login_at",)
     column_default_sort = "name"
     column_sortable_list = ("name", "email", "active", "last_login_at")
-    column_searchable_list = ("name", "email", "job_title")
+    filters: ClassVar = (
+        Filter(User.active, lazy_gettext("Active"), yes_or_no, quick=True),
+        Filter(User.agency_id, lazy_gettext("Agency"), _agencies, quick=True),
+        Filter(User.name, lazy_gettext("Name")),
+        Filter(User.email, lazy_gettext("E-mail")),
+        Filter(User.job_title, lazy_gettext("Job title")),
+        Filter(User.last_login_at, lazy_gettext("Last log-in")),
+        Filter(User.created_at, lazy_gettext("Since")),
+    )
+    more_columns = ("job_title", "created_at")
     column_details_list = (
         "name", "email", "job_title", "agency", "all_roles", "active", "created_at", "last_login_at",
     )  # fmt: skip

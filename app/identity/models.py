@@ -1,17 +1,18 @@
 """Tables of agencies, people and roles."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
 from app.core.db import Base, HasId
 from app.core.scope import Scope
+from app.core.search import words_column, words_index
 
 
 class Agency(HasId, Base):
@@ -19,7 +20,9 @@ class Agency(HasId, Base):
 
     __tablename__ = "agency"
     __scope__: ClassVar[Scope] = Scope.OWN_AGENCY
+    __table_args__ = (words_index(),)
 
+    words: Unmapped[Any] = words_column("code", "name", "short_name")
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(unique=True)
     short_name: Mapped[str] = mapped_column(default="")
@@ -63,8 +66,13 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
 
     __tablename__ = "user"
     __scope__: ClassVar[Scope] = Scope.AGENCY
-    __table_args__ = (sa.Index(None, "name", "id"), sa.Index(None, "last_login_at", "id"))
+    __table_args__ = (
+        words_index(),
+        sa.Index(None, "name", "id"),
+        sa.Index(None, "last_login_at", "id"),
+    )
 
+    words: Unmapped[Any] = words_column("name", "email", "job_title")
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     job_title: Mapped[str] = mapped_column(default="")

@@ -11,7 +11,10 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  if (event.target.matches("[data-submit]")) {
+    const { form, dataset } = event.target;
+    form.requestSubmit(dataset.submit ? form.querySelector(`button[value="${dataset.submit}"]`) : null);
+  }
   const choice = event.target.dataset.choose;
   if (choice) {
     for (const box of document.querySelectorAll(`input[type=checkbox][name="${choice}"]`))
