@@ -17,10 +17,9 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from app.core.clock import utc_now
-from app.core.search import found_by, has_words, searched
+from app.core.search import found_by, searched, typed
 
 OR = "or"
 MAX_CLAUSES = 50
@@ -200,17 +199,33 @@ def _read(text: str, known: dict[str, Filter], zone: ZoneInfo) -> Clause:
     return clause
 
 
-def condition(
-    where: Where, filters: Sequence[Filter], zone: ZoneInfo
-) -> sa.ColumnElement[bool] | None:
-    """Return what a row must fulfil; None when nothing narrows the list."""
+class Narrowing(NamedTuple):
+    """What the rows of a list must fulfil; ``words`` apart, as lists are searched by them."""
+
+    condition: sa.ColumnElement[bool] | None = None
+    words: sa.ColumnElement[bool] | None = None
+
+
+def narrowing(where: Where, filters: Sequence[Filter], zone: ZoneInfo) -> Narrowing:
+    """Return the conditions of all whole clauses."""
     known = {each.name: each for each in filters}
-    groups = [
-        sa.and_(*(condition_of(each, known[each.name], zone) for each in group if each.is_whole))
-        for group in where.groups
-        if any(each.is_whole for each in group)
-    ]  # fmt: skip
-    return sa.or_(*groups) if groups else None
+    groups = [[clause for clause in group if clause.is_whole] for group in where.groups]
+    groups = [group for group in groups if group]
+    if not groups:
+        return Narrowing()
+    if len(groups) > 1:
+        return Narrowing(sa.or_(*(
+            sa.and_(*(condition_of(each, known[each.name], zone) for each in group))
+            for group in groups
+        )))  # fmt: skip
+    words = [_anywhere(each, known[each.name]) for each in groups[0] if each.op is Op.HAS]
+    rest = [
+        _in_column(each, known[each.name])
+        if each.op is Op.HAS
+        else condition_of(each, known[each.name], zone)
+        for each in groups[0]
+    ]
+    return Narrowing(sa.and_(*rest), sa.and_(*words) if words else None)
 
 
 def condition_of(
@@ -224,7 +239,7 @@ def condition_of(
         )
         return empty if clause.op is Op.EMPTY else ~empty
     if clause.op is Op.HAS:
-        return _has_words(column, clause.value)
+        return sa.and_(_anywhere(clause, chosen), _in_column(clause, chosen))
     if chosen.kind in {Kind.DAY, Kind.MOMENT}:
         return _in_time(clause, chosen, zone)
     compared: sa.ColumnElement[bool] = _COMPARED[clause.op](
@@ -233,13 +248,20 @@ def condition_of(
     return compared
 
 
-def _has_words(column: Any, text: str) -> sa.ColumnElement[bool]:
-    """Find words in one column, by way of the index of all words of the row."""
-    anywhere = found_by(column.class_, text)
-    if anywhere is None or not any(sign.isalnum() for sign in text):
-        raise BadClauseError(text)
-    here = sa.func.simpul_words(column, type_=TSVECTOR)
-    return sa.and_(anywhere, has_words(here, text))
+def _anywhere(clause: Clause, chosen: Filter) -> sa.ColumnElement[bool]:
+    """Return the condition that the row has the words of a clause, which an index answers."""
+    model: Any = chosen.column.class_
+    found = found_by(model, clause.value)
+    return sa.false() if found is None else found
+
+
+def _in_column(clause: Clause, chosen: Filter) -> sa.ColumnElement[bool]:
+    """Return the condition that words of the row stand in the column of the clause."""
+    signs = (sign if sign.isalnum() else " " for sign in typed(clause.value))
+    tokens = "".join(signs).split()
+    if not tokens:
+        raise BadClauseError(str(clause))
+    return sa.and_(*(chosen.column.icontains(each) for each in tokens))
 
 
 def _in_time(clause: Clause, chosen: Filter, zone: ZoneInfo) -> sa.ColumnElement[bool]:

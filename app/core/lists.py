@@ -23,7 +23,7 @@ from sqlalchemy import orm
 # Counting so many rows takes a few milliseconds; beyond, the planner's guess is told.
 COUNTED = 10_000
 # So many rows are looked at in their order before all rows with a word are sorted instead.
-WALKED = 20_000
+WALKED = 5_000
 MAX_PLACE = 2_000
 
 
@@ -204,8 +204,8 @@ class _Hunt:
 
     def _sorted(self, part: "_Part", wanted: int) -> list[Any]:
         """Find all rows with the words by their index, and sort them."""
-        all_found = self._keys().where(*part.where, self.words).order_by(None)
-        hits = all_found.cte("hits").prefix_with("MATERIALIZED")
+        found = self._keys().where(*part.where, self.words).order_by(None)
+        hits = found.offset(0).subquery()  # not to be taken for a walk in order
         by = [
             each.desc() if part.down else each.asc()
             for each in (hits.c.value, hits.c.key)

@@ -45,13 +45,6 @@ def searched(model: type[Any]) -> tuple[str, ...]:
     return names
 
 
-def has_words(words: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a column of words has each word of ``text``."""
-    if not any(sign.isalnum() for sign in text):
-        return sa.false()  # signs are no words: nothing has them
-    return words.op("@@", is_comparison=True)(sa.func.simpul_query(typed(text)))
-
-
 def typed(text: str) -> str:
     """Return what somebody typed to be found, as a search can take it."""
     return text.replace("\0", "")[:MAX_SEARCH].strip()
@@ -60,4 +53,8 @@ def typed(text: str) -> str:
 def found_by(model: type[Any], text: str) -> sa.ColumnElement[bool] | None:
     """Return what rows of a searched model are found by; None for nothing asked."""
     words, wanted = words_of(model), typed(text)
-    return has_words(words, wanted) if words is not None and wanted else None
+    if words is None or not wanted:
+        return None
+    if not any(sign.isalnum() for sign in wanted):
+        return sa.false()  # signs are no words: nothing has them
+    return words.op("@@", is_comparison=True)(sa.func.simpul_query(wanted))

@@ -5,7 +5,7 @@ through ``app.core.scope``. ``Page`` is a page of our own in the same frame.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
 from flask import Response, abort, flash, redirect, request
@@ -19,7 +19,7 @@ from werkzeug import Response as WerkzeugResponse
 from app.core import lists
 from app.core.db import because
 from app.core.errors import RejectedError
-from app.core.filters import Filter, condition
+from app.core.filters import Filter, narrowing
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
 from app.core.search import found_by, searched
@@ -43,6 +43,13 @@ class Page(BaseView):
 
     def _handle_view(self, name: str, **kwargs: Any) -> None:
         """Leave refusing to the guard, which has done so already."""
+
+
+class Narrowed(NamedTuple):
+    """What a list shows: a query, and the words that its rows are found by."""
+
+    query: sa.Select[Any]
+    words: sa.ColumnElement[bool] | None
 
 
 class ScopedView(ModelView):
@@ -107,14 +114,12 @@ class ScopedView(ModelView):
         scope = visible(self.model, principal_now())
         return sa.select(self.model).where(scope).options(*loads)
 
-    def narrowed(self, state: ListState) -> sa.Select[Any]:
-        """Return the query of the rows that a list is narrowed to, but for the words."""
-        wanted = condition(state.where, self.filters, office_zone())
-        return self.rows() if wanted is None else self.rows().where(wanted)
-
-    def words(self, state: ListState) -> sa.ColumnElement[bool] | None:
-        """Return what rows are found by, if words are asked for."""
-        return found_by(self.model, state.search)
+    def narrowed(self, state: ListState) -> Narrowed:
+        """Return the rows that a list is narrowed to, and apart from it by which words."""
+        condition, words = narrowing(state.where, self.filters, office_zone())
+        query = self.rows() if condition is None else self.rows().where(condition)
+        both = [w for w in (words, found_by(self.model, state.search)) if w is not None]
+        return Narrowed(query, sa.and_(*both) if both else None)
 
     def order(self, state: ListState) -> lists.Order:
         """Return what the list is sorted by: as the address says, or as it is by itself."""
@@ -143,7 +148,7 @@ class ScopedView(ModelView):
         if "do" in request.args:  # the panel of filters: its address is put in order
             where = where_of_panel(request.args, self.filters)
             return redirect(state.url(where=where))
-        order, query, words = self.order(state), self.narrowed(state), self.words(state)
+        order, (query, words) = self.order(state), self.narrowed(state)
         page = lists.read_slice(db.session(), query, order, self.page_size, turn(), words)
         tell_lost(page)
         return self.render(
