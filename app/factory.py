@@ -22,6 +22,8 @@ from app.exports.models import ExchangeLog
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
+from app.listings import admin as listings
+from app.listings.admin import SavedViewPage
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -70,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
     format.init_app(app)
     context.init_app(app, settings.office_name)
     history.init_app(app)
+    listings.init_app(app)
     gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -130,6 +133,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        SavedViewPage(_("Saved views"), endpoint="saved_views", url="/saved-views"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
     )
     for view in views:

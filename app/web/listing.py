@@ -6,6 +6,7 @@ A link that somebody copies shows another person the same list, as far as it is 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import current_app, flash, url_for
@@ -92,6 +93,16 @@ class ListState:
         for name, value in changed.pairs():
             many.setdefault(name, []).append(value)
         return url_for(self.endpoint, **many)
+
+    @property
+    def query(self) -> str:
+        """Return what stands behind the question mark of its address."""
+        return urlencode(self.pairs())
+
+    @property
+    def listed(self) -> str:
+        """Return the name of the list's pages."""
+        return self.endpoint.partition(".")[0]
 
     def hidden(self, *without: str) -> list[tuple[str, str]]:
         """Return the parts that a form must carry along beside its own."""

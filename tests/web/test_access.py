@@ -187,6 +187,8 @@ def test_open_doors_are_these_and_no_others(app):
     assert personal == {
         "home.index",
         "home.language",
+        "saved_views.index",
+        "saved_views.delete",
         "security.logout",
         "security.change_password",
     }
