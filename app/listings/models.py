@@ -1,10 +1,11 @@
 """Tables of what people keep of lists."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.db import Base, HasId
@@ -36,3 +37,21 @@ class SavedView(HasId, Base):
 
     def __str__(self) -> str:
         return self.name
+
+
+class BulkEdit(HasId, Base):
+    """What somebody asked to be changed in many rows, for the run that does it.
+
+    ``changes`` are texts by column as a form sends them; ``idents`` the rows as they were
+    found when it was asked for.
+    """
+
+    __tablename__ = "bulk_edit"
+    __scope__: ClassVar[Scope] = Scope.PERSON
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    listed: Mapped[str]
+    changes: Mapped[dict[str, Any]]
+    idents: Mapped[list[UUID]] = mapped_column(ARRAY(sa.Uuid))
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -22,6 +22,12 @@ document.addEventListener("change", (event) => {
   }
 });
 
+// A value that is entered is meant: the box beside it is ticked.
+document.addEventListener("input", (event) => {
+  const { ticks } = event.target.dataset;
+  if (ticks) document.getElementById(ticks).checked = true;
+});
+
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-theme-toggle]")) {
     const root = document.documentElement;

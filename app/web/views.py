@@ -15,6 +15,7 @@ from flask_babel import gettext
 from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
 from werkzeug import Response as WerkzeugResponse
+from werkzeug.datastructures import MultiDict
 
 from app.core import lists
 from app.core.db import because
@@ -131,11 +132,11 @@ class ScopedView(ModelView):
         column = getattr(self.model, self.sorts_by(name))
         return lists.Order(column, getattr(self.model, key), down)
 
-    def list_state(self) -> ListState:
-        """Return the list as the address of the request shows it."""
+    def list_state(self, args: "MultiDict[str, str]") -> ListState:
+        """Return the list as an address with these parts shows it."""
         return read_state(
             f"{self.endpoint}.index_view",
-            request.args,
+            args,
             self.filters,
             {str(name) for name in self._sortable_columns},
             self.all_columns(),
@@ -144,7 +145,7 @@ class ScopedView(ModelView):
     @expose("/")
     def index_view(self) -> str | WerkzeugResponse:
         """Show one page of the list."""
-        state = self.list_state()
+        state = self.list_state(request.args)
         if "do" in request.args:  # the panel of filters: its address is put in order
             where = where_of_panel(request.args, self.filters)
             return redirect(state.url(where=where))
@@ -180,6 +181,12 @@ class ScopedView(ModelView):
 
     def named_columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return [(name, str(self.get_column_name(name))) for name in names]
+
+    def shown(self, obj: Any, column: str) -> Any:
+        """Return what a cell of the list shows."""
+        return self._get_list_value(
+            None, obj, column, self.column_formatters, self.column_type_formatters
+        )
 
     def sorts_by(self, column: str) -> str:
         """Return the attribute that a column of the list is sorted by."""

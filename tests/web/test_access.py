@@ -187,6 +187,9 @@ def test_open_doors_are_these_and_no_others(app):
     assert personal == {
         "home.index",
         "home.language",
+        "edits.index",
+        "edits.apply",
+        "edits.cell",
         "saved_views.index",
         "saved_views.delete",
         "security.logout",

@@ -1,7 +1,8 @@
-"""Views of lists that people save: one's own, and those that one's side shares."""
+"""What goes with lists: views that people save, and changes of many rows that they ask for."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0014"
 down_revision = "0013"
@@ -59,6 +60,35 @@ def upgrade() -> None:
             f" USING ({OWN}) WITH CHECK ({OWN} AND {side})"
         )
 
+    op.create_table(
+        "bulk_edit",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("listed", sa.Text(), nullable=False),
+        sa.Column("changes", postgresql.JSONB(), nullable=False),
+        sa.Column("idents", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.func.now(),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user.id"], name=op.f("fk_bulk_edit_user_id_user")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bulk_edit")),
+    )
+    op.create_index(op.f("ix_bulk_edit_user_id"), "bulk_edit", ["user_id"])
+    op.execute("ALTER TABLE bulk_edit ENABLE ROW LEVEL SECURITY")
+    op.execute("GRANT SELECT, INSERT ON bulk_edit TO simpul_office")
+    op.execute("GRANT SELECT ON bulk_edit TO simpul_worker")
+    op.execute(
+        f"CREATE POLICY own ON bulk_edit TO simpul_office USING ({OWN}) WITH CHECK ({OWN})"
+    )
+    op.execute("CREATE POLICY work ON bulk_edit TO simpul_worker USING (true)")
+
 
 def downgrade() -> None:
+    op.drop_table("bulk_edit")
     op.drop_table("saved_view")
