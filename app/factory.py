@@ -23,7 +23,7 @@ from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.listings import admin as listings
-from app.listings.admin import EditPage, SavedViewPage
+from app.listings.admin import EditPage, FindPage, SavedViewPage
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -133,6 +133,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        FindPage(_("Find"), endpoint="find", url="/find"),
         EditPage(_("Change of many rows"), endpoint="edits", url="/edits"),
         SavedViewPage(_("Saved views"), endpoint="saved_views", url="/saved-views"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),

@@ -28,7 +28,8 @@ from werkzeug.datastructures import MultiDict
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.scope import NotFoundError, visible
-from app.listings import bulk, services
+from app.core.search import typed
+from app.listings import bulk, finding, services
 from app.listings.editing import EDITS, Editable, Edits
 from app.listings.models import SavedView
 from app.web.extensions import db as flask_db
@@ -75,6 +76,31 @@ class SavedViewPage(Page):
             view = services.delete_view(session, principal_now(), ident)
         flash(gettext("The view %(name)s is deleted.", name=view.name), "success")
         return _to(view.listed, "")
+
+
+class FindPage(Page):
+    """Finding anything: pages of the menu, and objects by their words."""
+
+    def is_visible(self) -> bool:
+        return False
+
+    @expose("/")
+    @signed_in
+    def index(self) -> str:
+        return self._answer("listings/find.html")
+
+    @expose("/part")
+    @signed_in
+    def part(self) -> str:
+        """Answer what the palette shows while somebody types."""
+        return self._answer("listings/found.html")
+
+    def _answer(self, template: str) -> str:
+        asked = typed(request.args.get("q", ""))
+        with db.unit_of_work() as session:
+            found = finding.find(session, principal_now(), asked)
+        text: str = self.render(template, asked=asked, found=found)
+        return text
 
 
 class EditPage(Page):

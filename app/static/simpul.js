@@ -100,3 +100,45 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
   };
   if (part.dataset.settled !== "1") setTimeout(again, 1000);
 }
+
+// The palette: "/" or Ctrl-K from anywhere, arrows and Enter; without it the form finds.
+const palette = document.querySelector("[data-palette]");
+if (palette) {
+  const field = palette.querySelector("input");
+  const found = palette.querySelector("#palette-found");
+  const links = () => [...found.querySelectorAll("a")];
+  let at = 0;
+  let asked = 0;
+  const mark = () => links().forEach((link, n) => {
+    link.classList.toggle("at", n === at);
+    link.id = `found-${n}`;
+    if (n === at) { field.setAttribute("aria-activedescendant", link.id); link.scrollIntoView({ block: "nearest" }); }
+  });
+  const ask = async () => {
+    const mine = ++asked;
+    try {
+      const answer = await fetch(`${palette.dataset.palette}?q=${encodeURIComponent(field.value)}`);
+      if (!answer.ok || mine !== asked) return;
+      found.innerHTML = await answer.text();
+      at = 0;
+      mark();
+    } catch {
+      // The server is away for a moment; the next letter asks again.
+    }
+  };
+  const open = (text = "") => { palette.showModal(); field.value = text; field.focus(); ask(); };
+  let wait = 0;
+  field.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(ask, 150); });
+  field.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && links().length) { event.preventDefault(); at = (at + step + links().length) % links().length; mark(); }
+    if (event.key === "Enter") { event.preventDefault(); links()[at]?.click(); }
+  });
+  palette.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, [contenteditable]");
+    const asks = (event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing);
+    if (asks && !palette.open) { event.preventDefault(); open(); }
+  });
+  document.querySelector("[data-palette-open]").addEventListener("click", (event) => open(event.target.value));
+}

@@ -164,6 +164,16 @@ def init_app(app: Flask, office_name: str) -> None:
                 groups.append((name, items))
         return groups
 
+    def pages_named(text: str) -> list[dict[str, Any]]:
+        """Return the pages of the menu that have all words of a text in their names."""
+        words = text.casefold().split()
+        pages = [page for _group, some in menu() for page in some]
+        return [
+            page
+            for page in pages
+            if all(word in str(page["name"]).casefold() for word in words)
+        ]
+
     def may(permission: str) -> bool:
         return principal_now().may(Permission(permission))
 
@@ -177,6 +187,8 @@ def init_app(app: Flask, office_name: str) -> None:
     def words() -> dict[str, Any]:
         return {
             "office_menu": menu,
+            "pages_named": pages_named,
+            "object_name": object_name,
             "office_name": office_name,
             "may": may,
             "status_name": state_name,

@@ -187,6 +187,8 @@ def test_open_doors_are_these_and_no_others(app):
     assert personal == {
         "home.index",
         "home.language",
+        "find.index",
+        "find.part",
         "edits.index",
         "edits.apply",
         "edits.cell",
