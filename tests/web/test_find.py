@@ -35,10 +35,8 @@ def test_a_person_finds_only_what_they_may_see(log_in, people, estates):
     hits = found(log_in(own.operator), own.canary)
     assert hits
     assert found(log_in(own.operator), other.canary) == []
-    assert not [
-        h for h in hits.values() if h.startswith(("/users", "/agencies", "/audit"))
-    ]
-    assert "Jejak audit" not in found(log_in(own.operator), "jejak")
+    assert not [h for _, h in hits if h.startswith(("/users", "/agencies", "/audit"))]
+    assert found(log_in(own.operator), "jejak") == []
 
 
 @pytest.mark.parametrize("text", ["///", "'&|!:*", "x" * 5000, "zzyzx"])
