@@ -15,6 +15,7 @@ from app.audit.admin import AuditView
 from app.audit.models import AuditEvent
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
+from app.dashboard import admin as dashboard
 from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
@@ -29,7 +30,7 @@ from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
 from app.sources.models import Host
-from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
+from app.web import context, errors, format, guard, headers, health, i18n, icons  # noqa: A004 - our format
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
@@ -70,8 +71,10 @@ def create_app(settings: Settings) -> Flask:
     headers.init_app(app, https=settings.cookie_secure)
     errors.init_app(app)
     format.init_app(app)
+    icons.init_app(app)
     context.init_app(app, settings.office_name)
     history.init_app(app)
+    dashboard.init_app(app)
     listings.init_app(app)
     gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:

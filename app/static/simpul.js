@@ -142,3 +142,13 @@ if (palette) {
   });
   document.querySelector("[data-palette-open]").addEventListener("click", (event) => open(event.target.value));
 }
+
+// A menu of a list closes when one turns elsewhere.
+document.addEventListener("click", (event) => {
+  for (const tool of document.querySelectorAll("details.tool[open]"))
+    if (!tool.contains(event.target) && matchMedia("(min-width: 641px)").matches) tool.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const tool = event.key === "Escape" && event.target.closest("details.tool[open]");
+  if (tool) { tool.open = false; tool.querySelector("summary").focus(); }
+});

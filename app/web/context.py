@@ -109,6 +109,7 @@ PERMISSIONS = {
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (
+    ("", ("home",)),
     (lazy_gettext("Data"), ("datasets", "downloads")),
     (
         lazy_gettext("Exchange"),
@@ -120,6 +121,13 @@ MENU = (
     ),
     (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
 )
+ICONS = {
+    "home": "house", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
+    "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
+    "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
+    "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
+    "roles": "person-badge", "audit": "clock-history", "ledger": "stack",
+}  # fmt: skip
 
 
 def state_label(value: object) -> Any:
@@ -154,6 +162,8 @@ def init_app(app: Flask, office_name: str) -> None:
             items = [
                 {
                     "name": views[endpoint].name,
+                    "endpoint": endpoint,
+                    "icon": ICONS[endpoint],
                     "url": url_for(f"{endpoint}.{views[endpoint]._default_view}"),  # noqa: SLF001
                     "active": endpoint == here,
                 }

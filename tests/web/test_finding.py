@@ -19,7 +19,10 @@ def read(client, address: str) -> str:
 
 
 def names(page: str) -> list[str]:
-    return [unescape(n) for n in re.findall(r'data-label="Nama"[^>]*>([^<]*)<', page)]
+    return [
+        unescape(n)
+        for n in re.findall(r'data-label="Nama"[^>]*>(?:<a [^>]*>)?([^<]*)<', page)
+    ]
 
 
 @pytest.fixture(scope="module")
