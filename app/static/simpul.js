@@ -143,12 +143,22 @@ if (palette) {
   document.querySelector("[data-palette-open]").addEventListener("click", (event) => open(event.target.value));
 }
 
-// A menu of a list closes when one turns elsewhere.
+// A menu closes when one turns elsewhere.
 document.addEventListener("click", (event) => {
   for (const tool of document.querySelectorAll("details.tool[open]"))
-    if (!tool.contains(event.target) && matchMedia("(min-width: 641px)").matches) tool.open = false;
+    if (!tool.contains(event.target) && (tool.matches(".person-menu") || matchMedia("(min-width: 641px)").matches)) tool.open = false;
+  if (location.hash === "#menu" && !event.target.closest("#menu, .menu-button")) location.hash = "#isi";
 });
 document.addEventListener("keydown", (event) => {
   const tool = event.key === "Escape" && event.target.closest("details.tool[open]");
   if (tool) { tool.open = false; tool.querySelector("summary").focus(); }
+  if (event.key === "Escape" && location.hash === "#menu") location.hash = "#isi";
 });
+
+// A table that is wider than its place is moved by keys as well.
+for (const wrap of document.querySelectorAll(".table-wrap:not([tabindex])")) {
+  if (wrap.scrollWidth <= wrap.clientWidth) continue;
+  wrap.tabIndex = 0;
+  wrap.setAttribute("role", "region");
+  wrap.setAttribute("aria-label", wrap.querySelector("caption")?.textContent || document.title);
+}
