@@ -25,6 +25,7 @@ from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.listings import admin as listings
 from app.listings.admin import EditPage, FindPage, SavedViewPage
+from app.listings.imports import ImportPage
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -138,6 +139,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
         FindPage(_("Find"), endpoint="find", url="/find"),
+        ImportPage(_("Bring in a table"), endpoint="imports", url="/imports"),
         EditPage(_("Change of many rows"), endpoint="edits", url="/edits"),
         SavedViewPage(_("Saved views"), endpoint="saved_views", url="/saved-views"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),

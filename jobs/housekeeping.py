@@ -2,6 +2,7 @@
 
 from app.core import db
 from app.exports import services
+from app.listings.services import forget_imports
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
@@ -18,16 +19,25 @@ def tidy(lease: Lease) -> None:
         lease.save(session)
         parts, strays = services.remove_strays(session, home)
         pages = raw_pages.forget_old(session, settings.raw_days)
+        tables = forget_imports(session, settings.download_days)
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"
-            " files without an owner, %(pages)s old pages of answers.",
+            " files without an owner, %(pages)s old pages of answers, %(tables)s tables that"
+            " were sent.",
             expired=expired,
             parts=parts,
             strays=strays,
             pages=pages,
+            tables=tables,
         )
         lease.succeed(
             session,
-            {"expired": expired, "parts": parts, "strays": strays, "pages": pages},
+            {
+                "expired": expired,
+                "parts": parts,
+                "strays": strays,
+                "pages": pages,
+                "tables": tables,
+            },
         )

@@ -59,6 +59,7 @@ class ClientView(ScopedView):
         "Programs of agencies that fetch data, with the limits that all their keys share."
     )
     details_template = "api/client.html"
+    import_key = ("name",)
     column_list = ("name", "agency", "contact", "enabled", "created_at")
     column_default_sort = "name"
     column_sortable_list = ("name", "enabled", "created_at")
@@ -150,6 +151,7 @@ class GrantView(ScopedView):
     lead = lazy_gettext(
         "Which program may read which dataset, by which agreement, how long."
     )
+    import_key = ("client", "dataset")
     column_list = ("client", "dataset", "agreement", "valid_until", "revoked_at")
     column_default_sort = ("valid_from", True)
     column_sortable_list = ("valid_until", "revoked_at")

@@ -36,6 +36,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "exchange_log": "is a log itself",
         "api_usage": "counters of requests, written by the database's own function",
         "bulk_edit": "a request; each row that it changes has an event of its own",
+        "data_import": "a request; each row that it brings in has an event of its own",
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
         "seal_batch": "seals upon the logs, written by the sealer alone",
     }

@@ -44,6 +44,7 @@ class AgencyView(ScopedView):
 
     read = Permission.AGENCY_READ
     write = Permission.AGENCY_WRITE
+    import_key = ("code",)
     column_list = ("code", "name", "short_name", "active")
     column_default_sort = "name"
     filters: ClassVar = (
@@ -94,6 +95,7 @@ class UserView(ScopedView):
 
     read = Permission.USER_READ
     write = Permission.USER_WRITE
+    import_key = ("email",)
     column_list = ("name", "email", "agency", "roles", "active", "last_login_at")
     narrow_columns = ("last_login_at",)
     column_default_sort = "name"

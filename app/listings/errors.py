@@ -76,3 +76,30 @@ class NoLongerAllowedError(PermanentError):
 
     def __init__(self) -> None:
         super().__init__("Who asked for this may not do it any more.")
+
+
+class UnmappedError(RejectedError):
+    code = "unmapped"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            "Say which column holds %(what)s: rows are recognised by it.", what=what
+        )
+
+
+class WrongRowsError(RejectedError):
+    code = "wrong_rows"
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(
+            "Nothing was brought in: %(rows)s rows are wrong. Mend them, or bring in the good"
+            " ones alone.",
+            rows=rows,
+        )
+
+
+class NoFileError(RejectedError):
+    code = "no_file"
+
+    def __init__(self) -> None:
+        super().__init__("Choose a file first: an Excel workbook (.xlsx) or a CSV file.")

@@ -55,3 +55,24 @@ class BulkEdit(HasId, Base):
     idents: Mapped[list[UUID]] = mapped_column(ARRAY(sa.Uuid))
     reason: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class DataImport(HasId, Base):
+    """A table that somebody sent to bring it into a list.
+
+    ``content`` is the file as it came and ``sheet`` what was read of it; ``mapping`` says
+    which column holds which field, ``outcomes`` what becomes of each row.
+    """
+
+    __tablename__ = "data_import"
+    __scope__: ClassVar[Scope] = Scope.PERSON
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    listed: Mapped[str]
+    file_name: Mapped[str]
+    content: Mapped[bytes] = mapped_column(deferred=True)
+    sheet: Mapped[dict[str, Any]]
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    outcomes: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now(), index=True)
+    applied_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Saving views of lists."""
+"""Saving views of lists; forgetting tables that were sent."""
 
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.core.policy import Principal
 from app.core.scope import NotFoundError, get_visible, visible
 from app.listings.errors import NamelessError, TooManyViewsError
-from app.listings.models import SavedView
+from app.listings.models import DataImport, SavedView
 
 MOST_VIEWS = 50
 LONGEST_NAME = 80
@@ -76,3 +76,10 @@ def delete_view(session: Session, principal: Principal, ident: str) -> SavedView
         raise NotFoundError
     session.delete(view)
     return view
+
+
+def forget_imports(session: Session, days: int) -> int:
+    """Delete tables that were sent so many days ago; what they brought in stays."""
+    old = sa.func.now() - sa.func.make_interval(0, 0, 0, days)
+    done = session.execute(sa.delete(DataImport).where(DataImport.created_at < old))
+    return int(getattr(done, "rowcount", 0))

@@ -459,6 +459,7 @@ class HostView(ScopedView):
         "One line for each host and port. The limits hold for all sources and workers"
         " together; 0 means no limit."
     )
+    import_key = ("pair",)
     column_list = ("pair", "per_second", "at_once", "quiet", "wait_until")
     column_details_list = (*column_list, "wait_code", "failure_count", "note")
     column_sortable_list = ("pair", "per_second", "at_once", "wait_until")

@@ -162,3 +162,25 @@ for (const wrap of document.querySelectorAll(".table-wrap:not([tabindex])")) {
   wrap.setAttribute("role", "region");
   wrap.setAttribute("aria-label", wrap.querySelector("caption")?.textContent || document.title);
 }
+
+// A file may be dropped instead of chosen; how far it is on its way is shown.
+for (const form of document.querySelectorAll("[data-upload]")) {
+  const drop = form.querySelector("[data-drop]");
+  const file = drop.querySelector("input[type=file]");
+  const bar = form.querySelector("[data-progress]");
+  for (const name of ["dragover", "dragleave", "drop"]) drop.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", name === "dragover");
+    if (name === "drop" && event.dataTransfer.files.length) file.files = event.dataTransfer.files;
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    bar.hidden = false;
+    const sending = new XMLHttpRequest();
+    sending.open("POST", location.href);
+    sending.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; });
+    sending.addEventListener("load", () => location.assign(sending.responseURL));
+    sending.addEventListener("error", () => { bar.hidden = true; form.submit(); });
+    sending.send(new FormData(form));
+  });
+}

@@ -70,6 +70,7 @@ class ScopedView(ModelView):
     form_columns: Sequence[str] = ()
     filters: ClassVar[Sequence[Filter]] = ()  # what a list may be narrowed by
     more_columns: Sequence[str] = ()  # that a list shows when they are chosen
+    import_key: Sequence[str] = ()  # by which a file's row is recognised; none: no import
     sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
     narrow_columns: Sequence[str] = ()  # never broken over lines
     wide_details: Sequence[str] = ()  # on a line of their own
@@ -208,6 +209,15 @@ class ScopedView(ModelView):
         if not self.can_edit:
             abort(403)
         return super().edit_form(obj)
+
+    def form_for(self, former: Any, sent: "MultiDict[str, str] | None" = None) -> Any:
+        """Return the form of a new row (None) or of a former one, filled as it was sent."""
+        form = (self._create_form_class if former is None else self._edit_form_class)(
+            sent, obj=former
+        )
+        if former is not None and sent is None:
+            self.on_form_prefill(form, self.get_pk_value(former))
+        return form
 
     def save(self, model: Any, *, created: bool) -> None:
         """Hook of a view: put the model in order before it is written; may refuse."""

@@ -1,4 +1,4 @@
-"""What goes with lists: views that people save, and changes of many rows that they ask for."""
+"""What goes with lists: saved views, changes of many rows, tables that people send."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -88,7 +88,41 @@ def upgrade() -> None:
     )
     op.execute("CREATE POLICY work ON bulk_edit TO simpul_worker USING (true)")
 
+    op.create_table(
+        "data_import",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("listed", sa.Text(), nullable=False),
+        sa.Column("file_name", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("sheet", postgresql.JSONB(), nullable=False),
+        sa.Column("mapping", postgresql.JSONB(), nullable=False),
+        sa.Column("outcomes", postgresql.JSONB(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.func.now(),
+            nullable=False,
+        ),
+        sa.Column("applied_at", sa.DateTime(timezone=True)),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user.id"], name=op.f("fk_data_import_user_id_user")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_data_import")),
+    )
+    op.create_index(op.f("ix_data_import_user_id"), "data_import", ["user_id"])
+    op.create_index(op.f("ix_data_import_created_at"), "data_import", ["created_at"])
+    op.execute("ALTER TABLE data_import ENABLE ROW LEVEL SECURITY")
+    both = "simpul_office, simpul_agency"
+    op.execute(f"GRANT SELECT, INSERT, UPDATE ON data_import TO {both}")
+    op.execute("GRANT SELECT, DELETE ON data_import TO simpul_worker")
+    op.execute(
+        f"CREATE POLICY own ON data_import TO {both} USING ({OWN}) WITH CHECK ({OWN})"
+    )
+    op.execute("CREATE POLICY work ON data_import TO simpul_worker USING (true)")
+
 
 def downgrade() -> None:
+    op.drop_table("data_import")
     op.drop_table("bulk_edit")
     op.drop_table("saved_view")

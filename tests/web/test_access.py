@@ -187,6 +187,11 @@ def test_open_doors_are_these_and_no_others(app):
     assert personal == {
         "home.index",
         "home.language",
+        "imports.index",
+        "imports.template",
+        "imports.show",
+        "imports.apply",
+        "imports.file",
         "find.index",
         "find.part",
         "edits.index",

@@ -1,0 +1,455 @@
+"""Reading a table that somebody sends, and giving it back with remarks.
+
+What people send is opened by a process of its own with little memory and time: a workbook
+of a few kilobytes can unpack to gigabytes, and its parser must not take the server along.
+The process is this module itself: ``python -m app.listings.sheets read < FILE > JSON``.
+"""
+
+import csv
+import io
+import json
+import resource
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+from app.core.errors import RejectedError
+from app.core.words import message_id
+
+MAX_ROWS = 2_000
+MAX_COLUMNS = 100
+MAX_CELL = 5_000  # characters
+HEAD_WITHIN = 20  # rows, for a title above the table
+MEMORY = 512 * 1024 * 1024
+CPU_SECONDS, WAIT_SECONDS = 20, 40
+MAX_PARTS = 2_000
+MAX_UNPACKED = 200 * 1024 * 1024
+MAX_RATIO = 100
+SMALL = 1024 * 1024  # what unpacks to so little may be packed as well as it likes
+WRONG = "FFF4B6B6"  # the colour of a cell that is refused
+_CHUNK = 1 << 16
+
+REFUSALS = {
+    "empty": message_id("The file holds no table: a row of column names and rows below it."),
+    "kind": message_id("This is neither an Excel workbook (.xlsx) nor a CSV file."),
+    "old": message_id(
+        "This is an old Excel file (.xls), or one with a password: save it as .xlsx without"
+        " a password."
+    ),
+    "broken": message_id("The workbook is damaged and cannot be read: save it anew."),
+    "bomb": message_id(
+        "The workbook unpacks to far more than it should: copy the table alone into a new"
+        " workbook."
+    ),
+    "entities": message_id(
+        "The workbook holds a document type or entities, which no spreadsheet program"
+        " writes: save it anew from Excel or LibreOffice."
+    ),
+    "rows": message_id("The table has more than %(limit)s rows: split the file."),
+    "columns": message_id("The table has more than %(limit)s columns."),
+    "twice": message_id("Two columns are called %(what)s: rename one of them."),
+    "cell": message_id("A cell holds more than %(limit)s characters."),
+    "letters": message_id(
+        "The text cannot be read as UTF-8 nor as Windows text: save it as “CSV UTF-8”."
+    ),
+    "giant": message_id("The file needs too much memory or time to be read: split it."),
+}  # fmt: skip
+_LIMITS = {"rows": MAX_ROWS, "columns": MAX_COLUMNS, "cell": MAX_CELL}
+
+
+class SheetRefusedError(RejectedError):
+    code = "sheet_refused"
+
+    def __init__(self, why: str, what: str = "") -> None:
+        self.code = f"sheet_{why}"
+        params: dict[str, Any] = {"limit": _LIMITS[why]} if why in _LIMITS else {}
+        if what:
+            params["what"] = what
+        super().__init__(REFUSALS[why], **params)
+
+
+class Line(NamedTuple):
+    """A row of a table: its number in the file, and its cells as texts.
+
+    ``faults``: which cells hold an error of Excel's, such as #REF!, or a formula that was
+    never worked out.
+    """
+
+    number: int
+    cells: list[str]
+    faults: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was sent. ``sheet``: of which the table is; others were not read."""
+
+    headers: list[str]
+    lines: list[Line]
+    sheet: str
+    others: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "headers": self.headers,
+            "lines": self.lines,
+            "sheet": self.sheet,
+            "others": self.others,
+        }
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> "Table":
+        lines = [Line(*each) for each in raw["lines"]]
+        return cls(raw["headers"], lines, raw["sheet"], raw["others"])
+
+
+class Remark(NamedTuple):
+    """What is wrong with a row of the file, and in which of its columns (from 0)."""
+
+    number: int
+    text: str
+    columns: list[int]
+
+
+def read(content: bytes) -> Table:
+    """Read a workbook or a CSV file; raises ``SheetRefusedError``."""
+    return Table.of(json.loads(_in_child("read", content)))
+
+
+def remarked(content: bytes, heading: str, remarks: Sequence[Remark]) -> bytes:
+    """Return somebody's own file as a workbook: a column of remarks more, wrong cells coloured."""
+    asked = json.dumps({"heading": heading, "remarks": remarks}).encode()
+    return _in_child("remark", len(asked).to_bytes(4, "big") + asked + content)
+
+
+def empty(heads: Sequence[str]) -> bytes:
+    """Return a workbook that has only the heads of a table; all its cells take text."""
+    book = _as_workbook(Table(list(heads), [], "", []))
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def _in_child(what: str, sent: bytes) -> bytes:
+    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, what]
+    try:
+        done = subprocess.run(
+            command, input=sent, capture_output=True, timeout=WAIT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise SheetRefusedError("giant") from None
+    if done.returncode == 0:
+        return done.stdout
+    try:
+        refused = json.loads(done.stdout)
+    except ValueError:
+        raise SheetRefusedError("giant") from None  # killed by its limits
+    raise SheetRefusedError(refused["why"], refused["what"])
+
+
+# In the process of its own -------------------------------------------------------------
+
+
+def _limit_self() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _table_of(content: bytes) -> Table:
+    if content.startswith(b"PK"):
+        return _of_workbook(content)
+    if content.startswith(b"\xd0\xcf\x11\xe0"):
+        raise SheetRefusedError("old")
+    return _of_text(content)
+
+
+def _of_workbook(content: bytes) -> Table:
+    _look_before_opening(content)
+    book = _open(content, read_only=True)
+    found = [
+        (sheet, lines)
+        for sheet in book.worksheets
+        if sheet.sheet_state == "visible" and (lines := list(_lines_of(sheet)))
+    ]
+    if not found:
+        raise SheetRefusedError("empty")
+    sheet, lines = found[0]
+    dead = _formulas_without_value(content, sheet.title)
+    lines = [
+        Line(n, cells, [*faults, *(c for c in dead.get(n, ()) if not cells[c])])
+        for n, cells, faults in lines
+    ]
+    return _table(lines, sheet.title, [each.title for each, _lines in found[1:]])
+
+
+def _formulas_without_value(content: bytes, title: str) -> dict[int, list[int]]:
+    """Return the cells with formulas by row: what no program has worked out is no value."""
+    sheet = _open(content, read_only=True, values=False)[title]
+    sheet.reset_dimensions()
+    rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
+    found = {
+        number: [
+            n for n, cell in enumerate(row[: MAX_COLUMNS + 1]) if cell.data_type == "f"
+        ]
+        for number, row in enumerate(rows, 1)
+    }
+    return {number: columns for number, columns in found.items() if columns}
+
+
+def _look_before_opening(content: bytes) -> None:
+    """Count what the archive unpacks to, really, before anything is made of it."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        parts = archive.infolist()
+        if len(parts) > MAX_PARTS:
+            raise SheetRefusedError("bomb")
+        unpacked = 0
+        for part in parts:
+            if part.flag_bits & 0x1:
+                raise SheetRefusedError("old")
+            for size in _unpacking(archive, part):
+                unpacked += size
+                too_dense = unpacked > SMALL and unpacked > MAX_RATIO * len(content)
+                if unpacked > MAX_UNPACKED or too_dense:
+                    raise SheetRefusedError("bomb")
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
+        raise SheetRefusedError("broken") from None
+    if "xl/workbook.xml" not in archive.namelist():
+        raise SheetRefusedError("kind")
+
+
+def _unpacking(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[int]:
+    """Unpack a part in pieces; yield their sizes. No part may define a language of its own."""
+    with archive.open(part) as file:
+        begin = file.read(4096)
+        if b"<!DOCTYPE" in begin or b"<!ENTITY" in begin:
+            raise SheetRefusedError("entities")
+        yield len(begin)
+        while chunk := file.read(_CHUNK):
+            yield len(chunk)
+
+
+def _open(content: bytes, *, read_only: bool, values: bool = True) -> Any:
+    import openpyxl
+
+    if not openpyxl.DEFUSEDXML:
+        raise RuntimeError("defusedxml is missing: workbooks of others are not opened")
+    try:
+        return openpyxl.load_workbook(
+            io.BytesIO(content),
+            read_only=read_only,
+            data_only=read_only and values,
+            keep_links=False,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - openpyxl raises what it happens to meet
+        why = "entities" if "Forbidden" in type(error).__name__ else "broken"
+        raise SheetRefusedError(why) from None
+
+
+def _lines_of(sheet: Any) -> Iterator[Line]:
+    """Yield the rows that hold something; where a sheet says that it ends is not believed."""
+    if hasattr(sheet, "reset_dimensions"):
+        sheet.reset_dimensions()
+    try:
+        rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
+        for number, row in enumerate(rows, 1):
+            values = [cell.value for cell in row[: MAX_COLUMNS + 1]]
+            faults = [
+                n
+                for n, cell in enumerate(row[: MAX_COLUMNS + 1])
+                if cell.data_type == "e"
+            ]
+            texts = [_text_of(value) for value in values]
+            if any(texts):
+                yield Line(number, texts, faults)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, SyntaxError):
+        raise SheetRefusedError("broken") from None
+
+
+def _text_of(value: Any) -> str:
+    """Return a cell as somebody would type it; days and times as ISO has them."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "1" if value else "0"
+        case float():
+            return (
+                str(int(value))
+                if value.is_integer() and abs(value) < 1e15
+                else repr(value)
+            )
+        case datetime():
+            is_day = value.time() == time()
+            return value.date().isoformat() if is_day else value.isoformat(" ", "minutes")
+        case date() | time():
+            return value.isoformat()
+    text = str(value).replace("\0", "").strip()
+    if len(text) > MAX_CELL:
+        raise SheetRefusedError("cell")
+    return text
+
+
+def _of_text(content: bytes) -> Table:
+    text = _decoded(content)
+    begin = text[:_CHUNK]
+    separator = max(";,\t|", key=begin.split("\n", 1)[0].count)
+    try:
+        csv.field_size_limit(MAX_CELL * 4)
+        rows = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+        lines = []
+        for row in rows:
+            texts = [_text_of(each) for each in row[: MAX_COLUMNS + 1]]
+            if any(texts):
+                lines.append(Line(rows.line_num, texts, []))
+            if len(lines) > MAX_ROWS + HEAD_WITHIN:
+                raise SheetRefusedError("rows")
+    except csv.Error:
+        raise SheetRefusedError("kind") from None
+    return _table(lines, "", [])
+
+
+def _decoded(content: bytes) -> str:
+    if b"\0" in content[:_CHUNK] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SheetRefusedError("kind")
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise SheetRefusedError("letters")
+
+
+def _table(lines: list[Line], sheet: str, others: list[str]) -> Table:
+    """Take the first row with more than one cell for the names of the columns."""
+    head = next(
+        (
+            n
+            for n, each in enumerate(lines[:HEAD_WITHIN])
+            if sum(map(bool, each.cells)) > 1
+        ),
+        0,
+    )
+    if len(lines) < head + 2:
+        raise SheetRefusedError("empty")
+    names = lines[head].cells
+    while names and not names[-1]:
+        names = names[:-1]
+    if len(names) > MAX_COLUMNS:
+        raise SheetRefusedError("columns")
+    folded = [each.casefold() for each in names if each]
+    twice = next(
+        (each for each in names if each and folded.count(each.casefold()) > 1), None
+    )
+    if twice is not None:
+        raise SheetRefusedError("twice", twice[:80])
+    rest = lines[head + 1 :]
+    if len(rest) > MAX_ROWS:
+        raise SheetRefusedError("rows")
+    width = len(names)
+    return Table(
+        names,
+        [Line(n, (cells + [""] * width)[:width], faults) for n, cells, faults in rest],
+        sheet,
+        others,
+    )
+
+
+def _with_remarks(sent: bytes) -> bytes:
+    size = int.from_bytes(sent[:4], "big")
+    asked, content = json.loads(sent[4 : 4 + size]), sent[4 + size :]
+    remarks = [Remark(*each) for each in asked["remarks"]]
+    if content.startswith(b"PK"):
+        table = _of_workbook(content)
+        book = _open(content, read_only=False)
+        sheet = book[table.sheet]
+        head = next(_head_numbers(sheet, table.headers))
+    else:
+        table, head = _of_text(content), 1
+        book = _as_workbook(table)
+        sheet = book.active
+        at = {line.number: n for n, line in enumerate(table.lines, 2)}
+        remarks = [each._replace(number=at[each.number]) for each in remarks]
+    _write_remarks(sheet, head, len(table.headers) + 1, asked["heading"], remarks)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def _head_numbers(sheet: Any, headers: Iterable[str]) -> Iterator[int]:
+    wanted = list(headers)
+    for number, row in enumerate(
+        sheet.iter_rows(max_row=HEAD_WITHIN * 5, values_only=True), 1
+    ):
+        if [_text_of(value) for value in row[: len(wanted)]] == wanted:
+            yield number
+    yield 1
+
+
+def _as_workbook(table: Table) -> Any:
+    """Return a text file's table as a workbook: texts all of them, nothing is a formula."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for number, cells in enumerate(
+        [table.headers, *(line.cells for line in table.lines)], 1
+    ):
+        for column, text in enumerate(cells, 1):
+            _put(book.active, number, column, text)
+    return book
+
+
+def _put(sheet: Any, row: int, column: int, text: str) -> Any:
+    cell = sheet.cell(row, column)
+    cell.value = text
+    cell.data_type = "s"
+    cell.number_format = "@"
+    return cell
+
+
+def _write_remarks(
+    sheet: Any, head: int, column: int, heading: str, remarks: Sequence[Remark]
+) -> None:
+    from openpyxl.styles import Alignment, Font, PatternFill
+    from openpyxl.utils import get_column_letter
+
+    red = PatternFill("solid", start_color=WRONG)
+    for row in range(head, sheet.max_row + 1):  # of an earlier round
+        sheet.cell(row, column).value = None
+    _put(sheet, head, column, heading).font = Font(bold=True)
+    for remark in remarks:
+        cell = _put(sheet, remark.number, column, remark.text)
+        cell.alignment = Alignment(wrap_text=True, vertical="top")
+        for wrong in remark.columns:
+            sheet.cell(remark.number, wrong + 1).fill = red
+    sheet.column_dimensions[get_column_letter(column)].width = 60
+
+
+def main(what: str) -> int:
+    """Do one thing with what comes in; exit 1 with the reason when it is refused."""
+    _limit_self()
+    sent = sys.stdin.buffer.read()
+    try:
+        if what == "read":
+            out = json.dumps(_table_of(sent).as_json()).encode()
+        else:
+            out = _with_remarks(sent)
+    except SheetRefusedError as error:
+        why = error.code.removeprefix("sheet_")
+        out = json.dumps({"why": why, "what": str(error.params.get("what", ""))}).encode()
+        sys.stdout.buffer.write(out)
+        return 1
+    sys.stdout.buffer.write(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
