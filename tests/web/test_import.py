@@ -283,7 +283,8 @@ def test_people_come_by_file_without_their_passwords(log_in, people):
     client = log_in(people["SEMUA"])
     form = client.get("/imports/?listed=users").get_data(as_text=True)
     assert (
-        "Kata sandi" not in re.search(r"Kolom yang dikenali.*?</section>", form, re.DOTALL)[0]
+        "Kata sandi"
+        not in re.search(r"Kolom yang dikenali.*?</section>", form, re.DOTALL)[0]
     )
     word = make.word("orang")
     with make.session() as s:
