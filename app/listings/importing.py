@@ -115,6 +115,9 @@ class Import:
         self._table, self._mapping = table, mapping
         self._choices: dict[str, list[tuple[str, Any]]] = {}
         self._seen: dict[tuple[str, ...], int] = {}
+        self._blank = self._form(None)
+        self._unsaid = {n: _as_sent(each) for n, each in self._blank._fields.items()}
+        self._formers = self._find_formers()
 
     def carry_out(self, *, reason: str = "") -> Iterator[Outcome]:
         """Bring in row by row; a wrong one leaves nothing behind. The caller commits or not."""
@@ -172,13 +175,13 @@ class Import:
 
     def _bring_in(self, line: Line, outcome: Outcome) -> None:
         sent = self._sent(line, outcome)
-        former = self._former(line)
-        form = self._form(former)
+        former = self._formers.get(self._key(line))
+        unsaid = self._unsaid
+        if former is not None:
+            unsaid = {n: _as_sent(each) for n, each in self._form(former)._fields.items()}
         whole: MultiDict[str, str] = MultiDict()
-        for each in form:
-            whole.setlist(
-                each.name, sent[each.name] if each.name in sent else _as_sent(each)
-            )
+        for name, values in (unsaid | sent).items():
+            whole.setlist(name, values)
         form = self._form(former, whole)
         if not form.validate():
             for each in form:
@@ -221,32 +224,39 @@ class Import:
             if hasattr(model, name)
         }
 
-    def _former(self, line: Line) -> Any:
-        """Return the row of the list that a row of the file is about, if there is one."""
+    def _key(self, line: Line) -> tuple[str, ...]:
+        """Return what a row is recognised by, as ``_key_of`` has it for a row of the list."""
+        parts = []
+        for name in self._view.import_key:
+            each, text = self._blank[name], self._cell(line, name)
+            if isinstance(each, QuerySelectField):
+                parts.append(next(iter(self._pick(each, text)), ""))
+            else:
+                parts.append(text.strip().lower())
+        return tuple(parts)
+
+    def _key_of(self, model: Any) -> tuple[str, ...]:
+        parts = []
+        for name in self._view.import_key:
+            each, value = self._blank[name], getattr(model, name)
+            if isinstance(each, QuerySelectField):
+                parts.append(str(each.get_pk(value)) if value is not None else "")
+            else:
+                parts.append(str(value).lower())
+        return tuple(parts)
+
+    def _find_formers(self) -> dict[tuple[str, ...], Any]:
+        """Return the rows of the list that the file may be about, by their keys."""
         model: Any = self._view.model
         wanted = [visible(model, acting_principal())]
         for name in self._view.import_key:
-            value: Any = self._cell(line, name)
-            each = self._form(None)[name]
-            if isinstance(each, QuerySelectField):
-                value = next(
-                    (
-                        obj
-                        for pk, obj in self._objects(each)
-                        if pk in self._pick(each, value)
-                    ),
-                    None,
-                )
-                wanted.append(getattr(model, name) == value)
-            else:
-                wanted.append(
-                    sa.func.lower(getattr(model, name)) == value.strip().lower()
-                )
-        return (
-            self._session.scalars(sa.select(model).where(*wanted).limit(1))
-            .unique()
-            .first()
-        )
+            if not isinstance(self._blank[name], QuerySelectField):
+                texts = {
+                    self._cell(line, name).strip().lower() for line in self._table.lines
+                }
+                wanted.append(sa.func.lower(getattr(model, name)).in_(texts))
+        found = self._session.scalars(sa.select(model).where(*wanted)).unique()
+        return {self._key_of(each): each for each in found}
 
     def _form(self, former: Any, sent: "MultiDict[str, str] | None" = None) -> Form:
         form: Form = self._view.form_for(former, sent)
@@ -263,14 +273,13 @@ class Import:
     def _sent(self, line: Line, outcome: Outcome) -> dict[str, list[str]]:
         """Return the cells as a form would send them."""
         sent: dict[str, list[str]] = {}
-        form = self._form(None)
         for name in self._mapping:
-            text = self._cell(line, name)
+            each = self._blank[name]
             try:
-                sent[name] = self._value(form[name], text)
+                sent[name] = self._value(each, self._cell(line, name))
             except BadCellError as error:
                 outcome.wrong.append(name)
-                outcome.remarks.append(f"{form[name].label.text}: {error}")
+                outcome.remarks.append(f"{each.label.text}: {error}")
         if outcome.remarks:
             raise _WrongRow
         return sent

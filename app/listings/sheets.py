@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from app.core.errors import RejectedError
 from app.core.words import message_id
 
-MAX_ROWS = 2_000
+MAX_ROWS = 1_000
 MAX_COLUMNS = 100
 MAX_CELL = 5_000  # characters
 HEAD_WITHIN = 20  # rows, for a title above the table
