@@ -106,7 +106,7 @@ def pages_of(page: Page, address: str) -> dict[str, str]:
             kind = kind_of(url.path)
             if f"{url.scheme}://{url.netloc}" != address or kind is None or kind in found:
                 continue
-            query = f"?{url.query}" if url.query.startswith("id=") else ""
+            query = f"?{url.query}" if url.query.startswith(("id=", "listed=")) else ""
             found[kind] = f"{address}{url.path}{query}"
             waiting.append(kind)
     return found

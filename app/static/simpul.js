@@ -184,3 +184,46 @@ for (const form of document.querySelectorAll("[data-upload]")) {
     sending.send(new FormData(form));
   });
 }
+
+// A field is looked at when one leaves it, and while it is being mended; the server looks again.
+function wrongOf({ validity }) {
+  const say = document.body.dataset;
+  if (validity.valueMissing) return say.sayMissing;
+  if (validity.tooLong) return say.sayLong;
+  if (validity.rangeUnderflow || validity.rangeOverflow || validity.stepMismatch) return say.sayRange;
+  return validity.valid ? "" : say.sayType;
+}
+
+function tellWrong(field) {
+  const text = wrongOf(field);
+  const id = `${field.id}-error`;
+  let said = document.getElementById(id);
+  if (!said && text) {
+    said = document.createElement("div");
+    said.id = id;
+    said.className = "invalid-feedback";
+    field.after(said);
+  }
+  if (said) said.textContent = text;
+  field.classList.toggle("is-invalid", text !== "");
+  field.setAttribute("aria-invalid", String(text !== ""));
+  if (said) field.setAttribute("aria-describedby", text ? id : `${field.id}-help`);
+  return text === "";
+}
+
+for (const form of document.querySelectorAll("form.form-card, form[data-guard]")) {
+  const fields = [...form.elements].filter((each) => each.willValidate && each.id && each.type !== "checkbox");
+  form.noValidate = true;
+  for (const field of fields) {
+    field.addEventListener("blur", () => { if (field.value || field.classList.contains("is-invalid")) tellWrong(field); });
+    field.addEventListener("input", () => { if (field.classList.contains("is-invalid")) tellWrong(field); });
+  }
+  form.addEventListener("submit", (event) => {
+    const wrong = fields.filter((field) => !tellWrong(field));
+    if (!wrong.length) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    delete form.dataset.sent;
+    wrong[0].focus();
+  }, true);
+}
