@@ -10,8 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app.api.admin import ClientView, DeveloperPage, ExchangeView, GrantView
 from app.api.door import Door
 from app.api.models import ApiClient, ApiGrant
-from app.audit import history, recorder  # noqa: F401 - the latter listens to every session
-from app.audit.admin import AuditView
+from app.audit import recorder  # noqa: F401 - listens to every session
 from app.audit.models import AuditEvent
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
@@ -19,6 +18,8 @@ from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
+from app.history import trail
+from app.history.admin import AuditView
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     format.init_app(app)
     context.init_app(app, settings.office_name)
-    history.init_app(app)
+    trail.init_app(app)
     gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

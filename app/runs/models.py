@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.core.db import Base, HasId, choice
+from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 from app.runs.states import (
     ACTIVE,
@@ -25,7 +25,7 @@ def _listed(statuses: tuple[RunStatus, ...]) -> str:
     return ", ".join(f"'{status}'" for status in statuses)
 
 
-class Schedule(HasId, Base):
+class Schedule(HasId, Versioned, Base):
     """When a kind of work is due: a cron line on the clock of a time zone.
 
     ``next_due_at`` is the slot that comes next; one run for each slot, by a constraint on

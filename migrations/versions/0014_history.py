@@ -1,0 +1,59 @@
+"""History: rows count their changes, events know whose part they tell of, auditors read all."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+# What people edit in forms: nobody saves over a change that they have not seen.
+VERSIONED = (
+    "agency", "user", "host", "schedule", "source", "contract_version", "api_client",
+    "api_grant",
+)  # fmt: skip
+# Events of parts that were written before events knew: table, and its column of the whole.
+PARTS = (
+    ("contract_version", "contract_id"),
+    ("contract_field", "version_id"),
+    ("api_key", "client_id"),
+    ("api_grant", "client_id"),
+)
+FILLED = ("part_of", "request_id")
+
+
+def upgrade() -> None:
+    for table in VERSIONED:
+        op.add_column(
+            table,
+            sa.Column("row_version", sa.Integer, nullable=False, server_default="1"),
+        )
+    # The worker lets sources and their schedules rest, which counts as a change.
+    op.execute("GRANT UPDATE (row_version) ON source, schedule TO simpul_worker")
+    op.add_column(
+        "audit_event", sa.Column("part_of", sa.Text, nullable=False, server_default="")
+    )
+    # A seal names the columns that it is upon: those of before know nothing of this one.
+    for table, column in PARTS:
+        op.execute(
+            f"UPDATE audit_event e SET part_of = coalesce("
+            f" (SELECT t.{column}::text FROM {table} t WHERE t.id::text = e.object_id),"
+            f" e.after ->> '{column}', e.before ->> '{column}', '')"
+            f" WHERE e.object_type = '{table}'"
+        )
+    for column in FILLED:
+        op.create_index(
+            f"ix_audit_event_{column}",
+            "audit_event",
+            [column],
+            postgresql_where=sa.text(f"{column} <> ''"),
+        )
+
+
+def downgrade() -> None:
+    for column in FILLED:
+        op.drop_index(f"ix_audit_event_{column}", "audit_event")
+    op.drop_column("audit_event", "part_of")
+    for table in VERSIONED:
+        op.drop_column(table, "row_version")
