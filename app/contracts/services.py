@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -117,13 +115,6 @@ def lock_draft(session: Session, version: ContractVersion) -> bool:
     )
     session.refresh(version)
     return version.status is VersionStatus.DRAFT
-
-
-def digest_of(version: ContractVersion) -> str:
-    """Return a digest of all that the draft's page edits: tells whether it has changed."""
-    limits = (version.max_rejected_percent, version.max_vanished_percent)
-    content = msgspec.json.encode((limits, version.specs()))
-    return sha256(content).hexdigest()
 
 
 def save_fields(

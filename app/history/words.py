@@ -12,6 +12,7 @@ from flask import current_app
 from flask_babel import format_date, gettext
 
 from app.audit.recorder import CENSORED
+from app.contracts import drafts
 from app.core.db import Base
 from app.core.scope import NotFoundError, get_visible
 from app.runs.kinds import KINDS
@@ -57,31 +58,12 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "number": _("Version"),
         "status": _("State"),
         "note": _("Note"),
-        "max_vanished_percent": _("Vanished rows at most, in percent"),
-        "max_rejected_percent": _("Rejected records at most, in percent"),
+        **drafts.LIMITS,
         "plan": _("Plan"),
         "activated_at": _("Activated"),
         "activated_by": _("Activated by"),
     },
-    "contract_field": {
-        "position": _("Place in the list"),
-        "name": _("Field name"),
-        "source_path": _("Path in the source"),
-        "label": _("Label"),
-        "type": _("Type"),
-        "required": _("required"),
-        "is_key": _("key"),
-        "min_length": _("Shortest length"),
-        "max_length": _("Longest length"),
-        "minimum": _("Smallest value"),
-        "maximum": _("Largest value"),
-        "pattern": _("Pattern (regular expression)"),
-        "allowed_values": _("Allowed values, with | between"),
-        "classification": _("Class"),
-        "definition": _("Definition"),
-        "unit": _("Unit"),
-        "example": _("Example"),
-    },
+    "contract_field": {"position": _("Place in the list"), **drafts.COLUMNS},
     "dataset": {
         "row_count": _("Rows"),
         "published_at": _("Data as of"),

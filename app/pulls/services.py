@@ -149,12 +149,20 @@ class ScheduleWish:
     last_day: date | None = None
 
 
+def locked_schedule(session: Session, source: Source) -> Schedule | None:
+    """Return the schedule of a source as it stays until the transaction ends.
+
+    Two who save at the same moment must not both make one.
+    """
+    session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
+    return schedule_of(session, source)
+
+
 def set_schedule(session: Session, source: Source, wish: ScheduleWish) -> Schedule:
     """Set when a source is pulled; raises ``BadScheduleError`` for an unreadable line."""
-    # Two who save at the same moment must not both make one.
-    session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
+    schedule = locked_schedule(session, source)
     order = order_for(source)
-    schedule = schedule_of(session, source) or Schedule(kind=order.kind)
+    schedule = schedule or Schedule(kind=order.kind)
     schedule.name, schedule.key = source.name, order.key
     schedule.params = msgspec.to_builtins(order.params)
     schedule.agency_id = source.agency_id

@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from flask import Response, abort, flash, redirect, request
+from flask import Response, abort, flash, make_response, redirect, request
 from flask_admin import BaseView, expose
 from flask_admin.contrib.sqla import ModelView
+from flask_admin.helpers import get_redirect_target
 from flask_babel import gettext
 from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.core import lists
 from app.core.db import because
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
+from app.web import merging
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
@@ -204,15 +207,62 @@ class ScopedView(ModelView):
 
     # Writing -------------------------------------------------------------------------
 
+    @expose("/edit/", methods=("GET", "POST"))
+    def edit_view(self) -> Any:
+        """Show the form of a row and save it, so that nobody saves over another's change."""
+        while True:
+            model = self.get_one(request.args.get("id", ""))
+            desk = merging.desk_of(model, self._standing_form(model))
+            if request.method == "GET":
+                return self._edit_page(model, self._standing_form(model), desk)
+            form = self.edit_form(model, merging.form_data(desk))
+            try:
+                return self._saved(model, form, desk)
+            except StaleDataError:  # somebody was faster by a moment: look again
+                db.session.rollback()
+
+    def _saved(self, model: Any, form: Any, desk: merging.Desk) -> Any:
+        """Save a form that came back, or show why not."""
+        if not form.validate():
+            flash(gettext("Failed to save record."), "danger")
+            return self._edit_page(model, form, desk)
+        if not desk.may_save(merging.values_of(form)):
+            merged = self.edit_form(model, merging.merged_data(desk))
+            page = self._edit_page(model, merged, desk, merging.kept_passwords(form))
+            return make_response(page, 409)
+        if not self.update_model(form, model):
+            return self._edit_page(model, form, desk)
+        flash(gettext("Record was successfully saved."), "success")
+        return redirect(self.get_save_return_url(model, is_created=False))
+
+    def _standing_form(self, model: Any) -> Any:
+        """Return the form as the row stands now, whatever was sent."""
+        form = self._edit_form_class(None, obj=model)
+        self.on_form_prefill(form, str(self.get_pk_value(model)))
+        return form
+
+    def _edit_page(
+        self, model: Any, form: Any, desk: merging.Desk, typed: str = ""
+    ) -> str:
+        return_url = get_redirect_target() or self.get_url(".index_view")
+        return self.render(
+            self.edit_template,
+            model=model,
+            form=form,
+            desk=desk,
+            typed=typed or request.form.get("typed", ""),
+            return_url=return_url,
+        )
+
     def create_form(self, obj: Any = None) -> Any:
         if not self.can_create:
             abort(403)
         return super().create_form(obj)
 
-    def edit_form(self, obj: Any = None) -> Any:
+    def edit_form(self, obj: Any = None, data: Any = None) -> Any:
         if not self.can_edit:
             abort(403)
-        return super().edit_form(obj)
+        return self._edit_form_class(data, obj=obj)
 
     def save(self, model: Any, *, created: bool) -> None:
         """Hook of a view: put the model in order before it is written; may refuse."""

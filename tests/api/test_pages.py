@@ -14,6 +14,7 @@ from app.identity.models import Agency
 from app.identity.passwords import hash_of
 from app.web.extensions import limiter
 from tests import make
+from tests.web.conftest import seen_in
 
 PASSWORD = "kata-sandi-uji-12"
 
@@ -78,9 +79,10 @@ def test_the_office_makes_a_client_a_grant_and_a_key_that_works(shop):
 def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
     browser = entered(shop.app, "ADMINISTRATOR")
 
+    address = f"/api-grants/edit/?id={shop.grant}"
     answer = browser.post(
-        f"/api-grants/edit/?id={shop.grant}",
-        data={"client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
+        address,
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
               "field_names": "nip, hantu"},
     )  # fmt: skip
 
@@ -89,10 +91,10 @@ def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
 
 def test_a_withdrawn_grant_opens_nothing(shop):
     browser = entered(shop.app, "ADMINISTRATOR")
-    assert browser.get(f"/api-grants/edit/?id={shop.grant}").status_code == 200
+    address = f"/api-grants/edit/?id={shop.grant}"
     browser.post(
-        f"/api-grants/edit/?id={shop.grant}",
-        data={"client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
+        address,
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
               "field_names": "", "stopped": "y"},
     )  # fmt: skip
 
