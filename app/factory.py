@@ -18,8 +18,7 @@ from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
-from app.history import trail
-from app.history.admin import AuditView
+from app.history import admin as history
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
@@ -70,7 +69,7 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     format.init_app(app)
     context.init_app(app, settings.office_name)
-    trail.init_app(app)
+    history.init_app(app)
     gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -131,7 +130,9 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
-        AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
+        history.AuditView(
+            AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"
+        ),
     )
     for view in views:
         office.add_view(view)

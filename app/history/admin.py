@@ -6,27 +6,41 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from flask import current_app, request, url_for
+from flask import (
+    Flask,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_babel import gettext
 from markupsafe import Markup
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.audit.models import AuditEvent
+from app.core.errors import RejectedError
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, visible
-from app.history import trail
+from app.core.scope import NotFoundError, get_visible, visible
+from app.history import reverts, trail
 from app.identity.models import User
 from app.web.context import OBJECTS, object_name, state_name
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.guard import needs, principal_now
-from app.web.i18n import lazy_gettext
-from app.web.views import ListFilter, ReadOnlyView
+from app.web.i18n import lazy_gettext, say
+from app.web.views import ListFilter, ReadOnlyView, flash_rejected, flash_taken
 
 MOST_PEOPLE = 500
 BY_ITSELF = "system"  # the choice of who: no person
 ACTIONS = (
-    "create", "update", "delete", "retry", "cancel", "replay", "rollback", "export", "preview",
+    "create", "update", "delete", "retry", "cancel", "replay", "rollback", "revert", "export",
+    "preview",
 )  # fmt: skip
 
 
@@ -134,7 +148,74 @@ class AuditView(ReadOnlyView):
         events = trail.events_of_request(db.session(), request_id, principal_now())
         if not events:
             raise NotFoundError
-        return self.render("history/request.html", events=events, request_id=request_id)
+        return self.render(
+            "history/request.html",
+            events=events,
+            request_id=request_id,
+            may_revert=any(map(reverts.may_be_reverted, events)),
+        )
+
+    @expose("/<ident>/revert", methods=("GET", "POST"))
+    @needs(Permission.AUDIT_READ)
+    def revert_event(self, ident: str) -> ResponseReturnValue:
+        """Show what putting one change back would do, and do it."""
+        event = get_visible(db.session(), AuditEvent, ident, principal_now())
+        back = trail.page_of_event(event) or self.get_url(".details_view", id=event.id)
+        return self._revert([event], back)
+
+    @expose("/request/<request_id>/revert", methods=("GET", "POST"))
+    @needs(Permission.AUDIT_READ)
+    def revert_request(self, request_id: str) -> ResponseReturnValue:
+        """Show what putting back all that one request changed would do, and do it."""
+        events = trail.events_of_request(db.session(), request_id, principal_now())
+        if not events:
+            raise NotFoundError
+        return self._revert(events, self.get_url(".request_view", request_id=request_id))
+
+    def _revert(self, events: list[AuditEvent], back: str) -> ResponseReturnValue:
+        session, is_sent = db.session(), request.method == "POST"
+        if is_sent:
+            if not any(map(reverts.may_be_reverted, events)):
+                abort(403)
+            if _put_back(events):
+                flash(gettext("It is put back."), "success")
+                return redirect(back)
+            session.rollback()
+        plan = reverts.plan_of(session, events)
+        chosen = (
+            request.form.getlist("put")
+            if is_sent
+            else [
+                line.key
+                for item in plan.items
+                for line in item.lines
+                if line.verdict is reverts.Verdict.BACK
+            ]
+        )
+        page = self.render("history/revert.html", plan=plan, chosen=chosen, back=back)
+        return make_response(page, 409 if is_sent else 200)
+
+
+def _put_back(events: list[AuditEvent]) -> bool:
+    """Put back what the form chose; False after saying why not."""
+    session, form = db.session(), request.form
+    reason, digest = form.get("reason", "").strip()[:500], form.get("digest", "")
+    try:
+        reverts.put_back(session, events, form.getlist("put"), reason, digest=digest)
+        session.commit()
+    except reverts.NotYoursError:
+        abort(403)
+    except reverts.ObjectRefusedError as error:
+        flash(f"{error.label}: {say(error.message, error.params)}", "danger")
+    except RejectedError as error:
+        flash_rejected(error)
+    except IntegrityError:
+        flash_taken()
+    except StaleDataError:
+        flash_rejected(reverts.PlanChangedError())
+    else:
+        return True
+    return False
 
 
 def _text(value: str) -> str:
@@ -150,3 +231,19 @@ def _people() -> tuple[tuple[str, str], ...]:
         .limit(MOST_PEOPLE)
     )
     return tuple((str(key), name) for key, name in people)
+
+
+def init_app(app: Flask) -> None:
+    """Let every page of an object show its history."""
+
+    @app.context_processor
+    def vocabulary() -> dict[str, Any]:
+        return {
+            "history_of": trail.history_of,
+            "changes_of": trail.changes_of,
+            "earlier_url": trail.earlier_url,
+            "page_of_event": trail.page_of_event,
+            "is_of_part": trail.is_of_part,
+            "may_be_reverted": reverts.may_be_reverted,
+            "object_name": object_name,
+        }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import Flask, request, url_for
+from flask import request, url_for
 from sqlalchemy import orm
 
 from app.audit.models import AuditEvent
@@ -14,7 +14,6 @@ from app.core import lists
 from app.core.policy import Permission, Principal
 from app.core.scope import visible
 from app.history import words
-from app.web.context import object_name
 from app.web.extensions import db
 from app.web.guard import principal_now
 
@@ -147,18 +146,3 @@ _WHOLES = {"contract_field": "contract_version", "api_key": "api_client"}
 def is_of_part(event: AuditEvent, shown: Any) -> bool:
     """Tell whether an event on an object's page is one of its parts: they are named."""
     return bool(shown is None or event.object_type != shown.__tablename__)
-
-
-def init_app(app: Flask) -> None:
-    """Let every page of an object show its history."""
-
-    @app.context_processor
-    def vocabulary() -> dict[str, Any]:
-        return {
-            "history_of": history_of,
-            "changes_of": changes_of,
-            "earlier_url": earlier_url,
-            "page_of_event": page_of_event,
-            "object_name": object_name,
-            "is_of_part": is_of_part,
-        }

@@ -44,6 +44,7 @@ COMMON: Mapping[str, Any] = {
     "revoked_at": _("Withdrawn"),
     # Of deeds that no changed column shows.
     "run": _("Run"),
+    "events": _("Numbers of the changes put back"),
     "to": _("As it stood after the pull of"),
     "accepted": _("Let pass"),
     "hosts": _("Host and port"),
@@ -263,7 +264,7 @@ def parts_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
     """Yield the names of what differs; of settings those that do, as ``settings.page_size``."""
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
-        if old == new:
+        if old == new != CENSORED:
             continue
         if name in SPLIT and isinstance(old or {}, dict) and isinstance(new or {}, dict):
             yield from (

@@ -48,6 +48,7 @@ STATES = {
     "rollback": lazy_gettext("rolled back"),
     "export": lazy_gettext("asked for"),
     "preview": lazy_gettext("tried out"),
+    "revert": lazy_gettext("put back"),
     "pulls": lazy_gettext("pulls"),
     "checks": lazy_gettext("activations"),
     "exports": lazy_gettext("exports"),

@@ -71,6 +71,8 @@ class ScopedView(ModelView):
     create_template = "admin/model/create.html"
     edit_template = "admin/model/edit.html"
     form_columns: Sequence[str] = ()
+    # Columns that stand in the form under another name.
+    form_stands_for: ClassVar[Mapping[str, str]] = {}
     named_filters: ClassVar[Mapping[str, Any]] = {}
     sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
     narrow_columns: Sequence[str] = ()  # never broken over lines
@@ -212,9 +214,9 @@ class ScopedView(ModelView):
         """Show the form of a row and save it, so that nobody saves over another's change."""
         while True:
             model = self.get_one(request.args.get("id", ""))
-            desk = merging.desk_of(model, self._standing_form(model))
+            desk = merging.desk_of(model, self.standing_form(model))
             if request.method == "GET":
-                return self._edit_page(model, self._standing_form(model), desk)
+                return self._edit_page(model, self.standing_form(model), desk)
             form = self.edit_form(model, merging.form_data(desk))
             try:
                 return self._saved(model, form, desk)
@@ -235,7 +237,7 @@ class ScopedView(ModelView):
         flash(gettext("Record was successfully saved."), "success")
         return redirect(self.get_save_return_url(model, is_created=False))
 
-    def _standing_form(self, model: Any) -> Any:
+    def standing_form(self, model: Any) -> Any:
         """Return the form as the row stands now, whatever was sent."""
         form = self._edit_form_class(None, obj=model)
         self.on_form_prefill(form, str(self.get_pk_value(model)))
