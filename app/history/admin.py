@@ -241,6 +241,7 @@ def init_app(app: Flask) -> None:
         return {
             "history_of": trail.history_of,
             "changes_of": trail.changes_of,
+            "deeds_of": trail.deeds_of,
             "earlier_url": trail.earlier_url,
             "page_of_event": trail.page_of_event,
             "is_of_part": trail.is_of_part,

@@ -143,8 +143,14 @@ def may_be_reverted(event: AuditEvent) -> bool:
     if door is None or not principal_now().may(door.write):
         return False
     if event.object_type == "contract_field":
-        return event.action in CHANGES
-    return event.action == "update"
+        session = orm.object_session(event)
+        refusal = session and doors.version_refusal(session, event.part_of)
+        return refusal == ""
+    if event.action != "update":
+        return False
+    before = event.before or {}
+    names = frozenset(words.parts_of(before, event.after or {}))
+    return any(not door.why_not(n, words.look_up(before, n), names) for n in names)
 
 
 def plan_of(

@@ -1,6 +1,6 @@
 """The history of one object, or of one request: who changed what of it, when and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,6 +20,27 @@ from app.web.guard import principal_now
 PAGE_SIZE = 50
 PLACE = "history_before"  # where the page's address says from which event on
 _NEWEST_FIRST = lists.Order(AuditEvent.id, AuditEvent.id, down=True)
+
+
+class Deed(NamedTuple):
+    """What one request did, as far as a page tells of it."""
+
+    first: AuditEvent
+    events: list[AuditEvent]
+
+
+def deeds_of(events: Sequence[AuditEvent]) -> list[Deed]:
+    """Return events that stand together by the request that they are of."""
+    deeds: list[Deed] = []
+    for event in events:
+        same = (
+            deeds and event.request_id and deeds[-1].first.request_id == event.request_id
+        )
+        if same:
+            deeds[-1].events.append(event)
+        else:
+            deeds.append(Deed(event, [event]))
+    return deeds
 
 
 class Change(NamedTuple):
