@@ -133,6 +133,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         history.AuditView(
             AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"
         ),
+        history.TrashPage(_("Trash"), endpoint="trash", url="/trash"),
     )
     for view in views:
         office.add_view(view)

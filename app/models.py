@@ -6,6 +6,7 @@ from app.contracts import models as contracts
 from app.core.db import Base
 from app.datasets import models as datasets
 from app.exports import models as exports
+from app.history import models as history
 from app.identity import models as identity
 from app.pulls import models as pulls
 from app.runs import models as runs
@@ -20,6 +21,7 @@ ROOMS = (
     contracts,
     datasets,
     exports,
+    history,
     identity,
     pulls,
     runs,

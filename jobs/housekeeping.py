@@ -2,13 +2,14 @@
 
 from app.core import db
 from app.exports import services
+from app.history import services as trash
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
 
 
 def tidy(lease: Lease) -> None:
-    """Remove expired downloads, parts of dead writers and files that no row knows."""
+    """Remove expired downloads, files that no row knows, and what lay in the trash too long."""
     settings = current_settings()
     home = settings.home
     with db.unit_of_work() as session:
@@ -18,16 +19,25 @@ def tidy(lease: Lease) -> None:
         lease.save(session)
         parts, strays = services.remove_strays(session, home)
         pages = raw_pages.forget_old(session, settings.raw_days)
+        trashed = trash.empty(session, settings.trash_days)
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"
-            " files without an owner, %(pages)s old pages of answers.",
+            " files without an owner, %(pages)s old pages of answers, %(trashed)s things in the"
+            " trash.",
             expired=expired,
             parts=parts,
             strays=strays,
             pages=pages,
+            trashed=trashed,
         )
         lease.succeed(
             session,
-            {"expired": expired, "parts": parts, "strays": strays, "pages": pages},
+            {
+                "expired": expired,
+                "parts": parts,
+                "strays": strays,
+                "pages": pages,
+                "trashed": trashed,
+            },
         )

@@ -36,6 +36,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "exchange_log": "is a log itself",
         "api_usage": "counters of requests, written by the database's own function",
         "seal_batch": "seals upon the logs, written by the sealer alone",
+        "trash": "taking away, bringing back and emptying are events of what is in it",
     }
 )
 

@@ -1,5 +1,6 @@
-"""The audit trail, to read: all of it, and all that one request changed."""
+"""The audit trail, to read and to put things back from; and the trash."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
@@ -20,21 +21,24 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from flask_babel import gettext
 from markupsafe import Markup
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.audit.models import AuditEvent
+from app.core import lists
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
-from app.history import reverts, trail
+from app.history import reverts, services, trail
+from app.history.models import Trashed
 from app.identity.models import User
 from app.web.context import OBJECTS, object_name, state_name
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext, say
-from app.web.views import ListFilter, ReadOnlyView, flash_rejected, flash_taken
+from app.web.paging import tell_lost, turn
+from app.web.views import ListFilter, Page, ReadOnlyView, flash_rejected, flash_taken
 
 MOST_PEOPLE = 500
 BY_ITSELF = "system"  # the choice of who: no person
@@ -233,6 +237,110 @@ def _people() -> tuple[tuple[str, str], ...]:
     return tuple((str(key), name) for key, name in people)
 
 
+class TrashPage(Page):
+    """What is in the trash, how it comes there and comes back."""
+
+    @expose("/")
+    @needs(Permission.TRASH_READ)
+    def index(self) -> str:
+        session, who = db.session(), principal_now()
+        kinds = [name for name, kind in services.KINDS.items() if who.may(kind.read)]
+        query = sa.select(Trashed).where(
+            visible(Trashed, who), Trashed.object_type.in_(kinds)
+        )
+        order = lists.Order(Trashed.trashed_at, Trashed.id, down=True)
+        page = lists.read_slice(session, query, order, trail.PAGE_SIZE, turn())
+        tell_lost(page)
+        return self.render(
+            "history/trash.html",
+            page=page,
+            total=lists.count(session, query),
+            days=current_app.extensions["simpul_settings"].trash_days,
+            may_restore=lambda each: _may_trash(each.object_type),
+        )
+
+    @expose("/put/<table>/<ident>", methods=("GET", "POST"))
+    @needs(Permission.TRASH_WRITE)
+    def put(self, table: str, ident: str) -> ResponseReturnValue:
+        """Show what would go to the trash, and move it there."""
+        if table not in services.KINDS:
+            raise NotFoundError
+        if not _may_trash(table):
+            abort(403)
+        session = db.session()
+        obj = get_visible(session, services.KINDS[table].model, ident, principal_now())
+        label, page = str(obj), trail.page_of(table, ident)
+        if request.method == "POST" and _done(
+            lambda: services.move_to_trash(session, obj, _reason())
+        ):
+            flash(gettext("%(name)s is in the trash.", name=label), "success")
+            return redirect(self.get_url(".index"))
+        model = services.KINDS[table].model
+        parts, refusal = _look(get_visible(session, model, ident, principal_now()))
+        text = self.render(
+            "history/put.html", table=table, label=label, page=page, parts=parts,
+            refusal=refusal, days=current_app.extensions["simpul_settings"].trash_days,
+        )  # fmt: skip
+        return make_response(text, 409 if request.method == "POST" else 200)
+
+    @expose("/<ident>/restore", methods=("POST",))
+    @needs(Permission.TRASH_WRITE)
+    def restore(self, ident: str) -> ResponseReturnValue:
+        """Bring something back."""
+        session = db.session()
+        trashed = get_visible(session, Trashed, ident, principal_now())
+        table, key, label = trashed.object_type, trashed.object_id, trashed.label
+        if not _may_trash(table):
+            abort(403)
+        if not _done(lambda: services.restore(session, trashed, _reason())):
+            return redirect(self.get_url(".index"))
+        flash(gettext("%(name)s is back.", name=label), "success")
+        return redirect(trail.page_of(table, key) or self.get_url(".index"))
+
+
+def _reason() -> str:
+    return request.form.get("reason", "").strip()[:500]
+
+
+def _may_trash(table: str) -> bool:
+    kind, who = services.KINDS.get(table), principal_now()
+    return kind is not None and who.may(Permission.TRASH_WRITE) and who.may(kind.write)
+
+
+def _look(obj: Any) -> tuple[list[Any], str]:
+    """Return what would go along, and why it cannot go, "" when it can."""
+    try:
+        return services.require_trashable(db.session(), obj), ""
+    except RejectedError as error:
+        return [], say(error.message, error.params)
+
+
+def _done(deed: Callable[[], object]) -> bool:
+    """Do something as one transaction; False after saying why not."""
+    session = db.session()
+    try:
+        deed()
+        session.commit()
+    except RejectedError as error:
+        session.rollback()
+        flash_rejected(error)
+    except IntegrityError:
+        session.rollback()
+        flash_taken()
+    except (StaleDataError, InvalidRequestError):  # gone, or another version of it
+        session.rollback()
+        flash(
+            gettext(
+                "Somebody else changed the same thing at the same moment. Nothing of yours was"
+                " saved; load the page again and look first."
+            ),
+            "danger",
+        )
+    else:
+        return True
+    return False
+
+
 def init_app(app: Flask) -> None:
     """Let every page of an object show its history."""
 
@@ -246,5 +354,6 @@ def init_app(app: Flask) -> None:
             "page_of_event": trail.page_of_event,
             "is_of_part": trail.is_of_part,
             "may_be_reverted": reverts.may_be_reverted,
+            "may_trash": _may_trash,
             "object_name": object_name,
         }

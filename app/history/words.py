@@ -44,6 +44,8 @@ COMMON: Mapping[str, Any] = {
     "revoked_at": _("Withdrawn"),
     # Of deeds that no changed column shows.
     "run": _("Run"),
+    "object_type": _("Kind of object"),
+    "object_id": _("Number"),
     "events": _("Numbers of the changes put back"),
     "to": _("As it stood after the pull of"),
     "accepted": _("Let pass"),

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
@@ -122,9 +122,7 @@ class JobRun(HasId, Base):
     worker: Mapped[str] = mapped_column(default="")
     not_before: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     rung_at: Mapped[datetime | None]
-    schedule_id: Mapped[UUID | None] = mapped_column(
-        sa.ForeignKey("schedule.id", ondelete="SET NULL")
-    )
+    schedule_id: Mapped[UUID | None]  # no foreign key: runs outlive their schedule
     due_at: Mapped[datetime | None]
     retry_of_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("job_run.id"))
     checkpoint: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -141,8 +139,6 @@ class JobRun(HasId, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-    schedule: Mapped[Schedule | None] = relationship()
 
     def __str__(self) -> str:
         return self.label or f"{self.kind} {self.id}"

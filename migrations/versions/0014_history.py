@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0014"
 down_revision = "0012"
@@ -23,6 +24,10 @@ PARTS = (
 FILLED = ("part_of", "request_id")
 # Who has to put wrong changes right must see them.
 SEERS = ("SYSADMIN", "PENGAWAS_TI")
+TRASH = {
+    "trash.read": ("PIMPINAN", "ADMINISTRATOR", "AUDITOR", "SYSADMIN", "TIM_TEKNIS", "PENGAWAS_TI"),
+    "trash.write": ("ADMINISTRATOR", "SYSADMIN", "TIM_TEKNIS"),
+}  # fmt: skip
 
 
 def upgrade() -> None:
@@ -51,17 +56,78 @@ def upgrade() -> None:
             [column],
             postgresql_where=sa.text(f"{column} <> ''"),
         )
-    op.execute(
-        "UPDATE role SET permissions = permissions || '{audit.read}'::text[]"
-        f" WHERE name IN {SEERS} AND NOT 'audit.read' = ANY (permissions)"
+    make_trash()
+    for permission, roles in {"audit.read": SEERS, **TRASH}.items():
+        op.execute(
+            f"UPDATE role SET permissions = permissions || '{{{permission}}}'::text[]"
+            f" WHERE name IN {roles} AND NOT '{permission}' = ANY (permissions)"
+        )
+
+
+def make_trash() -> None:
+    op.create_table(
+        "trash",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("object_type", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("agency_id", sa.Uuid(), nullable=True),
+        sa.Column(
+            "rows",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            nullable=False,
+        ),
+        sa.Column("names", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column(
+            "trashed_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("trashed_by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trash")),
     )
+    op.create_index(op.f("ix_trash_trashed_at_id"), "trash", ["trashed_at", "id"])
+    op.execute("ALTER TABLE trash ENABLE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE trash FORCE ROW LEVEL SECURITY")
+    op.execute("GRANT SELECT, INSERT, UPDATE (reason), DELETE ON trash TO simpul_office")
+    op.execute(
+        "CREATE POLICY office ON trash TO simpul_office USING (true) WITH CHECK (true)"
+    )
+    # The sweep empties it and does not read what is in it. (A lock needs UPDATE of a column.)
+    op.execute(
+        "GRANT SELECT (id, object_type, object_id, label, agency_id, names, trashed_at,"
+        " trashed_by, reason), UPDATE (reason), DELETE ON trash TO simpul_worker"
+    )
+    op.execute(
+        "CREATE POLICY worker ON trash TO simpul_worker USING (true) WITH CHECK (true)"
+    )
+    op.execute("GRANT DELETE ON api_client, api_key, api_grant TO simpul_office")
+    # Runs keep the number of a schedule that is gone: it may come back from the trash.
+    op.drop_constraint("fk_job_run_schedule_id_schedule", "job_run")
 
 
 def downgrade() -> None:
     op.execute(
-        "UPDATE role SET permissions = array_remove(permissions, 'audit.read')"
-        f" WHERE name IN {SEERS}"
+        "UPDATE job_run SET schedule_id = NULL WHERE schedule_id NOT IN"
+        " (SELECT id FROM schedule)"
     )
+    op.create_foreign_key(
+        op.f("fk_job_run_schedule_id_schedule"),
+        "job_run",
+        "schedule",
+        ["schedule_id"],
+        ["id"],
+        ondelete="SET NULL",
+    )
+    op.execute("REVOKE DELETE ON api_client, api_key, api_grant FROM simpul_office")
+    op.drop_table("trash")
+    for permission, roles in {"audit.read": SEERS, **TRASH}.items():
+        op.execute(
+            f"UPDATE role SET permissions = array_remove(permissions, '{permission}')"
+            f" WHERE name IN {roles}"
+        )
     op.execute("REVOKE UPDATE (row_version) ON source, schedule FROM simpul_worker")
     for column in FILLED:
         op.drop_index(f"ix_audit_event_{column}", "audit_event")
