@@ -157,6 +157,7 @@ class AuditView(ReadOnlyView):
             events=events,
             request_id=request_id,
             may_revert=any(map(reverts.may_be_reverted, events)),
+            is_cut=len(events) == trail.MOST_OF_REQUEST,
         )
 
     @expose("/<ident>/revert", methods=("GET", "POST"))

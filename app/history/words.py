@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import current_app, g
 from flask_babel import format_date, gettext
 
 from app.audit.recorder import CENSORED
@@ -207,11 +207,18 @@ def _time_words(kind: Any, text: str) -> str:
 
 def object_words(table: str, ident: Any) -> str:
     """Return an object's name by its key; one that is gone, or not theirs, stays a key."""
-    model = model_of(table)
+    names: dict[tuple[str, str], str] = g.setdefault("object_names", {})
+    key = table, str(ident)
+    if key not in names:  # a page of history names the same few over and over
+        names[key] = _object_name(*key)
+    return names[key]
+
+
+def _object_name(table: str, ident: str) -> str:
     try:
-        return str(get_visible(db.session(), model, str(ident), principal_now()))
+        return str(get_visible(db.session(), model_of(table), ident, principal_now()))
     except NotFoundError:
-        return str(ident)
+        return ident
 
 
 def _pause_words(value: Any) -> str:

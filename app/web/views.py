@@ -213,7 +213,12 @@ class ScopedView(ModelView):
     def edit_view(self) -> Any:
         """Show the form of a row and save it, so that nobody saves over another's change."""
         while True:
-            model = self.get_one(request.args.get("id", ""))
+            try:
+                model = self.get_one(request.args.get("id", ""))
+            except NotFoundError:
+                if request.method == "GET":
+                    raise
+                return self._gone_page()
             desk = merging.desk_of(model, self.standing_form(model))
             if request.method == "GET":
                 return self._edit_page(model, self.standing_form(model), desk)
@@ -237,6 +242,18 @@ class ScopedView(ModelView):
         flash(gettext("Record was successfully saved."), "success")
         return redirect(self.get_save_return_url(model, is_created=False))
 
+    def _gone_page(self) -> Response:
+        """Show what was typed into the form of a row that is not there (any more)."""
+        flash(
+            gettext(
+                "This is not there any more, so nothing was saved. What you typed stands here"
+                " for you to copy."
+            ),
+            "danger",
+        )
+        form = self._edit_form_class(request.form)
+        return make_response(self._edit_page("–", form, None), 404)
+
     def standing_form(self, model: Any) -> Any:
         """Return the form as the row stands now, whatever was sent."""
         form = self._edit_form_class(None, obj=model)
@@ -244,7 +261,7 @@ class ScopedView(ModelView):
         return form
 
     def _edit_page(
-        self, model: Any, form: Any, desk: merging.Desk, typed: str = ""
+        self, model: Any, form: Any, desk: merging.Desk | None, typed: str = ""
     ) -> str:
         return_url = get_redirect_target() or self.get_url(".index_view")
         return self.render(

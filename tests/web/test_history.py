@@ -108,9 +108,7 @@ def test_a_sources_history_tells_single_settings_and_its_schedule(log_in, people
         found.secrets = {"auth_secret": "rahasia-riwayat"}
         set_schedule(s, found, ScheduleWish("0 3 * * *", "Asia/Jakarta"))
     history = history_on(log_in(people["SEMUA"]), f"/pulls/source/{source.id}")
-    changes = next(
-        each for each in history.split('<p class="mb-1">') if "berubah" in each
-    )
+    changes = next(each for each in history.split('class="event"') if "berubah" in each)
     assert "<dt>Data per halaman</dt>" in changes
     assert "•••" in changes
     assert "<dt>Letak data</dt>" not in changes  # of the settings only what changed

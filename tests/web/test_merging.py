@@ -411,3 +411,25 @@ def test_the_schedule_on_a_sources_page_is_merged_too(log_in, people, source):
     refused = client.post(address, data=bad)
     assert refused.status_code == 200
     assert "61 * * * *" in refused.get_data(True)
+
+
+def test_what_was_typed_into_something_that_is_gone_is_shown(log_in, people, agency):
+    client = log_in(people["SEMUA"])
+    address = f"/agencies/edit/?id={agency.id}"
+    seen = seen_in(client, address)
+    client.post(f"/trash/put/agency/{agency.id}", data={"reason": "tidak dipakai"})
+    answer = client.post(address, data=as_form(agency, seen=seen, phone="0761-ketikan"))
+    assert answer.status_code == 404
+    assert input_of(answer, "phone") == "0761-ketikan"
+    assert client.get(address).status_code == 404
+
+
+def test_who_reads_the_trail_sees_who_came_first(log_in, people, agency):
+    client = log_in(people["SEMUA"])
+    address = f"/agencies/edit/?id={agency.id}"
+    seen = seen_in(client, address)
+    with make.session() as s:
+        s.get_one(Agency, agency.id).phone = "0761-2"
+    answer = client.post(address, data=as_form(agency, seen=seen, email="b@x.test"))
+    assert answer.status_code == 409
+    assert "Perubahan terakhir: penguji" in answer.get_data(True)
