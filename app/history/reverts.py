@@ -29,8 +29,10 @@ from app.web.guard import principal_now
 CHANGES = ("create", "update", "delete")
 NOTHING_HERE = message_id("Such an object is not put back from its history.")
 DEED = message_id("This was a deed, not a change of values: it is not undone here.")
-MADE = message_id("It was made then. What was made is not taken away by putting back.")
-TAKEN = message_id("It was taken away then, and is not brought back from the history.")
+MADE = message_id(
+    "It was made then. Putting back takes nothing away: move it to the trash instead."
+)
+TAKEN = message_id("It was taken away then: bring it back from the trash.")
 NAME_TAKEN = message_id("A field of this name stands there again.")
 
 
@@ -44,7 +46,10 @@ class Verdict(StrEnum):
 
 
 class Line(NamedTuple):
-    """One field of a plan, in words; ``key`` is what a form calls it by."""
+    """One field of a plan, in words; ``key`` is what a form calls it by.
+
+    ``value`` is what stands there now, in full: the words of a long text are shortened.
+    """
 
     key: str
     name: str
@@ -53,6 +58,7 @@ class Line(NamedTuple):
     now: str
     verdict: Verdict
     why: str = ""
+    value: Any = None
 
 
 @dataclass(slots=True)
@@ -89,8 +95,12 @@ class Plan(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """A digest of all that the person sees: what they agree to is this and no other."""
-        seen = [[tuple(map(str, line)) for line in each.lines] for each in self.items]
+        """A digest of what stands there: what the person agrees to is this and no other."""
+        seen = [
+            (line.key, line.verdict, line.value)
+            for each in self.items
+            for line in each.lines
+        ]
         return hashlib.sha256(msgspec.json.encode(seen)).hexdigest()
 
     @property
@@ -261,8 +271,8 @@ def _whole(item: Item, former: str, now: str, verdict: Verdict) -> Line:
 
 def _line(item: Item, door: Door, name: str, others: frozenset[str]) -> Line:
     former, left = words.look_up(item.before, name), words.look_up(item.after, name)
-    now = door.now(item.obj, name)
     why = door.why_not(name, former, others)
+    now = CENSORED if why == doors.SECRET else door.now(item.obj, name)
     same = _is_same(item, name)
     if why:
         verdict = Verdict.NEVER
@@ -271,10 +281,9 @@ def _line(item: Item, door: Door, name: str, others: frozenset[str]) -> Line:
     else:
         verdict = Verdict.BACK if same(now, left) else Verdict.CHANGED
     said = words.value_words
-    shown = CENSORED if why == doors.SECRET else said(item.table, name, now)
     return Line(
         f"{item.table}:{item.ident}:{name}", name, words.field_name(item.table, name),
-        said(item.table, name, former), shown, verdict, why,
+        said(item.table, name, former), said(item.table, name, now), verdict, why, now,
     )  # fmt: skip
 
 

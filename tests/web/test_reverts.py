@@ -119,6 +119,10 @@ def test_a_reason_a_choice_and_an_honest_preview_are_needed(log_in, people, agen
     assert late.status_code == 409
     assert "berubah selagi" in late.get_data(True)
     assert stored(Agency, agency.id).email == "ketiga@x.test"
+    _text, form = preview_of(client, address)
+    chosen = form | {"put": [f"agency:{agency.id}:email"], "reason": "x"}
+    changed(Agency, agency.id, email="keempat@x.test")  # changed again, once more
+    assert client.post(address, data=chosen).status_code == 409
     odd = {"digest": "é\0", "put": ["x", f"agency:{agency.id}:code"], "reason": "x"}
     assert client.post(address, data=odd).status_code == 409
 
