@@ -90,7 +90,7 @@ class AuditView(ReadOnlyView):
     )  # fmt: skip
     column_sortable_list = ("at",)
     sorted_as: ClassVar = {"at": "id"}  # the order in which they came
-    named_filters: ClassVar = {"action": ACTIONS, "object_type": tuple(OBJECTS)}
+    named_filters: ClassVar = {"action": ACTIONS}
     column_details_list = (
         "at", "actor", "action", "object_type", "object_label", "object_id", "reason",
         "request_id",
@@ -121,7 +121,7 @@ class AuditView(ReadOnlyView):
             wanted.append(AuditEvent.actor_id.is_(None))
         elif who:
             wanted.append(sa.cast(AuditEvent.actor_id, sa.Text) == _text(who))
-        for name in ("object_id", "request_id"):
+        for name in ("object_type", "object_id", "request_id"):
             if given.get(name):
                 wanted.append(getattr(AuditEvent, name) == _text(given[name]))
         since, until = _day("since"), _day("until")
@@ -135,6 +135,11 @@ class AuditView(ReadOnlyView):
         return (
             ListFilter("since", gettext("From")),
             ListFilter("until", gettext("Until")),
+            ListFilter(
+                "object_type",
+                gettext("Kind of object"),
+                tuple((table, object_name(table)) for table in OBJECTS),
+            ),
             ListFilter(
                 "who", gettext("Who"), (*_people(), (BY_ITSELF, gettext("the system")))
             ),

@@ -113,6 +113,15 @@ def _schedule(session: orm.Session, source: Source) -> list[Any]:
 
 def _settle_schedule(session: orm.Session, schedule: Schedule) -> None:
     """Wait for the next slot from now on; one whose last day is over comes back switched off."""
+    same = sa.exists().where(
+        Schedule.kind == schedule.kind,
+        Schedule.params == schedule.params,
+        Schedule.id != schedule.id,
+    )
+    if session.scalar(sa.select(same)):
+        raise NotRestorableError(
+            "Another schedule does its work by now: move that to the trash first."
+        )
     try:
         save_schedule(session, schedule)
     except BadScheduleError:

@@ -187,6 +187,8 @@ def test_the_history_is_filtered_by_who_what_when_and_why(log_in, people):
     assert found(f"search={reason}")
     assert found(f"{base}&object_type=agency&action=update")
     assert not found(f"{base}&object_type=user")
+    options = client.get("/audit/").get_data(as_text=True)
+    assert '<option value="agency" >perangkat daerah</option>' in options
     assert not found(f"{base}&action=delete")
     assert not found(f"{base}&until=2020-01-01")
     assert found(f"{base}&since=2020-01-01&until=9999-12-31")

@@ -1,6 +1,8 @@
 """Two people in one form at once: the second sees, chooses, and neither loses a word."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -137,6 +139,27 @@ def test_two_commits_that_race_lose_nothing(log_in, people, agency, monkeypatch)
     assert input_of(answer, "phone") == "cepat"
     assert input_of(answer, "email") == "baru@x.test"
     assert stored(agency).phone == "cepat"
+
+
+def test_of_two_who_save_at_the_same_moment_one_merges(log_in, people, agency):
+    clients = log_in(people["SEMUA"]), log_in(people["SYSADMIN"])
+    address = f"/agencies/edit/?id={agency.id}"
+    for n in range(8):
+        seen = seen_in(clients[0], address)
+        now, start = stored(agency), Barrier(2)
+        changes = {"phone": f"0762-{n}"}, {"email": f"e{n}@x.test"}
+        sent = [as_form(now, seen=seen, **each) for each in changes]
+
+        def save(which, sent=sent, start=start):
+            start.wait()
+            return clients[which].post(address, data=sent[which]).status_code
+
+        with ThreadPoolExecutor(2) as threads:
+            assert sorted(threads.map(save, (0, 1))) == [302, 409]
+        after = stored(agency)
+        assert (after.phone, after.email) in {
+            (f"0762-{n}", now.email), (now.phone, f"e{n}@x.test"),
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("seen", ["", "x", "gAAAA", "\0", "é" * 50])

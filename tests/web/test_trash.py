@@ -182,6 +182,21 @@ def test_a_schedules_runs_know_it_again(client):
     assert make.run_of(run).schedule_id == ident
 
 
+def test_a_schedule_does_not_come_back_beside_another_of_the_same_work(client):
+    source = make.make_source(make.make_contract(), "http://x.go.id")
+    wish = ScheduleWish("0 2 * * *", "Asia/Jakarta")
+    with make.session() as s:
+        first = set_schedule(s, s.get_one(Source, source.id), wish)
+        s.flush()
+        ident = first.id
+    assert put(client, "schedule", ident).status_code == 302
+    with make.session() as s:
+        set_schedule(s, s.get_one(Source, source.id), wish)
+    bring_back(client, ident)
+    assert "Jadwal lain" in client.get("/trash/").get_data(True)
+    assert trashed_of(ident).label == source.name
+
+
 def test_what_has_left_traces_stays_and_says_why(client, estates, people):
     own, _other = estates
     with make.session() as s:
