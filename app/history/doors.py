@@ -34,6 +34,7 @@ SECRET = message_id("A secret is not kept in the trail: type it in anew.")
 APPROVAL = message_id("An approval is the word of a second person: it is given anew.")
 FOLLOWS = message_id("It follows from other changes and is not put back by hand.")
 RESTS = message_id("On its own page it is let to work again, together with its schedule.")
+UNFIT = message_id("A value of then does not fit any more: change it by hand.")
 GONE = message_id("It does not exist any more.")
 
 
@@ -68,7 +69,7 @@ class Door:
 
     def now(self, obj: Any, name: str) -> Any:
         """Return a field's value as the trail would write it now."""
-        return as_json(getattr(obj, name))
+        return as_json(getattr(obj, name, None))  # None: of a former version
 
     def put_back(self, session: orm.Session, obj: Any, values: Mapping[str, Any]) -> None:
         """Write former values; raises ``RejectedError`` for what the rules forbid."""
@@ -111,9 +112,9 @@ class ViewDoor(Door):
         return None
 
     def now(self, obj: Any, name: str) -> Any:
-        value = getattr(obj, name)
+        value = getattr(obj, name, None)
         if name in sa.inspect(self._view.model).relationships:
-            return sorted(str(each) for each in value)
+            return sorted(str(each) for each in value or ())
         return as_json(value)
 
     def put_back(self, session: orm.Session, obj: Any, values: Mapping[str, Any]) -> None:
@@ -142,7 +143,7 @@ class ViewDoor(Door):
             )
             setattr(obj, relation.key, found)
         else:
-            setattr(obj, name, from_json(type(obj), name, value))
+            setattr(obj, name, _former(type(obj), name, value))
 
 
 def _errors(form: Any) -> list[str]:
@@ -165,6 +166,13 @@ def from_json(model: Any, name: str, value: Any) -> Any:
     if isinstance(kind, sa.Enum) and kind.enum_class is not None:
         return kind.enum_class(value)
     return msgspec.convert(value, kind.python_type, strict=False)
+
+
+def _former(model: Any, name: str, value: Any) -> Any:
+    try:
+        return from_json(model, name, value)
+    except (ValueError, msgspec.ValidationError):
+        raise NotRevertableError(UNFIT) from None
 
 
 class SourceDoor(Door):
@@ -191,7 +199,7 @@ class SourceDoor(Door):
 
     def now(self, obj: Source, name: str) -> Any:
         field, _dot, part = name.partition(".")
-        value = as_json(getattr(obj, field))
+        value = as_json(getattr(obj, field, None))
         return value.get(part) if part else value
 
     def put_back(
@@ -203,7 +211,7 @@ class SourceDoor(Door):
             if part:
                 settings[part] = value
             else:
-                setattr(obj, field, from_json(Source, field, value))
+                setattr(obj, field, _former(Source, field, value))
         source_services.save_source(session, obj, settings, secrets={})
         session.flush()
 
@@ -226,7 +234,7 @@ class LimitsDoor(Door):
     ) -> None:
         _require_draft(session, obj)
         for name, value in values.items():
-            setattr(obj, name, from_json(ContractVersion, name, value))
+            setattr(obj, name, _former(ContractVersion, name, value))
         session.flush()
 
 
@@ -295,7 +303,10 @@ def version_refusal(session: orm.Session, ident: Any) -> str:
 def _spec(values: Mapping[str, Any]) -> FieldSpec:
     known = {n: v for n, v in values.items() if n in FieldSpec.__struct_fields__}
     known["required"] = bool(known.get("required") or known.get("is_key"))
-    return msgspec.convert(known, FieldSpec, strict=False)
+    try:
+        return msgspec.convert(known, FieldSpec, strict=False)
+    except msgspec.ValidationError:
+        raise NotRevertableError(UNFIT) from None
 
 
 def _version(session: orm.Session, ident: str) -> ContractVersion | None:

@@ -17,6 +17,7 @@ from sqlalchemy import orm
 from app.audit import recorder
 from app.audit.models import AuditEvent
 from app.audit.recorder import CENSORED
+from app.contracts import drafts
 from app.core.db import because
 from app.core.errors import SimpulError
 from app.core.words import message_id
@@ -34,6 +35,10 @@ MADE = message_id(
 )
 TAKEN = message_id("It was taken away then: bring it back from the trash.")
 NAME_TAKEN = message_id("A field of this name stands there again.")
+# Of a whole field: its name on the plan, how it stands and what becomes of it.
+FIELD = message_id("the whole field")
+ABSENT, STANDS = message_id("not there"), message_id("stands there")
+COMES, GOES = message_id("comes back"), message_id("goes away")
 
 
 class Verdict(StrEnum):
@@ -168,7 +173,11 @@ def plan_of(
 ) -> Plan:
     """Return what putting events back would do; with ``lock`` nobody else changes it now."""
     items = list(_folded(events))
-    for item in sorted(items, key=lambda each: (each.table, each.ident)):
+    # Everybody locks in one order, and a source before its schedule, as runs do.
+    order = sorted(
+        items, key=lambda each: (each.table == "schedule", each.table, each.ident)
+    )
+    for item in order:
         _look(session, item, lock=lock)
     return Plan(items)
 
@@ -235,7 +244,7 @@ def _look_at_lost(session: orm.Session, item: Item) -> None:
     if not item.refusal and doors.standing_field(session, item.before):
         item.refusal = NAME_TAKEN
     if not item.refusal:
-        item.lines = [_whole(item, "comes back", "not there", Verdict.BACK)]
+        item.lines = [_whole(item, COMES, ABSENT, Verdict.BACK)]
 
 
 def _look_at_standing(item: Item) -> None:
@@ -246,27 +255,17 @@ def _look_at_standing(item: Item) -> None:
         if item.table != "contract_field":
             item.refusal = MADE
             return
-        is_left = all(door.now(obj, n) == item.after.get(n) for n in _COMPARED)
+        is_left = all(door.now(obj, n) == item.after.get(n) for n in drafts.COLUMNS)
         verdict = Verdict.BACK if is_left else Verdict.CHANGED
-        item.lines = [_whole(item, "goes away", "stands there", verdict)]
+        item.lines = [_whole(item, GOES, STANDS, verdict)]
         return
     names = list(words.parts_of(item.before, item.after))
     item.lines = [_line(item, door, name, frozenset(names)) for name in names]
 
 
-_COMPARED = ("label", "type", "source_path", "required", "is_key", "definition")
-_WHOLE_WORDS = (
-    message_id("comes back"),
-    message_id("not there"),
-    message_id("goes away"),
-    message_id("stands there"),
-    message_id("the whole field"),
-)
-
-
 def _whole(item: Item, former: str, now: str, verdict: Verdict) -> Line:
     key = f"{item.table}:{item.ident}:{WHOLE}"
-    return Line(key, WHOLE, "the whole field", former, now, verdict)
+    return Line(key, WHOLE, FIELD, former, now, verdict)
 
 
 def _line(item: Item, door: Door, name: str, others: frozenset[str]) -> Line:

@@ -14,6 +14,7 @@ from app.core import lists
 from app.core.policy import Permission, Principal
 from app.core.scope import visible
 from app.history import words
+from app.history.models import Trashed
 from app.web.extensions import db
 from app.web.guard import principal_now
 
@@ -131,7 +132,12 @@ def earlier_url(place: str) -> str:
 
 
 def page_of(table: str, ident: str) -> str:
-    """Return the address of an object's own page, "" when it has none or may not be seen."""
+    """Return the address of an object's own page, or of the trash that it lies in.
+
+    "" when it has no page, is gone for good or may not be seen.
+    """
+    if not words.is_there(table, ident):
+        return _trash_of(ident)
     if table in _PAGES:
         endpoint, name, permission = _PAGES[table]
         if not principal_now().may(permission):
@@ -142,6 +148,14 @@ def page_of(table: str, ident: str) -> str:
     if view is None or not view.is_accessible():
         return ""
     return url_for(f"{view.endpoint}.details_view", id=ident)
+
+
+def _trash_of(ident: str) -> str:
+    lies = sa.select(
+        sa.exists().where(Trashed.object_id == ident, visible(Trashed, principal_now()))
+    )
+    may = principal_now().may(Permission.TRASH_READ)
+    return url_for("trash.index") if may and db.session().scalar(lies) else ""
 
 
 _PAGES = {

@@ -214,11 +214,18 @@ def object_words(table: str, ident: Any) -> str:
     return names[key]
 
 
+def is_there(table: str, ident: str) -> bool:
+    """Tell whether an object exists for the reader."""
+    return object_words(table, ident) != ident
+
+
 def _object_name(table: str, ident: str) -> str:
+    model = model_of(table)
     try:
-        return str(get_visible(db.session(), model_of(table), ident, principal_now()))
+        found = get_visible(db.session(), model, ident, principal_now()) if model else ""
     except NotFoundError:
-        return ident
+        found = ""
+    return str(found or ident)
 
 
 def _pause_words(value: Any) -> str:

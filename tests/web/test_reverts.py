@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 import sqlalchemy as sa
 
+from app.audit import recorder
 from app.audit.models import AuditEvent
 from app.contracts import services as contract_services
 from app.contracts.models import ContractVersion
@@ -273,6 +274,35 @@ def test_forms_rules_hold_for_former_values_too(log_in, people):
     answer = put_back(client, f"/audit/{newest(agency.id)}/revert")
     assert answer.status_code == 409
     assert stored(Agency, agency.id).email == "a@x.test"
+
+
+def test_what_a_former_version_of_the_program_wrote_is_no_error_of_ours(log_in, people):
+    source = make.make_source(make.make_contract(), "http://x.go.id")
+    person = make.make_user("AUDITOR")
+    with make.session() as s:
+        found = s.get_one(Source, source.id)
+        schedule = set_schedule(s, found, ScheduleWish("0 2 * * *", "Asia/Jakarta"))
+        s.flush()
+        for obj, before, after in (
+            (found, {"secret": "•••", "settled_by_id": "x", "enabled": "mungkin"}, {}),
+            (
+                schedule,
+                {"missed": "zaman dahulu", "until": "kemarin"},
+                {"missed": "skip"},
+            ),
+            (s.get_one(User, person.id), {"fax": "1", "agency_id": "x"}, {"fax": None}),
+        ):
+            recorder.record(s, "update", obj, before=before, after=after)
+        idents = [source.id, schedule.id, person.id]
+    client = log_in(people["SEMUA"])
+    for ident in idents:
+        address = f"/audit/{newest(ident)}/revert"
+        text, form = preview_of(client, address)
+        put = re.findall(r'name="put" value="([^"]+)"', text)
+        answer = client.post(address, data=form | {"put": put, "reason": "x"})
+        assert answer.status_code in {404, 409}, answer.get_data(True)
+    for page in (f"/pulls/source/{source.id}", f"/users/details/?id={person.id}"):
+        assert client.get(page).status_code == 200
 
 
 def test_what_was_made_and_what_was_a_deed_say_why_they_stay(log_in, people, agency):

@@ -76,6 +76,9 @@ def test_an_agency_goes_and_comes_back_as_it_was(client):
     assert put(client, "agency", agency.id).status_code == 302
     assert client.get(f"/agencies/details/?id={agency.id}").status_code == 404
     assert agency.name not in client.get("/agencies/").get_data(True)
+    told = client.get(f"/audit/?object_id={agency.id}").get_data(True)
+    assert '<a href="/trash/">' in told  # where it is, and no page that is not there
+    assert f"/agencies/details/?id={agency.id}" not in told
     listed = client.get("/trash/").get_data(True)
     assert agency.name in listed
     assert "tidak dipakai" in listed
