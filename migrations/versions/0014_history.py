@@ -90,7 +90,6 @@ def make_trash() -> None:
     )
     op.create_index(op.f("ix_trash_trashed_at_id"), "trash", ["trashed_at", "id"])
     op.execute("ALTER TABLE trash ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE trash FORCE ROW LEVEL SECURITY")
     op.execute("GRANT SELECT, INSERT, UPDATE (reason), DELETE ON trash TO simpul_office")
     op.execute(
         "CREATE POLICY office ON trash TO simpul_office USING (true) WITH CHECK (true)"

@@ -290,7 +290,6 @@ def test_the_trash_is_emptied_by_time_alone(client, settings, monkeypatch):
     for each in (old, new):
         assert put(client, "agency", each.id).status_code == 302
     with make.session(), db.owner_unit_of_work() as s:
-        s.execute(sa.text("ALTER TABLE trash NO FORCE ROW LEVEL SECURITY"))
         s.execute(
             sa.text(
                 "UPDATE trash SET trashed_at = now() - interval '31 days'"
@@ -298,7 +297,6 @@ def test_the_trash_is_emptied_by_time_alone(client, settings, monkeypatch):
             ),
             {"id": str(old.id)},
         )
-        s.execute(sa.text("ALTER TABLE trash FORCE ROW LEVEL SECURITY"))
     monkeypatch.setattr(housekeeping, "current_settings", lambda: settings)
     lease = make.claim(make.make_run("housekeeping"))
     with make.acting_as(make.WORKER_PRINCIPAL):
