@@ -146,7 +146,7 @@ def test_a_source_goes_with_its_schedule_which_opens_nothing_meanwhile(client):
     with make.session() as s:
         found = s.get_one(Source, source.id)
         found.secrets = {"auth_secret": "rahasia-buangan"}
-        schedule = set_schedule(s, found, ScheduleWish("* * * * *", "Asia/Jakarta"))
+        schedule = set_schedule(s, found, ScheduleWish("0 2 * * *", "Asia/Jakarta"))
         s.flush()
         schedule_id = schedule.id
         schedule.next_due_at = db.now(s) - timedelta(minutes=10)
