@@ -65,6 +65,7 @@ class Settings:
     run_memory_limit_mb: int = 2048
     download_days: int = 7
     raw_days: int = 7
+    trash_days: int = 30
     demo_agency_url: str = ""
 
     @classmethod
@@ -96,6 +97,7 @@ class Settings:
             run_memory_limit_mb=reader.number("RUN_MEMORY_LIMIT_MB", 2048, low=256),
             download_days=reader.number("DOWNLOAD_DAYS", 7, low=1, high=365),
             raw_days=reader.number("RAW_DAYS", 7, low=1, high=365),
+            trash_days=reader.number("TRASH_DAYS", 30, low=1, high=3650),
             demo_agency_url=env.get("DEMO_AGENCY_URL", ""),
         )
         reader.distinct("SECRET_KEY", "FIELD_KEY", "QUEUE_KEY", mode=mode)

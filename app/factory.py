@@ -10,8 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app.api.admin import ClientView, DeveloperPage, ExchangeView, GrantView
 from app.api.door import Door
 from app.api.models import ApiClient, ApiGrant
-from app.audit import history, recorder  # noqa: F401 - the latter listens to every session
-from app.audit.admin import AuditView
+from app.audit import recorder  # noqa: F401 - listens to every session
 from app.audit.models import AuditEvent
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
@@ -20,6 +19,7 @@ from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
+from app.history import admin as history
 from app.identity import session as login
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
@@ -142,7 +142,10 @@ def _add_pages(app: Flask, translations: str) -> None:
         ImportPage(_("Bring in a table"), endpoint="imports", url="/imports"),
         EditPage(_("Change of many rows"), endpoint="edits", url="/edits"),
         SavedViewPage(_("Saved views"), endpoint="saved_views", url="/saved-views"),
-        AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
+        history.AuditView(
+            AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"
+        ),
+        history.TrashPage(_("Trash"), endpoint="trash", url="/trash"),
     )
     for view in views:
         office.add_view(view)

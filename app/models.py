@@ -6,6 +6,7 @@ from app.contracts import models as contracts
 from app.core.db import Base
 from app.datasets import models as datasets
 from app.exports import models as exports
+from app.history import models as history
 from app.identity import models as identity
 from app.listings import models as listings
 from app.pulls import models as pulls
@@ -21,6 +22,7 @@ ROOMS = (
     contracts,
     datasets,
     exports,
+    history,
     identity,
     listings,
     pulls,

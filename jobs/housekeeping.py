@@ -2,6 +2,7 @@
 
 from app.core import db
 from app.exports import services
+from app.history import services as trash
 from app.listings.services import forget_imports
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
@@ -9,7 +10,7 @@ from jobs.runtime import current_settings
 
 
 def tidy(lease: Lease) -> None:
-    """Remove expired downloads, parts of dead writers and files that no row knows."""
+    """Remove expired downloads, files that no row knows, and what lay in the trash too long."""
     settings = current_settings()
     home = settings.home
     with db.unit_of_work() as session:
@@ -20,16 +21,18 @@ def tidy(lease: Lease) -> None:
         parts, strays = services.remove_strays(session, home)
         pages = raw_pages.forget_old(session, settings.raw_days)
         tables = forget_imports(session, settings.download_days)
+        trashed = trash.empty(session, settings.trash_days)
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"
             " files without an owner, %(pages)s old pages of answers, %(tables)s tables that"
-            " were sent.",
+            " were sent, %(trashed)s things in the trash.",
             expired=expired,
             parts=parts,
             strays=strays,
             pages=pages,
             tables=tables,
+            trashed=trashed,
         )
         lease.succeed(
             session,
@@ -39,5 +42,6 @@ def tidy(lease: Lease) -> None:
                 "strays": strays,
                 "pages": pages,
                 "tables": tables,
+                "trashed": trashed,
             },
         )

@@ -53,6 +53,8 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "BadScheduleError": (1,),
     "NotPullableError": (1,),
     "NotReturnableError": (1,),
+    "NotRevertableError": (1,),
+    "NotRestorableError": (1,),
     "NotReplayableError": (1,),
     "MemoryLimitError": (1,),
     "TimeLimitError": (1,),

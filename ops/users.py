@@ -17,6 +17,7 @@ from app.audit import recorder  # noqa: F401 - listens to every session
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import COMMAND_LINE, acting_as
+from app.history import services as _trash  # noqa: F401 - keeps the names of what is in it
 from app.identity.models import Agency, Role, User
 from app.identity.services import (
     MIN_PASSWORD_LENGTH,

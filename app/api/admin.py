@@ -160,6 +160,11 @@ class GrantView(ScopedView):
         "revoked_at",
     )  # fmt: skip
     form_columns = ("client", "dataset", "agreement", "field_names", "ends_on", "stopped")
+    form_stands_for: ClassVar = {
+        "fields": "field_names",
+        "valid_until": "ends_on",
+        "revoked_at": "stopped",
+    }
     form_overrides: ClassVar = {"agreement": StringField}
     form_extra_fields: ClassVar = {
         "field_names": StringField(

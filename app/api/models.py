@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
-from app.core.db import Base, HasId
+from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
 from app.datasets.models import Dataset
 from app.identity.models import Agency
 
 
-class ApiClient(HasId, Base):
+class ApiClient(HasId, Versioned, Base):
     """A program of a consuming agency, with the limits that all its keys share."""
 
     __tablename__ = "api_client"
@@ -54,6 +54,7 @@ class ApiKey(HasId, Base):
 
     __tablename__ = "api_key"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __part_of__: ClassVar[str] = "client_id"
 
     client_id: Mapped[UUID] = mapped_column(sa.ForeignKey("api_client.id"), index=True)
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"))
@@ -75,7 +76,7 @@ class ApiKey(HasId, Base):
         return f"{self.client.name} {self.prefix}" if self.client else self.prefix
 
 
-class ApiGrant(HasId, Base):
+class ApiGrant(HasId, Versioned, Base):
     """One dataset opened to one client, by an agreement and for a time.
 
     ``agency_id`` is who receives, ``producer_id`` whose data it is. ``fields`` names the
@@ -85,6 +86,7 @@ class ApiGrant(HasId, Base):
 
     __tablename__ = "api_grant"
     __scope__: ClassVar[Scope] = Scope.PARTIES
+    __part_of__: ClassVar[str] = "client_id"
     __table_args__ = (
         words_index(),
         sa.UniqueConstraint("client_id", "dataset_id"),

@@ -20,6 +20,7 @@ class AuditEvent(Base):
     """One change of one object, or one deed without an object's change.
 
     ``before`` and ``after`` hold the changed columns only; secrets are censored.
+    ``part_of`` is the key of the object that this one is a part of, as a field of its version.
     """
 
     __tablename__ = "audit_event"
@@ -29,6 +30,16 @@ class AuditEvent(Base):
         sa.Index(None, "object_type", "object_id"),
         sa.Index(None, "at"),
         sa.Index(None, "txid"),
+        sa.Index(
+            "ix_audit_event_part_of",
+            "part_of",
+            postgresql_where=sa.text("part_of <> ''"),
+        ),
+        sa.Index(
+            "ix_audit_event_request_id",
+            "request_id",
+            postgresql_where=sa.text("request_id <> ''"),
+        ),
     )
 
     words: Unmapped[Any] = words_column("actor", "object_label", "reason")
@@ -45,6 +56,7 @@ class AuditEvent(Base):
     after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     reason: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
+    part_of: Mapped[str] = mapped_column(server_default="")
     txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=WRITTEN_BY)
 
     def __str__(self) -> str:

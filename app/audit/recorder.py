@@ -39,6 +39,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "data_import": "a request; each row that it brings in has an event of its own",
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
         "seal_batch": "seals upon the logs, written by the sealer alone",
+        "trash": "taking away, bringing back and emptying are events of what is in it",
     }
 )
 
@@ -93,7 +94,14 @@ def _row(
         "after": after,
         "reason": reason or session.info.get(REASON, ""),
         "request_id": request_id(),
+        "part_of": _whole_of(obj),
     }
+
+
+def _whole_of(obj: Any) -> str:
+    """Return the key of what the object is a part of, by its class' ``__part_of__``."""
+    name = getattr(type(obj), "__part_of__", "")
+    return str(getattr(obj, name)) if name else ""
 
 
 def _label(obj: Any) -> str:
@@ -103,19 +111,31 @@ def _label(obj: Any) -> str:
 
 
 @event.listens_for(orm.Session, "after_flush")
-def _write_changes(session: orm.Session, _context: Any) -> None:
+def _write_changes(session: orm.Session, context: Any) -> None:
     rows = [
         row
         for action, objects in (
             ("create", session.new),
             ("update", session.dirty),
-            ("delete", session.deleted),
+            ("delete", _deleted(context)),
         )
         for obj in objects
         if (row := _change(session, action, obj)) is not None
     ]
     if rows:
         _append(session, rows)
+
+
+def _deleted(context: Any) -> list[Any]:
+    """Return what this flush removed, with what was only taken out of its whole's list.
+
+    ``Session.deleted`` does not name such orphans.
+    """
+    return [
+        state.obj()
+        for state, (is_delete, is_listed_only) in context.states.items()
+        if is_delete and not is_listed_only
+    ]
 
 
 def _change(session: orm.Session, action: str, obj: Any) -> dict[str, Any] | None:
@@ -139,7 +159,7 @@ def _difference(obj: Any, action: str) -> tuple[dict[str, Any], dict[str, Any]]:
     after: dict[str, Any] = {}
     state = sa.inspect(obj)
     for attr in state.mapper.attrs:
-        if isinstance(attr, orm.RelationshipProperty) and attr.secondary is None:
+        if _tells_nothing(attr):
             continue
         history = state.attrs[attr.key].history
         if action == "update" and not history.has_changes():
@@ -152,6 +172,13 @@ def _difference(obj: Any, action: str) -> tuple[dict[str, Any], dict[str, Any]]:
             before[attr.key] = _names([*history.deleted, *history.unchanged])
             after[attr.key] = _names([*history.added, *history.unchanged])
     return before, after
+
+
+def _tells_nothing(attr: Any) -> bool:
+    """Tell what is no change of the object itself: other rows, and the count of changes."""
+    if isinstance(attr, orm.RelationshipProperty):
+        return attr.secondary is None
+    return bool(attr.key == "row_version")
 
 
 def _names(objects: Any) -> list[str]:

@@ -1,16 +1,19 @@
 """Pages of contracts: list, a new one, its versions, and the fields of a draft."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import Response, flash, request
+from flask import Response, flash, make_response, request
 from flask_admin import expose
 from flask_babel import gettext
+from werkzeug.datastructures import MultiDict
 from wtforms import IntegerField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length, NumberRange
 
-from app.contracts import services
+from app.contracts import drafts, services
 from app.contracts.errors import ContractError
+from app.contracts.fields import FieldSpec
 from app.contracts.forms import read_fields
 from app.contracts.models import Contract, ContractVersion
 from app.contracts.rules import Problem, problems_of
@@ -27,16 +30,12 @@ from app.core.policy import Permission
 from app.core.scope import get_visible, visible
 from app.core.words import message_id
 from app.identity.models import Agency
+from app.web import merging
 from app.web.context import state_label
 from app.web.forms import Form
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.views import Page, back_to, flash_rejected
-
-CHANGED_MEANWHILE = message_id(
-    "Not saved: this draft was saved from another window while you worked. What you see"
-    " here is yours; saving once more puts it in place of the other."
-)
 
 
 class ContractForm(Form):
@@ -136,25 +135,24 @@ class ContractPage(Page):
             editable = version.status is VersionStatus.DRAFT and principal_now().may(
                 Permission.CONTRACT_WRITE
             )
-            fields, problems = version.specs(), problems_of(version.specs())
-            limits = LimitsForm(obj=version)
+            shown = _Shown(version.specs(), LimitsForm(obj=version), _desk(version))
             if request.method == "POST":
                 editable = editable and services.lock_draft(session, version)
                 if not editable:
                     flash(gettext("This version cannot be changed."), "danger")
                     return back_to("contracts.version", ident=ident)
-                fields, problems = _posted(session, version, limits)
+                shown = _posted(session, version)
             text: str = self.render(
                 "contracts/version.html" if not editable else "contracts/edit.html",
                 version=version,
-                fields=fields,
-                problems=problems,
-                limits=limits,
-                seen=services.digest_of(version),
+                fields=shown.fields,
+                problems=[*shown.unreadable, *problems_of(shown.fields)],
+                limits=shown.limits,
+                desk=shown.desk,
                 types=list(FieldType),
                 classes=list(Classification),
             )
-        return text
+        return make_response(text, shown.status)
 
     @expose("/versions/<ident>/next", methods=("POST",))
     @needs(Permission.CONTRACT_WRITE)
@@ -168,24 +166,60 @@ class ContractPage(Page):
         return back_to("contracts.version", ident=draft_id)
 
 
-def _posted(
-    session: Any, version: ContractVersion, limits: LimitsForm
-) -> tuple[Any, list[Problem]]:
-    """Save what was posted as far as it can be saved; return the fields and the problems."""
+class _Shown(NamedTuple):
+    """What the page of a draft shows: as it stands, as it was typed, or merged."""
+
+    fields: Sequence[FieldSpec]
+    limits: LimitsForm
+    desk: merging.Desk
+    unreadable: Sequence[Problem] = ()
+    status: int = 200
+
+
+def _desk(version: ContractVersion, posted: str | None = None) -> merging.Desk:
+    limits = {name: getattr(version, name) for name in drafts.LIMITS}
+    return merging.Desk(
+        merging.name_of(version),
+        version.row_version,
+        drafts.values_of(version.specs(), limits),
+        drafts.DraftFields(),
+        posted,
+    )
+
+
+def _posted(session: Any, version: ContractVersion) -> _Shown:
+    """Save what was posted as far as it can be saved; return what the page shows then."""
     fields, unreadable = read_fields(request.form)
+    limits, desk = LimitsForm(), _desk(version, merging.sent())
+    typed = _Shown(fields, limits, desk, unreadable)
     if not limits.validate():
-        return fields, [
-            Problem("", "The limits of the gate lie between 0 and 100 percent.")
-        ]
-    if request.form.get("seen") != services.digest_of(version):
-        return fields, [Problem("", CHANGED_MEANWHILE)]
+        words = message_id("The limits of the gate lie between 0 and 100 percent.")
+        return typed._replace(unreadable=[*unreadable, Problem("", words)])
+    if len({each.name for each in fields}) < len(fields):
+        return typed  # the problems say which names stand there twice
+    mine = drafts.values_of(fields, {name: limits[name].data for name in drafts.LIMITS})
+    for name, value in desk.taken().items():
+        drafts.put(mine, name, value)
+    if not desk.may_save(mine):
+        merged = LimitsForm(MultiDict(drafts.limits_of(desk.merged)))
+        return _Shown(drafts.specs_of(desk.merged), merged, desk, unreadable, 409)
+    return _saved(session, version, mine, typed)
+
+
+def _saved(
+    session: Any, version: ContractVersion, mine: dict[str, list[str]], typed: _Shown
+) -> _Shown:
+    fields = drafts.specs_of(mine)
     try:
-        problems = unreadable + services.save_fields(session, version, fields)
+        problems = [*typed.unreadable, *services.save_fields(session, version, fields)]
     except ContractError as error:
-        return fields, [*unreadable, *error.problems]
-    limits.populate_obj(version)
+        return typed._replace(unreadable=[*typed.unreadable, *error.problems])
+    for name, value in drafts.limits_of(mine).items():
+        setattr(version, name, int(value))
+    session.flush()  # its number is what the page carries
     flash(gettext("The draft is saved."), "success" if not problems else "info")
-    return fields, problems
+    shown = LimitsForm(None, obj=version)
+    return _Shown(fields, shown, _desk(version), typed.unreadable)
 
 
 def _create(session: Any, form: ContractForm) -> ContractVersion:

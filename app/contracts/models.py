@@ -16,7 +16,7 @@ from app.contracts.states import (
     LoadMode,
     VersionStatus,
 )
-from app.core.db import Base, HasId, choice
+from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
 from app.identity.models import Agency
@@ -47,7 +47,7 @@ class Contract(HasId, Base):
         return self.title
 
 
-class ContractVersion(HasId, Base):
+class ContractVersion(HasId, Versioned, Base):
     """One version of the terms: free to edit as a draft, frozen once active.
 
     ``plan`` is the DDL that its activation ran. The two percentages are the gate's limits.
@@ -55,6 +55,7 @@ class ContractVersion(HasId, Base):
 
     __tablename__ = "contract_version"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __part_of__: ClassVar[str] = "contract_id"
     __table_args__ = (
         sa.UniqueConstraint("contract_id", "number"),
         sa.Index(
@@ -116,6 +117,7 @@ class ContractField(HasId, Base):
 
     __tablename__ = "contract_field"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __part_of__: ClassVar[str] = "version_id"
     __table_args__ = (
         sa.UniqueConstraint("version_id", "name"),
         sa.CheckConstraint("NOT is_key OR required", name="key_is_required"),

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -93,9 +91,16 @@ def _draft(
 
 
 def _row(agency_id: UUID, position: int, spec: FieldSpec) -> ContractField:
-    values = {name: getattr(spec, name) for name in FieldSpec.__struct_fields__}
-    values["allowed_values"] = list(spec.allowed_values)
-    return ContractField(agency_id=agency_id, position=position, **values)
+    row = ContractField(agency_id=agency_id)
+    _fill(row, position, spec)
+    return row
+
+
+def _fill(row: ContractField, position: int, spec: FieldSpec) -> None:
+    row.position = position
+    for name in FieldSpec.__struct_fields__:
+        setattr(row, name, getattr(spec, name))
+    row.allowed_values = list(spec.allowed_values)
 
 
 def lock_draft(session: Session, version: ContractVersion) -> bool:
@@ -112,13 +117,6 @@ def lock_draft(session: Session, version: ContractVersion) -> bool:
     return version.status is VersionStatus.DRAFT
 
 
-def digest_of(version: ContractVersion) -> str:
-    """Return a digest of all that the draft's page edits: tells whether it has changed."""
-    limits = (version.max_rejected_percent, version.max_vanished_percent)
-    content = msgspec.json.encode((limits, version.specs()))
-    return sha256(content).hexdigest()
-
-
 def save_fields(
     session: Session, version: ContractVersion, fields: Sequence[FieldSpec]
 ) -> list[Problem]:
@@ -133,13 +131,26 @@ def save_fields(
     names = [each.name for each in fields]
     if len(set(names)) < len(names):
         raise ContractError([p for p in problems if p.field in names])
-    version.fields.clear()
-    session.flush()  # the old rows must be gone before rows of the same names come
-    version.fields.extend(
-        _row(version.agency_id, at, each) for at, each in enumerate(fields)
-    )
-    session.flush()
+    if tuple(fields) != version.specs():
+        _write_fields(session, version, fields)
     return problems
+
+
+def _write_fields(
+    session: Session, version: ContractVersion, fields: Sequence[FieldSpec]
+) -> None:
+    """Change the rows that differ and no others: the trail then tells what was changed."""
+    rows = {row.name: row for row in version.fields}
+    for name in rows.keys() - {each.name for each in fields}:
+        version.fields.remove(rows[name])
+    for at, spec in enumerate(fields):
+        if spec.name in rows:
+            _fill(rows[spec.name], at, spec)
+        else:
+            version.fields.append(_row(version.agency_id, at, spec))
+    version.row_version += 1
+    session.flush()
+    session.refresh(version, ["fields"])  # in the order of their new places
 
 
 def require_sound(version: ContractVersion) -> None:

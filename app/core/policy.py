@@ -48,6 +48,8 @@ class Permission(StrEnum):
     API_READ = "api.read"
     API_WRITE = "api.write"
     EXCHANGE_READ = "exchange.read"
+    TRASH_READ = "trash.read"
+    TRASH_WRITE = "trash.write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
-from app.core.db import Base, HasId
+from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
 
 
-class Agency(HasId, Base):
+class Agency(HasId, Versioned, Base):
     """A regional agency (OPD) whose data is joined up."""
 
     __tablename__ = "agency"
@@ -61,7 +61,7 @@ class Role(HasId, Base, RoleMixin):  # type: ignore[misc]
         return self.label
 
 
-class User(HasId, Base, UserMixin):  # type: ignore[misc]
+class User(HasId, Versioned, Base, UserMixin):  # type: ignore[misc]
     """A person who logs in; ``agency_id`` None is staff of the office."""
 
     __tablename__ = "user"

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
+from defusedxml import DefusedXmlException
+
 from app.core.errors import RejectedError
 from app.core.words import message_id
 
@@ -32,6 +34,7 @@ MAX_RATIO = 100
 SMALL = 1024 * 1024  # what unpacks to so little may be packed as well as it likes
 WRONG = "FFF4B6B6"  # the colour of a cell that is refused
 _CHUNK = 1 << 16
+REFUSED = 3  # the exit status of the process that has a reason
 
 REFUSALS = {
     "empty": message_id("The file holds no table: a row of column names and rows below it."),
@@ -144,10 +147,12 @@ def _in_child(what: str, sent: bytes) -> bytes:
         raise SheetRefusedError("giant") from None
     if done.returncode == 0:
         return done.stdout
-    try:
-        refused = json.loads(done.stdout)
-    except ValueError:
-        raise SheetRefusedError("giant") from None  # killed by its limits
+    if done.returncode < 0:
+        raise SheetRefusedError("giant")  # killed by its limits
+    if done.returncode != REFUSED:
+        # openpyxl raises whatever it happens to meet in a workbook that is none.
+        raise SheetRefusedError("broken")
+    refused = json.loads(done.stdout)
     raise SheetRefusedError(refused["why"], refused["what"])
 
 
@@ -239,38 +244,25 @@ def _open(content: bytes, *, read_only: bool, values: bool = True) -> Any:
 
     if not openpyxl.DEFUSEDXML:
         raise RuntimeError("defusedxml is missing: workbooks of others are not opened")
-    try:
-        return openpyxl.load_workbook(
-            io.BytesIO(content),
-            read_only=read_only,
-            data_only=read_only and values,
-            keep_links=False,
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - openpyxl raises what it happens to meet
-        why = "entities" if "Forbidden" in type(error).__name__ else "broken"
-        raise SheetRefusedError(why) from None
+    return openpyxl.load_workbook(
+        io.BytesIO(content),
+        read_only=read_only,
+        data_only=read_only and values,
+        keep_links=False,
+    )
 
 
 def _lines_of(sheet: Any) -> Iterator[Line]:
     """Yield the rows that hold something; where a sheet says that it ends is not believed."""
     if hasattr(sheet, "reset_dimensions"):
         sheet.reset_dimensions()
-    try:
-        rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
-        for number, row in enumerate(rows, 1):
-            values = [cell.value for cell in row[: MAX_COLUMNS + 1]]
-            faults = [
-                n
-                for n, cell in enumerate(row[: MAX_COLUMNS + 1])
-                if cell.data_type == "e"
-            ]
-            texts = [_text_of(value) for value in values]
-            if any(texts):
-                yield Line(number, texts, faults)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, SyntaxError):
-        raise SheetRefusedError("broken") from None
+    rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
+    for number, row in enumerate(rows, 1):
+        some = row[: MAX_COLUMNS + 1]
+        faults = [n for n, cell in enumerate(some) if cell.data_type == "e"]
+        texts = [_text_of(cell.value) for cell in some]
+        if any(texts):
+            yield Line(number, texts, faults)
 
 
 def _text_of(value: Any) -> str:
@@ -434,21 +426,29 @@ def _write_remarks(
 
 
 def main(what: str) -> int:
-    """Do one thing with what comes in; exit 1 with the reason when it is refused."""
+    """Do one thing with what comes in, and write what comes of it, or why nothing does."""
     _limit_self()
     sent = sys.stdin.buffer.read()
     try:
-        if what == "read":
-            out = json.dumps(_table_of(sent).as_json()).encode()
-        else:
-            out = _with_remarks(sent)
+        out = (
+            json.dumps(_table_of(sent).as_json()).encode()
+            if what == "read"
+            else _with_remarks(sent)
+        )
     except SheetRefusedError as error:
-        why = error.code.removeprefix("sheet_")
-        out = json.dumps({"why": why, "what": str(error.params.get("what", ""))}).encode()
-        sys.stdout.buffer.write(out)
-        return 1
+        return _refuse(error)
+    except DefusedXmlException:
+        return _refuse(SheetRefusedError("entities"))
+    except MemoryError:
+        return _refuse(SheetRefusedError("giant"))
     sys.stdout.buffer.write(out)
     return 0
+
+
+def _refuse(error: SheetRefusedError) -> int:
+    why, what = error.code.removeprefix("sheet_"), str(error.params.get("what", ""))
+    sys.stdout.buffer.write(json.dumps({"why": why, "what": what}).encode())
+    return REFUSED
 
 
 if __name__ == "__main__":

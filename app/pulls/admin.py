@@ -1,13 +1,15 @@
 """Pages of pulls: sources at work, and the records that broke their contract."""
 
 from collections.abc import Sequence
-from datetime import date
 from uuid import UUID
 
-from flask import Response, current_app, flash, request
+from flask import Response, current_app, flash, make_response, request
 from flask_admin import expose
 from flask_babel import gettext
-from wtforms import SelectChoice
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+from wtforms import BooleanField, DateField, SelectChoice, SelectField, StringField
+from wtforms.validators import DataRequired, Length, Optional
 
 from app.core import db
 from app.core.errors import RejectedError
@@ -17,7 +19,7 @@ from app.core.search import typed
 from app.pulls import queries, services
 from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs.errors import BadScheduleError, ReasonMissingError
-from app.runs.models import JobRun
+from app.runs.models import JobRun, Schedule
 from app.runs.services import coming_slots, last_day
 from app.runs.states import MissedPolicy
 from app.sources.forms import AUTH, PAGING
@@ -29,7 +31,11 @@ from app.sources.services import (
     plain_risk,
     seen_of,
 )
+from app.web import merging
+from app.web.context import state_label
+from app.web.forms import Form
 from app.web.guard import needs, principal_now
+from app.web.i18n import lazy_gettext as _, say
 from app.web.paging import tell_lost, turn
 from app.web.views import Page, back_to, flash_rejected
 
@@ -86,22 +92,49 @@ def _uuid(name: str) -> UUID | None:
         return UUID(int=0)
 
 
-def _schedule_wish(zone: str) -> services.ScheduleWish:
-    """Return the schedule as the form has it; raises ``BadScheduleError`` for no day."""
-    last = request.form.get("last_day", "").strip()
-    missed = request.form.get("missed", "")
-    try:
-        last_day = date.fromisoformat(last) if last else None
-    except ValueError:
-        raise BadScheduleError("The last day cannot be read.") from None
-    return services.ScheduleWish(
-        cron=request.form.get("cron", "").strip()[:60],
-        time_zone=zone,
-        enabled=request.form.get("enabled") == "1",
-        missed=MissedPolicy(missed)
-        if missed in set(MissedPolicy)
-        else MissedPolicy.COALESCE,
-        last_day=last_day,
+class ScheduleForm(Form):
+    """When a source is pulled."""
+
+    cron = StringField(
+        _("Minute, hour, day, month, weekday"),
+        [DataRequired(), Length(max=60)],
+        default="0 2 * * *",
+        render_kw={"list": "crons"},
+    )
+    enabled = BooleanField(_("On"), default=True)
+    missed = SelectField(
+        _("Times that were missed"),
+        choices=[SelectChoice(each, state_label(each)) for each in MissedPolicy],
+        default=MissedPolicy.COALESCE,
+    )
+    last_day = DateField(_("Last day"), [Optional()])
+
+    def wish(self, zone: str) -> services.ScheduleWish:
+        return services.ScheduleWish(
+            cron=self.cron.data.strip(),
+            time_zone=zone,
+            enabled=self.enabled.data,
+            missed=MissedPolicy(self.missed.data),
+            last_day=self.last_day.data,
+        )
+
+
+def _standing_form(schedule: Schedule | None) -> ScheduleForm:
+    form = ScheduleForm(None, obj=schedule)
+    if schedule is not None:
+        form.last_day.data = last_day(schedule)
+    return form
+
+
+def _desk(source: Source, schedule: Schedule | None, posted: str | None) -> merging.Desk:
+    """The schedule that a source does not have yet counts as its version 0."""
+    form = _standing_form(schedule)
+    return merging.Desk(
+        f"schedule of {merging.name_of(source)}",
+        schedule.row_version if schedule is not None else 0,
+        merging.values_of(form),
+        merging.FormFields(form),
+        posted,
     )
 
 
@@ -121,30 +154,37 @@ class PullPage(Page):
     @expose("/source/<ident>")
     @needs(Permission.SOURCE_READ)
     def source(self, ident: str) -> str:
-        settings = current_app.extensions["simpul_settings"]
         with db.unit_of_work() as session:
             source = get_visible(session, Source, ident, principal_now())
             schedule = services.schedule_of(session, source)
-            text: str = self.render(
-                "pulls/source.html",
-                source=source,
-                schedule=schedule,
-                slots=coming_slots(schedule, db.now(session)) if schedule else (),
-                last_day=last_day(schedule) if schedule else None,
-                policies=list(MissedPolicy),
-                pulls=queries.last_pulls(session, principal_now(), source.id),
-                source_run=services.published_run(session, source),
-                active=queries.has_active_version(session, source.contract_id),
-                replayable=queries.replayable_runs(session, principal_now(), source.id),
-                approved=is_approved(source, settings.approved_hosts),
-                plain=plain_risk(source, settings.approved_hosts, db.now(session).date()),
-                host=approvable(source),
-                approvers=approvers(session),
-                is_own=principal_now().user_id in source.settled_by_ids,
-                seen=seen_of(source),
-                auth=_named(AUTH, source.settings.get("auth", "none")),
-                paging=_named(PAGING, source.settings.get("paging", "none")),
-            )
+            form, desk = _standing_form(schedule), _desk(source, schedule, None)
+            return self._page(session, source, form, desk)
+
+    def _page(
+        self, session: Session, source: Source, form: ScheduleForm, desk: merging.Desk
+    ) -> str:
+        settings = current_app.extensions["simpul_settings"]
+        schedule = services.schedule_of(session, source)
+        text: str = self.render(
+            "pulls/source.html",
+            source=source,
+            schedule=schedule,
+            schedule_form=form,
+            desk=desk,
+            slots=coming_slots(schedule, db.now(session)) if schedule else (),
+            pulls=queries.last_pulls(session, principal_now(), source.id),
+            source_run=services.published_run(session, source),
+            active=queries.has_active_version(session, source.contract_id),
+            replayable=queries.replayable_runs(session, principal_now(), source.id),
+            approved=is_approved(source, settings.approved_hosts),
+            plain=plain_risk(source, settings.approved_hosts, db.now(session).date()),
+            host=approvable(source),
+            approvers=approvers(session),
+            is_own=principal_now().user_id in source.settled_by_ids,
+            seen=seen_of(source),
+            auth=_named(AUTH, source.settings.get("auth", "none")),
+            paging=_named(PAGING, source.settings.get("paging", "none")),
+        )
         return text
 
     @expose("/source/<ident>/run", methods=("POST",))
@@ -242,12 +282,37 @@ class PullPage(Page):
     @expose("/source/<ident>/schedule", methods=("POST",))
     @needs(Permission.SCHEDULE_WRITE)
     def schedule(self, ident: str) -> Response:
-        zone = current_app.extensions["simpul_settings"].time_zone
-        try:
-            with db.unit_of_work() as session:
-                source = get_visible(session, Source, ident, principal_now())
-                services.set_schedule(session, source, _schedule_wish(zone))
-            flash(gettext("The schedule is saved."), "success")
-        except RejectedError as error:
-            flash_rejected(error)
+        while True:
+            try:
+                return self._scheduled(ident)
+            except StaleDataError:  # somebody was faster by a moment: look again
+                continue
+
+    def _scheduled(self, ident: str) -> Response:
+        with db.unit_of_work() as session:
+            source = get_visible(session, Source, ident, principal_now())
+            standing = services.locked_schedule(session, source)
+            desk = _desk(source, standing, merging.sent())
+            form = ScheduleForm(merging.form_data(desk))
+            if not form.validate():
+                return make_response(self._page(session, source, form, desk))
+            if not desk.may_save(merging.values_of(form)):
+                form = ScheduleForm(merging.merged_data(desk))
+                return make_response(self._page(session, source, form, desk), 409)
+            refused = _set_schedule(session, source, form)
+            if refused:
+                flash(refused, "danger")
+                return make_response(self._page(session, source, form, desk))
+        flash(gettext("The schedule is saved."), "success")
         return back_to("pulls.source", ident=ident)
+
+
+def _set_schedule(session: Session, source: Source, form: ScheduleForm) -> str:
+    """Save the schedule; return why not, "" when it is saved."""
+    zone = current_app.extensions["simpul_settings"].time_zone
+    try:
+        with session.begin_nested():
+            services.set_schedule(session, source, form.wish(zone))
+    except BadScheduleError as error:
+        return say(error.message, error.params)
+    return ""

@@ -149,12 +149,20 @@ class ScheduleWish:
     last_day: date | None = None
 
 
+def locked_schedule(session: Session, source: Source) -> Schedule | None:
+    """Return the schedule of a source as it stays until the transaction ends.
+
+    Two who save at the same moment must not both make one.
+    """
+    session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
+    return schedule_of(session, source)
+
+
 def set_schedule(session: Session, source: Source, wish: ScheduleWish) -> Schedule:
     """Set when a source is pulled; raises ``BadScheduleError`` for an unreadable line."""
-    # Two who save at the same moment must not both make one.
-    session.execute(sa.select(Source.id).where(Source.id == source.id).with_for_update())
+    schedule = locked_schedule(session, source)
     order = order_for(source)
-    schedule = schedule_of(session, source) or Schedule(kind=order.kind)
+    schedule = schedule or Schedule(kind=order.kind)
     schedule.name, schedule.key = source.name, order.key
     schedule.params = msgspec.to_builtins(order.params)
     schedule.agency_id = source.agency_id
@@ -165,6 +173,14 @@ def set_schedule(session: Session, source: Source, wish: ScheduleWish) -> Schedu
     return schedule
 
 
+def _schedule_to_change(session: Session, source: Source) -> Schedule | None:
+    """Return a source's schedule as it is now: a run's end must not fail on an editor's save."""
+    schedule = schedule_of(session, source)
+    if schedule is not None:
+        session.refresh(schedule, with_for_update=True)
+    return schedule
+
+
 RESTS = message_id("%(who)s let it rest: %(reason)s")
 
 
@@ -172,7 +188,7 @@ def pause_source(
     session: Session, source: Source, message: str, params: Mapping[str, object]
 ) -> None:
     """Let a source and its schedule rest; ``message`` is a message id that says why."""
-    schedule = schedule_of(session, source)
+    schedule = _schedule_to_change(session, source)
     had_schedule = schedule is not None and schedule.enabled
     if schedule is not None:
         schedule.enabled = False
@@ -188,7 +204,7 @@ def resume_source(session: Session, source: Source) -> None:
     """Let a source work again, and its schedule when that rested with it."""
     pause = source.pause or {}
     source.enabled, source.pause, source.failure_count = True, None, 0
-    schedule = schedule_of(session, source)
+    schedule = _schedule_to_change(session, source)
     if schedule is not None and pause.get("schedule"):
         schedule.enabled = True
         save_schedule(session, schedule)

@@ -269,6 +269,7 @@ class ScheduleView(ScopedView):
         "until": lambda _v, _c, m, _n: moment(m.until, "d MMM yyyy") if m.until else "–",
     }
     form_columns = ("name", "cron", "enabled", "missed", "last_day")
+    form_stands_for: ClassVar = {"until": "last_day"}
     form_extra_fields: ClassVar = {
         "missed": SelectField(
             lazy_gettext("Times that were missed"),

@@ -7,9 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Unmapped, mapped_column
 
-from app.core.db import Base, HasId, choice
+from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
 from app.runs.states import (
@@ -26,7 +26,7 @@ def _listed(statuses: tuple[RunStatus, ...]) -> str:
     return ", ".join(f"'{status}'" for status in statuses)
 
 
-class Schedule(HasId, Base):
+class Schedule(HasId, Versioned, Base):
     """When a kind of work is due: a cron line on the clock of a time zone.
 
     ``next_due_at`` is the slot that comes next; one run for each slot, by a constraint on
@@ -127,9 +127,7 @@ class JobRun(HasId, Base):
     worker: Mapped[str] = mapped_column(default="")
     not_before: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     rung_at: Mapped[datetime | None]
-    schedule_id: Mapped[UUID | None] = mapped_column(
-        sa.ForeignKey("schedule.id", ondelete="SET NULL")
-    )
+    schedule_id: Mapped[UUID | None]  # no foreign key: runs outlive their schedule
     due_at: Mapped[datetime | None]
     retry_of_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("job_run.id"))
     checkpoint: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -146,8 +144,6 @@ class JobRun(HasId, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-    schedule: Mapped[Schedule | None] = relationship()
 
     def __str__(self) -> str:
         return self.label or f"{self.kind} {self.id}"

@@ -106,7 +106,10 @@ def _switch_off(session: Session, schedule: Schedule, reason: str) -> None:
         reason=reason,
     )
     session.execute(
-        sa.update(Schedule).where(Schedule.id == schedule.id).values(enabled=False),
+        sa.update(Schedule)
+        .where(Schedule.id == schedule.id)
+        # It counts as a change: a person who has the form open must not undo it unseen.
+        .values(enabled=False, row_version=Schedule.row_version + 1),
         execution_options={"audited": True},
     )
 

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
-from flask import Response, current_app, flash, request
+from flask import Response, current_app, flash, make_response, request
 from flask_admin import expose
 from flask_babel import gettext
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 from wtforms import FloatField, IntegerField, SelectChoice, StringField, TimeField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
@@ -33,6 +34,7 @@ from app.sources import looks, services
 from app.sources.errors import HalfWindowError, NoAgencyError, SourceInvalidError
 from app.sources.forms import PAIRS, PLAIN, SourceForm, TryForm
 from app.sources.models import Host, Source
+from app.web import merging
 from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
@@ -143,37 +145,54 @@ class SourcePage(Page):
         return back_to("pulls.source", ident=ident)
 
     def _form(self, ident: str | None) -> Response | str:
-        form = SourceForm()
+        while True:
+            try:
+                return self._one_form(ident)
+            except StaleDataError:  # somebody was faster by a moment: look again
+                continue
+
+    def _one_form(self, ident: str | None) -> Response | str:
         with db.unit_of_work() as session:
             source = (
                 get_visible(session, Source, ident, principal_now()) if ident else None
             )
-            form.contract.choices = _contracts(session, source)
-            agencies = _agencies(session)
-            if request.method == "GET":
-                _fill(session, form, source)
-        step = _Step(form, source)
-        if request.method == "POST" and form.validate_on_submit():
+            choices, agencies = _contracts(session, source), _agencies(session)
+            standing = _form_with(choices)
+            _fill(session, standing, source)
+        desk = merging.desk_of(source, standing) if source else None
+        is_sent = request.method == "POST"
+        form = standing
+        if is_sent:
+            form = _form_with(choices, merging.form_data(desk) if desk else request.form)
+        step = _Step(form, source, desk)
+        if is_sent and form.validate_on_submit():
             saved = step.go()
             if saved is not None:
                 return back_to("pulls.source", ident=saved)
+            if step.must_merge and desk is not None:
+                form = _form_with(choices, merging.merged_data(desk))
         # Only now: a page shows the messages that were there when it was first drawn.
         text: str = self.render(
             "sources/form.html",
             form=form,
             source=source,
             agencies=agencies,
+            desk=desk,
             **step.shown(),
         )
-        return text
+        return make_response(text, 409) if step.must_merge else text
 
 
 class _Step:
     """One submit of the form: look, accept what was proposed, or save."""
 
-    def __init__(self, form: SourceForm, source: Source | None) -> None:
+    def __init__(
+        self, form: SourceForm, source: Source | None, desk: merging.Desk | None
+    ) -> None:
         self._form = form
         self._source = source
+        self._desk = desk
+        self.must_merge = False
         self._look: Look | None = None
         self._kept = ""
         self._confirm: list[str] = []
@@ -189,7 +208,7 @@ class _Step:
         try:
             self._kept = looks.sealed(secrets, settings)
             if wish == "save":
-                return _save(self._form, self._source, settings, secrets)
+                return self._save(settings, secrets)
             services.refuse_plain_secrets(settings)
             self._confirm = looks.to_confirm(settings, self._source, _office_list())
             confirmed = request.form.getlist("confirm")
@@ -204,6 +223,16 @@ class _Step:
         except SimpulError as error:
             flash_rejected(SourceInvalidError(error))
         return None
+
+    def _save(
+        self, settings: Mapping[str, Any], secrets: Mapping[str, str]
+    ) -> str | None:
+        desk = self._desk
+        if desk is not None and not desk.may_save(merging.values_of(self._form)):
+            self.must_merge = True
+            return None
+        version = desk.version if desk is not None else 0
+        return _save(self._form, self._source, settings, secrets, version)
 
     def _secrets(self, settings: Mapping[str, Any]) -> dict[str, str]:
         kept = looks.unsealed(request.form.get("kept", ""), settings)
@@ -340,6 +369,12 @@ def _day(text: str) -> date | None:
         return None
 
 
+def _form_with(choices: list[SelectChoice], data: Any = None) -> SourceForm:
+    form = SourceForm(data)
+    form.contract.choices = choices
+    return form
+
+
 def _fill(session: Session, form: SourceForm, source: Source | None) -> None:
     if source is None:
         form.contract.data = request.args.get("contract", "")
@@ -383,15 +418,19 @@ def _save(
     former: Source | None,
     settings: Mapping[str, Any],
     secrets: Mapping[str, str],
+    version: int,
 ) -> str | None:
-    """Write the form; return the source's id, or None after saying why not."""
+    """Write the form; return the source's id, or None after saying why not.
+
+    Raises ``StaleDataError`` when it is not the ``version`` any more that was compared.
+    """
     try:
         with db.unit_of_work() as session:
-            source = (
-                get_visible(session, Source, former.id, principal_now())
-                if former
-                else Source(kind="rest_json")
-            )
+            source = Source(kind="rest_json")
+            if former is not None:
+                source = get_visible(session, Source, former.id, principal_now())
+                services.lock_source(session, source)
+                merging.require_version(source, version)
             source.contract = _contract_of(session, form)
             source.name, source.enabled = form.name.data.strip(), form.enabled.data
             source.max_failures = form.max_failures.data or 0

@@ -9,13 +9,13 @@ from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
 from app.contracts.models import Contract
 from app.core.crypto import EncryptedMap
-from app.core.db import Base, HasId
+from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
 from app.identity.models import Agency
 
 
-class Source(HasId, Base):
+class Source(HasId, Versioned, Base):
     """One web service that fills one contract's dataset.
 
     ``settings`` are the connector's plain settings; ``secrets`` its secrets by name,
@@ -65,7 +65,7 @@ class Source(HasId, Base):
         return self.name
 
 
-class Host(HasId, Base):
+class Host(HasId, Versioned, Base):
     """What is known about one host:port, for all sources and all processes at once.
 
     ``per_second`` and ``at_once`` 0: no limit. Between ``quiet_from`` and ``quiet_until``, on

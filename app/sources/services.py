@@ -127,7 +127,7 @@ def save_source(
     """
     plain = {name: value for name, value in settings.items() if value not in _NOTHING}
     given = {name: value for name, value in secrets.items() if value}
-    _lock(session, source)
+    lock_source(session, source)
     before = source.settings or {}
     refuse_plain_secrets(plain)
     source.secrets = {**(source.secrets or {}), **given}
@@ -224,7 +224,7 @@ def seen_of(source: Source) -> str:
     return source.settled_at.isoformat() if source.settled_at else ""
 
 
-def _lock(session: Session, source: Source) -> None:
+def lock_source(session: Session, source: Source) -> None:
     """Have the source as it is now, and keep it so: two decisions must know of each other."""
     if sa.inspect(source).persistent:
         session.refresh(source, with_for_update={"of": Source})
@@ -232,7 +232,7 @@ def _lock(session: Session, source: Source) -> None:
 
 def _require_second(session: Session, source: Source, seen: str) -> None:
     """Let only who changed nothing decide, and only on what they saw."""
-    _lock(session, source)
+    lock_source(session, source)
     if seen != seen_of(source):
         raise AddressChangedError(approvable(source))
     principal = acting_principal()

@@ -48,6 +48,9 @@ STATES = {
     "rollback": lazy_gettext("rolled back"),
     "export": lazy_gettext("asked for"),
     "preview": lazy_gettext("tried out"),
+    "revert": lazy_gettext("put back"),
+    "restore": lazy_gettext("brought back from the trash"),
+    "empty": lazy_gettext("forgotten for good"),
     "pulls": lazy_gettext("pulls"),
     "checks": lazy_gettext("activations"),
     "exports": lazy_gettext("exports"),
@@ -78,6 +81,7 @@ OBJECTS = {
     "api_client": lazy_gettext("API client"),
     "api_key": lazy_gettext("API key"),
     "api_grant": lazy_gettext("API grant"),
+    "trash": lazy_gettext("thing in the trash"),
 }
 PERMISSIONS = {
     Permission.AGENCY_READ: lazy_gettext("see agencies"),
@@ -107,6 +111,8 @@ PERMISSIONS = {
     Permission.API_WRITE: lazy_gettext("give and take API access"),
     Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
+    Permission.TRASH_READ: lazy_gettext("see what is in the trash"),
+    Permission.TRASH_WRITE: lazy_gettext("move things to the trash and bring them back"),
 }
 MENU = (
     ("", ("home",)),
@@ -119,14 +125,17 @@ MENU = (
         lazy_gettext("Access by programs"),
         ("developers", "api_clients", "api_grants", "exchange"),
     ),
-    (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
+    (
+        lazy_gettext("Administration"),
+        ("agencies", "users", "roles", "audit", "trash", "ledger"),
+    ),
 )
 ICONS = {
     "home": "house", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
-    "roles": "person-badge", "audit": "clock-history", "ledger": "stack",
+    "roles": "person-badge", "audit": "clock-history", "trash": "trash3", "ledger": "stack",
 }  # fmt: skip
 
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
-from flask import Response, abort, flash, redirect, request
+from flask import Response, abort, flash, make_response, redirect, request
 from flask_admin import BaseView, expose
 from flask_admin.contrib.sqla import ModelView
+from flask_admin.helpers import get_redirect_target
 from flask_babel import gettext
 from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.datastructures import MultiDict
 
@@ -24,6 +26,7 @@ from app.core.filters import Filter, narrowing
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
 from app.core.search import found_by, searched
+from app.web import merging
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
@@ -71,6 +74,8 @@ class ScopedView(ModelView):
     filters: ClassVar[Sequence[Filter]] = ()  # what a list may be narrowed by
     more_columns: Sequence[str] = ()  # that a list shows when they are chosen
     import_key: Sequence[str] = ()  # by which a file's row is recognised; none: no import
+    # Columns that stand in the form under another name.
+    form_stands_for: ClassVar[Mapping[str, str]] = {}
     sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
     narrow_columns: Sequence[str] = ()  # never broken over lines
     wide_details: Sequence[str] = ()  # on a line of their own
@@ -200,24 +205,87 @@ class ScopedView(ModelView):
 
     # Writing -------------------------------------------------------------------------
 
+    @expose("/edit/", methods=("GET", "POST"))
+    def edit_view(self) -> Any:
+        """Show the form of a row and save it, so that nobody saves over another's change."""
+        while True:
+            try:
+                model = self.get_one(request.args.get("id", ""))
+            except NotFoundError:
+                if request.method == "GET":
+                    raise
+                return self._gone_page()
+            desk = merging.desk_of(model, self.standing_form(model))
+            if request.method == "GET":
+                return self._edit_page(model, self.standing_form(model), desk)
+            form = self.edit_form(model, merging.form_data(desk))
+            try:
+                return self._saved(model, form, desk)
+            except StaleDataError:  # somebody was faster by a moment: look again
+                db.session.rollback()
+
+    def _saved(self, model: Any, form: Any, desk: merging.Desk) -> Any:
+        """Save a form that came back, or show why not."""
+        if not form.validate():
+            flash(gettext("Failed to save record."), "danger")
+            return self._edit_page(model, form, desk)
+        if not desk.may_save(merging.values_of(form)):
+            merged = self.edit_form(model, merging.merged_data(desk))
+            page = self._edit_page(model, merged, desk, merging.kept_passwords(form))
+            return make_response(page, 409)
+        if not self.update_model(form, model):
+            return self._edit_page(model, form, desk)
+        flash(gettext("Record was successfully saved."), "success")
+        return redirect(self.get_save_return_url(model, is_created=False))
+
+    def _gone_page(self) -> Response:
+        """Show what was typed into the form of a row that is not there (any more)."""
+        flash(
+            gettext(
+                "This is not there any more, so nothing was saved. What you typed stands here"
+                " for you to copy."
+            ),
+            "danger",
+        )
+        form = self._edit_form_class(request.form)
+        return make_response(self._edit_page("–", form, None), 404)
+
+    def standing_form(self, model: Any) -> Any:
+        """Return the form as the row stands now, whatever was sent."""
+        form = self._edit_form_class(None, obj=model)
+        self.on_form_prefill(form, str(self.get_pk_value(model)))
+        return form
+
+    def _edit_page(
+        self, model: Any, form: Any, desk: merging.Desk | None, typed: str = ""
+    ) -> str:
+        return_url = get_redirect_target() or self.get_url(".index_view")
+        return self.render(
+            self.edit_template,
+            model=model,
+            form=form,
+            desk=desk,
+            typed=typed or request.form.get("typed", ""),
+            return_url=return_url,
+        )
+
     def create_form(self, obj: Any = None) -> Any:
         if not self.can_create:
             abort(403)
         return super().create_form(obj)
 
-    def edit_form(self, obj: Any = None) -> Any:
+    def edit_form(self, obj: Any = None, data: Any = None) -> Any:
         if not self.can_edit:
             abort(403)
-        return super().edit_form(obj)
+        return self._edit_form_class(data, obj=obj)
 
     def form_for(self, former: Any, sent: "MultiDict[str, str] | None" = None) -> Any:
         """Return the form of a new row (None) or of a former one, filled as it was sent."""
-        form = (self._create_form_class if former is None else self._edit_form_class)(
-            sent, obj=former
-        )
-        if former is not None and sent is None:
-            self.on_form_prefill(form, self.get_pk_value(former))
-        return form
+        if former is None:
+            return self._create_form_class(sent)
+        if sent is None:
+            return self.standing_form(former)
+        return self._edit_form_class(sent, obj=former)
 
     def save(self, model: Any, *, created: bool) -> None:
         """Hook of a view: put the model in order before it is written; may refuse."""

@@ -14,6 +14,7 @@ from app.identity.models import Agency
 from app.identity.passwords import hash_of
 from app.web.extensions import limiter
 from tests import make
+from tests.web.conftest import seen_in
 
 PASSWORD = "kata-sandi-uji-12"
 
@@ -78,9 +79,10 @@ def test_the_office_makes_a_client_a_grant_and_a_key_that_works(shop):
 def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
     browser = entered(shop.app, "ADMINISTRATOR")
 
+    address = f"/api-grants/edit/?id={shop.grant}"
     answer = browser.post(
-        f"/api-grants/edit/?id={shop.grant}",
-        data={"client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
+        address,
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
               "field_names": "nip, hantu"},
     )  # fmt: skip
 
@@ -89,10 +91,10 @@ def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
 
 def test_a_withdrawn_grant_opens_nothing(shop):
     browser = entered(shop.app, "ADMINISTRATOR")
-    assert browser.get(f"/api-grants/edit/?id={shop.grant}").status_code == 200
+    address = f"/api-grants/edit/?id={shop.grant}"
     browser.post(
-        f"/api-grants/edit/?id={shop.grant}",
-        data={"client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
+        address,
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
               "field_names": "", "stopped": "y"},
     )  # fmt: skip
 
@@ -223,22 +225,26 @@ def test_the_exchange_log_is_narrowed_by_day_dataset_agency_and_program(shop):
     day = clock.utc_now().astimezone(ZoneInfo("Asia/Jakarta")).date()
     prefix = shop.key[4:14]
     other = make.make_agency()
+    ours = f"where=client_id:is:{shop.client}"
     for query, found in {
-        f"dataset_id={shop.dataset}": True, f"dataset_id={other.id}": False,
-        f"agency_id={consumer.id}": True, f"agency_id={producer.id}": False,
-        f"client_id={shop.client}": True, f"client_id={other.id}": False,
-        f"client_id={shop.client}&since={day}&until={day}": True,
-        f"client_id={shop.client}&since={day + timedelta(days=1)}": False,
-        f"client_id={shop.client}&until={day - timedelta(days=1)}": False,
-        f"client_id={shop.client}&since=kemarin&until=9999-12-31": True,
-        f"client_id={shop.client}&since=0001-01-01": True,
+        f"where=dataset_id:is:{shop.dataset}": True,
+        f"where=dataset_id:is:{other.id}": False,
+        f"where=agency_id:is:{consumer.id}": True,
+        f"where=agency_id:is:{producer.id}": False,
+        f"{ours}": True,
+        f"where=client_id:is:{other.id}": False,
+        f"{ours}&where=at:from:{day}&where=at:to:{day}": True,
+        f"{ours}&where=at:from:{day + timedelta(days=1)}": False,
+        f"{ours}&where=at:to:{day - timedelta(days=1)}": False,
+        f"{ours}&where=at:from:kemarin&where=at:to:2999-12-31": True,
+        f"{ours}&where=at:from:0001-01-01": True,
     }.items():  # fmt: skip
         listed = browser.get(f"/exchange/?{query}")
         assert listed.status_code == 200, query
         assert (prefix in listed.get_data(as_text=True)) is found, query
-    page = browser.get(f"/exchange/?client_id={shop.client}").get_data(as_text=True)
+    page = browser.get(f"/exchange/?{ours}").get_data(as_text=True)
     assert f'value="{shop.client}" selected' in page
     agency = entered(shop.app, "OPD_OPERATOR", agency=consumer)
-    page = agency.get("/exchange/").get_data(as_text=True)
+    page = agency.get("/exchange/?where=client_id:is:").get_data(as_text=True)
     assert f'value="{shop.client}"' in page
     assert str(other.id) not in page

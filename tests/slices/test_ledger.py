@@ -99,7 +99,7 @@ def test_without_the_lease_nothing_is_written(write, taken_over):
     with pytest.raises(LeaseLostError), worker_session() as s:
         write(old, s)
     after = make.run_of(run_id)
-    columns = JobRun.__table__.columns.keys()
+    columns = sa.inspect(JobRun).columns.keys()
     assert [getattr(after, c) for c in columns] == [getattr(before, c) for c in columns]
     assert logged(run_id) == lines
     with worker_session() as s:

@@ -1,5 +1,6 @@
 """A web application on the test's database, and people of every role in two agencies."""
 
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -145,6 +146,12 @@ def log_in(app):
         return client
 
     return enter
+
+
+def seen_in(client: FlaskClient, address: str) -> str:
+    """Return what a form carries to know what its reader saw."""
+    page = client.get(address).get_data(as_text=True)
+    return re.search(r'name="seen" value="(gAAAA[^"]*)"', page).group(1)
 
 
 @pytest.fixture(autouse=True)

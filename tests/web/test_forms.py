@@ -86,11 +86,13 @@ def test_a_draft_saved_in_another_window_is_not_overwritten_unseen(app, log_in, 
 
     assert "Draf tersimpan" in first.get_data(as_text=True)
     text = second.get_data(as_text=True)
-    assert "disimpan dari jendela lain" in text
-    assert 'value="lain"' in text
-    assert 'value="nama"' in client.get(address).get_data(as_text=True)
-    knowingly = client.post(address, data=_fields(_seen(text), "lain"))
-    assert "Draf tersimpan" in knowingly.get_data(as_text=True)
+    assert second.status_code == 409
+    for name in ("nip", "nama", "lain"):  # the fields of both
+        assert f'value="{name}"' in text
+    assert 'value="lain"' not in client.get(address).get_data(as_text=True)
+    merged = _fields(_seen(text), "nip", "nama", "lain")
+    assert "Draf tersimpan" in client.post(address, data=merged).get_data(as_text=True)
+    assert 'value="lain"' in client.get(address).get_data(as_text=True)
 
 
 def test_a_refused_source_says_why_on_the_same_page(app, log_in, people):

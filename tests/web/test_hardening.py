@@ -14,7 +14,7 @@ from app.web.extensions import db as pages
 from app.web.guard import Shut, policy_of
 from app.web.headers import CSP
 from tests import make
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import PASSWORD, seen_in
 
 NASTY = (
     "page=-5", "page=99999999999999999999", "page=x", "page=%00", "search=%00", "search=%25_%5C",
@@ -176,9 +176,11 @@ def test_state_columns_cannot_be_posted(app, log_in, people):
     person = make.make_user(agency=make.make_agency(), password="$argon2id$x")
     client = log_in(people["SEMUA"])
 
+    address = f"/users/edit/?id={person.id}"
     answer = client.post(
-        f"/users/edit/?id={person.id}",
+        address,
         data={
+            "seen": seen_in(client, address),
             "name": "Nama Baru", "email": person.email, "job_title": "", "active": "y",
             "password": "x", "fs_uniquifier": "x", "created_at": "2020-01-01 00:00:00",
             "agency": str(person.agency_id),

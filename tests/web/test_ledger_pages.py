@@ -17,6 +17,7 @@ from app.runs import services
 from app.runs.models import JobRun, Schedule
 from app.runs.states import MissedPolicy, RunStatus
 from tests import make
+from tests.web.conftest import seen_in
 
 
 def test_a_run_is_called_off_on_its_page(log_in, people):
@@ -210,11 +211,13 @@ def test_a_schedule_gets_its_last_day_and_its_policy(log_in, people, estates):
     address = f"/schedules/edit/?id={schedule.id}"
     assert 'name="last_day"' in client.get(address).get_data(as_text=True)
     form = {"name": schedule.name, "cron": "0 3 * * *", "enabled": "y", "missed": "skip"}
-    client.post(address, data=form | {"last_day": "2999-12-31"})
+    seen = seen_in(client, address)
+    client.post(address, data=form | {"last_day": "2999-12-31", "seen": seen})
     with make.session() as s:
         kept = s.get_one(Schedule, schedule.id)
         assert (kept.missed, kept.until.year) == (MissedPolicy.SKIP, 2999)
-    refused = client.post(address, data=form | {"last_day": "2001-01-01"})
+    seen = seen_in(client, address)
+    refused = client.post(address, data=form | {"last_day": "2001-01-01", "seen": seen})
     assert "berakhir sebelum" in refused.get_data(as_text=True)
     shown = client.get(address).get_data(as_text=True)
     assert re.search(r'name="last_day"[^>]*value="2999-12-31"', shown)

@@ -19,7 +19,7 @@ from app.pulls.pulling import pull
 from app.runs.models import JobRun
 from app.sources.models import Host, Source
 from tests import fakes, make
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import PASSWORD, seen_in
 
 CANARY = "kunci-kenari-look"
 
@@ -420,9 +420,11 @@ def test_the_limits_of_a_host_are_set_on_its_page(log_in, people):
     assert (host.quiet_from, host.quiet_until) == (time(22), time(4, 30))
     page = client.get(f"/hosts/?search={data['pair']}").get_data(True)
     assert "22.00–04.30" in page
+    address = f"/hosts/edit/?id={host.id}"
+    changed = {"per_second": "0", "quiet_from": "", "quiet_until": ""}
     answer = client.post(
-        f"/hosts/edit/?id={host.id}", data=data | {"per_second": "0", "quiet_from": "", "quiet_until": ""}
-    )  # fmt: skip
+        address, data=data | changed | {"seen": seen_in(client, address)}
+    )
     assert answer.status_code == 302, answer.get_data(True)
     assert host_of(data["pair"]).quiet_from is None
     assert "tanpa batas" in client.get(f"/hosts/?search={data['pair']}").get_data(True)

@@ -1,0 +1,1 @@
+"""What happened to each object, in words; putting it back."""
