@@ -36,6 +36,13 @@ class Mode(StrEnum):
     TEST = "test"
 
 
+class PasswordProfile(StrEnum):
+    """Which rule book passwords follow; what it says stands in ``app.identity.rules``."""
+
+    BSSN = "bssn"
+    ASVS = "asvs"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One runnable system. Durations in seconds, sizes in bytes or as the name says.
@@ -57,6 +64,9 @@ class Settings:
     approved_hosts: tuple[str, ...] = ()  # exact host:port pairs beside those on sources
     cookie_secure: bool = True
     trusted_proxies: int = 0
+    password_profile: PasswordProfile = PasswordProfile.BSSN
+    session_idle_minutes: int = 60
+    session_hours: int = 12
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 10.0
     reconcile_seconds: float = 10.0
@@ -88,6 +98,11 @@ class Settings:
             approved_hosts=reader.hosts("APPROVED_HOSTS"),
             cookie_secure=reader.flag("COOKIE_SECURE", default=mode is Mode.PRODUCTION),
             trusted_proxies=reader.number("TRUSTED_PROXIES", 0, low=0, high=10),
+            password_profile=reader.password_profile("PASSWORD_PROFILE"),
+            session_idle_minutes=reader.number(
+                "SESSION_IDLE_MINUTES", 60, low=5, high=1440
+            ),
+            session_hours=reader.number("SESSION_HOURS", 12, low=1, high=168),
             lease_seconds=reader.seconds("LEASE_SECONDS", 30.0),
             heartbeat_seconds=reader.seconds("HEARTBEAT_SECONDS", 10.0),
             reconcile_seconds=reader.seconds("RECONCILE_SECONDS", 10.0),
@@ -120,6 +135,14 @@ class _Reader:
         known = ", ".join(Mode)
         self.problems.append(f"SIMPUL_MODE must be one of {known}; it is {raw!r}")
         return Mode.PRODUCTION
+
+    def password_profile(self, name: str) -> PasswordProfile:
+        raw = self._env.get(name, PasswordProfile.BSSN)
+        if raw in set(PasswordProfile):
+            return PasswordProfile(raw)
+        known = ", ".join(PasswordProfile)
+        self.problems.append(f"{name} must be one of {known}; it is {raw!r}")
+        return PasswordProfile.BSSN
 
     def database_url(self, name: str, default: str = "") -> str:
         url = self._env.get(name, default)

@@ -20,6 +20,7 @@ from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
 from app.identity import session as login
+from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.pulls.admin import PullPage, QuarantinePage
@@ -31,7 +32,7 @@ from app.web import context, errors, format, guard, headers, health, i18n  # noq
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
-from config import Mode, Settings
+from config import Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -56,15 +57,10 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["simpul_settings"] = settings
     _bind(app, settings)
     translations = i18n.init_app(app, settings.time_zone, settings.home)
-    login.init_app(
-        app,
-        secret=settings.secret_key,
-        translations=str(translations),
-        demo=settings.mode is not Mode.PRODUCTION,
-    )
+    login.init_app(app, settings, str(translations))
     _add_pages(app, str(translations))
     app.register_blueprint(health.blueprint)
-    guard.init_app(app, login.load_principal)
+    guard.init_app(app, login.load_principal, login.detour)
     headers.init_app(app, https=settings.cookie_secure)
     errors.init_app(app)
     format.init_app(app)
@@ -130,6 +126,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        AccountPage(_("My account"), endpoint="account", url="/account"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
     )
     for view in views:

@@ -149,7 +149,7 @@ def _people(session: Session) -> dict[str, str]:
     passwords = {}
     for local, name, title, roles, agency in PEOPLE:
         email = f"{local}@{DOMAIN}"
-        passwords[email] = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}"
+        passwords[email] = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}-S"
         create_user(
             session,
             email=email,

@@ -1,7 +1,10 @@
 """The job that keeps the data folder free of what nobody needs any more."""
 
+from datetime import timedelta
+
 from app.core import db
 from app.exports import services
+from app.identity import login_sessions
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
@@ -18,6 +21,7 @@ def tidy(lease: Lease) -> None:
         lease.save(session)
         parts, strays = services.remove_strays(session, home)
         pages = raw_pages.forget_old(session, settings.raw_days)
+        login_sessions.forget_dead(session, timedelta(hours=settings.session_hours))
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"

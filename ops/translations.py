@@ -54,6 +54,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "NotPullableError": (1,),
     "NotReturnableError": (1,),
     "NotReplayableError": (1,),
+    "WeakPasswordError": (1,),
     "MemoryLimitError": (1,),
     "TimeLimitError": (1,),
     "DatabaseLostError": (1,),

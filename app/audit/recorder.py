@@ -35,6 +35,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "export_run": "written by runs alone; the request for it is an explicit event",
         "exchange_log": "is a log itself",
         "api_usage": "counters of requests, written by the database's own function",
+        "login_session": "comes and goes with log-ins, which are explicit events",
         "seal_batch": "seals upon the logs, written by the sealer alone",
     }
 )

@@ -125,9 +125,10 @@ class UserView(ScopedView):
     form_extra_fields: ClassVar = {
         "new_password": PasswordField(
             lazy_gettext("New password"),
-            validators=[Optional(), Length(min=12, max=200)],
+            validators=[Optional(), Length(max=1000)],
             description=lazy_gettext(
-                "At least 12 characters. Empty: it stays as it is. A new one ends every session."
+                "Empty: it stays as it is. A new one ends every session of the person, who"
+                " chooses an own one at the next log-in."
             ),
         )
     }

@@ -1,5 +1,8 @@
 """How changes of people are refused."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from app.core.errors import RejectedError
 
 
@@ -19,6 +22,13 @@ class PasswordMissingError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("A new person needs a password of at least 12 characters.")
+
+
+class WeakPasswordError(RejectedError):
+    code = "weak_password"
+
+    def __init__(self, message: str, values: Mapping[str, Any]) -> None:
+        super().__init__(message, **values)
 
 
 class SelfLockoutError(RejectedError):

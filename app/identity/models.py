@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app.core.clock import utc_now
 from app.core.db import Base, HasId
 from app.core.scope import Scope
+
+FORMER_PASSWORDS = 5
 
 
 class Agency(HasId, Base):
@@ -53,6 +56,8 @@ class Role(HasId, Base, RoleMixin):  # type: ignore[misc]
     permissions: Mapped[list[str]] = mapped_column(
         MutableList.as_mutable(ARRAY(sa.Text)), default=list
     )
+    # Whether who holds it must log in with a second factor.
+    second_factor: Mapped[bool] = mapped_column(default=False)
 
     def __str__(self) -> str:
         return self.label
@@ -69,6 +74,12 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     name: Mapped[str]
     job_title: Mapped[str] = mapped_column(default="")
     password: Mapped[str | None] = mapped_column(info={"secret": True})
+    password_changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    # Set by somebody else: good for one log-in, to choose an own one.
+    must_change_password: Mapped[bool] = mapped_column(default=False)
+    former_passwords: Mapped[list[str]] = mapped_column(
+        ARRAY(sa.Text), default=list, info={"secret": True}
+    )
     active: Mapped[bool] = mapped_column(default=True)
     # Changing it ends every session of the person (Flask-Security's session key).
     fs_uniquifier: Mapped[str] = mapped_column(
@@ -84,6 +95,17 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
         secondary=user_role, lazy="selectin"
     )
 
+    @validates("password")
+    def _remember_password(self, _key: str, hashed: str | None) -> str | None:
+        """Note when a password was replaced, and by hash which it was, whoever does it."""
+        former = [self.password] if self.password else []
+        self.former_passwords = [*former, *(self.former_passwords or ())][
+            :FORMER_PASSWORDS
+        ]
+        self.password_changed_at = utc_now()
+        self.must_change_password = False
+        return hashed
+
     @property
     def is_active(self) -> bool:
         """Whether this person may be logged in: switched on, and so is their agency."""
@@ -91,3 +113,25 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+
+class LoginSession(HasId, Base):
+    """One log-in of one browser. The cookie only points here; without the row it is dead.
+
+    ``user_key`` is the person's ``fs_uniquifier`` of that moment: a new one ends them all.
+    """
+
+    __tablename__ = "login_session"
+    __scope__: ClassVar[Scope] = Scope.PERSON
+
+    user_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    user_key: Mapped[str] = mapped_column(sa.String(64), info={"secret": True})
+    token_hash: Mapped[bytes] = mapped_column(unique=True, info={"secret": True})
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(
+        server_default=sa.func.now(), index=True
+    )
+    address: Mapped[str] = mapped_column(default="")
+    user_agent: Mapped[str] = mapped_column(default="")

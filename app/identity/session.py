@@ -1,21 +1,55 @@
 """Log-in: Flask-Security on Flask-Login, and the principal that a session stands for."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
 import email_validator
-from flask import Flask
-from flask_login import current_user, logout_user
-from flask_security import Security, SQLAlchemyUserDatastore, user_authenticated
+from flask import Flask, g, request, session as cookie
+from flask_babel import gettext
+from flask_login import current_user, logout_user, user_logged_out
+from flask_security import (
+    PasswordUtil,
+    Security,
+    SQLAlchemyUserDatastore,
+    user_authenticated,
+)
+from flask_security.utils import set_request_attr
 
+from app.audit.recorder import record
 from app.core.clock import utc_now
-from app.core.policy import ANONYMOUS, Principal
+from app.core.policy import ANONYMOUS, Principal, acting_as
+from app.identity import login_sessions, passwords
+from app.identity.errors import WeakPasswordError
+from app.identity.login_sessions import Limits
 from app.identity.models import Role, User
 from app.identity.principals import principal_of
+from app.identity.rules import normal
 from app.web.extensions import db, limiter
+from app.web.i18n import say
+from config import Mode, Settings
 
 LOGIN_LIMIT = "10 per minute; 60 per hour"
+TOKEN = "sid"  # noqa: S105 - where the cookie keeps the token of its log-in
 datastore = SQLAlchemyUserDatastore(db, User, Role)
+
+
+class Passwords(PasswordUtil):
+    """Flask-Security's forms by the rules of this installation."""
+
+    def validate(
+        self,
+        password: str,
+        is_register: bool,  # noqa: FBT001 - Flask-Security's
+        **kwargs: Any,
+    ) -> tuple[list[str] | None, str]:
+        """Return what is wrong with a new password, and its normal form."""
+        del is_register
+        try:
+            passwords.check(kwargs["user"], password)
+        except WeakPasswordError as error:
+            return [say(error.message, error.params)], normal(password)
+        return None, normal(password)
 
 
 def load_principal() -> Principal:
@@ -29,21 +63,34 @@ def load_principal() -> Principal:
     return principal_of(user)
 
 
-def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
+def detour() -> str | None:
+    """Return the page that a person must go through before anything else, if there is one."""
+    return "security.change_password" if passwords.is_due(current_user) else None
+
+
+def limits(settings: Settings) -> Limits:
+    """Return how long a log-in lives here."""
+    return Limits(
+        timedelta(minutes=settings.session_idle_minutes),
+        timedelta(hours=settings.session_hours),
+    )
+
+
+def init_app(app: Flask, settings: Settings, translations: str) -> None:
     """Set Flask-Security up: argon2, no registration, generic answers, limited attempts."""
     # The demo's people have addresses under .test, which never lead anywhere.
-    email_validator.TEST_ENVIRONMENT = demo
+    email_validator.TEST_ENVIRONMENT = settings.mode is not Mode.PRODUCTION
+    passwords.bind(settings.password_profile)
     app.config.update(
         SECURITY_PASSWORD_HASH="argon2",  # noqa: S106 - the name of a method
         # argon2 salts each hash itself; tied to our secret, passwords would die with it.
         SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
-        SECURITY_PASSWORD_SALT=secret,
+        SECURITY_PASSWORD_SALT=settings.secret_key,
         SECURITY_REGISTERABLE=False,
         SECURITY_RECOVERABLE=False,
         SECURITY_CHANGEABLE=True,
         SECURITY_CHANGE_URL="/change-password",
         SECURITY_SEND_PASSWORD_CHANGE_EMAIL=False,
-        SECURITY_PASSWORD_LENGTH_MIN=12,
         SECURITY_RETURN_GENERIC_RESPONSES=True,
         SECURITY_EMAIL_VALIDATOR_ARGS={"check_deliverability": False},
         SECURITY_POST_LOGIN_VIEW="/",
@@ -54,8 +101,9 @@ def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
         SECURITY_STATIC_FOLDER=None,
         SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
     )
-    Security(app, datastore)
-    user_authenticated.connect(_note_login, app)
+    Security(app, datastore, password_util_cls=Passwords)
+    app.context_processor(_words)
+    _keep_sessions(app, limits(settings))
     login: Any = app.view_functions["security.login"]
     # Only what failed counts: a whole office may sit behind one address.
     limited: Any = limiter.limit(
@@ -66,12 +114,86 @@ def init_app(app: Flask, *, secret: str, translations: str, demo: bool) -> None:
     app.view_functions["security.login"] = limited
 
 
-def _note_login(_app: Flask, user: User, **_: Any) -> None:
-    """Remember the last log-in; noted by Core so that a log-in is no change of the person."""
+def _words() -> dict[str, Any]:
+    """Return what the log-in's pages say about passwords."""
+    return {
+        "password_hint": _hint,
+        "password_is_due": lambda: passwords.is_due(current_user),
+    }
+
+
+def _hint() -> str:
+    """Say in a sentence what a new password must be like."""
+    rules = passwords.policy()
+    text = gettext(
+        "At least %(length)s characters; long and easy to remember beats short and strange.",
+        length=rules.min_length,
+    )
+    if rules.classes:
+        mixture = gettext("Three of these: small letters, capitals, digits, signs.")
+        text = f"{text} {mixture}"
+    return str(text)
+
+
+def _keep_sessions(app: Flask, limits: Limits) -> None:
+    """Have every request ask for its log-in's row; tokens beside the cookie are not taken."""
+    manager: Any = app.login_manager  # type: ignore[attr-defined]
+    manager.user_loader(lambda _key: _find_user(limits))
+    manager.request_loader(lambda _request: None)
+    user_authenticated.connect(_begin_session, app)
+    user_logged_out.connect(_end_session, app)
+
+
+def _find_user(limits: Limits) -> User | None:
+    """Return the person of the request's cookie, if its log-in lives."""
+    found = login_sessions.find(db.session(), cookie.get(TOKEN, ""), limits)
+    if found is None or not found.user.active:
+        return None
+    g.login_session_id = found.session_id
+    if found.is_stale:
+        login_sessions.note_seen(db.session(), found.session_id)
+        db.session.commit()
+    # What Flask-Security asks a request for: how, and when last, its person was recognised.
+    set_request_attr("fs_authn_via", "session")
+    set_request_attr("fs_paa", cookie.get("fs_paa", 0))
+    return found.user
+
+
+def _begin_session(_app: Flask, user: User, **_: Any) -> None:
+    """Open a log-in with a token of its own: one that somebody planted is worth nothing.
+
+    The time of it is noted by Core: a log-in is no change of the person.
+    """
+    former = cookie.get(TOKEN, "")
+    if former:
+        login_sessions.end_by_token(db.session(), former)
+    cookie[TOKEN] = login_sessions.open_session(
+        db.session(),
+        user,
+        address=request.remote_addr or "",
+        agent=request.headers.get("User-Agent", ""),
+    )
+    cookie.pop("csrf_token", None)
+    g.pop("csrf_token", None)
     db.session.execute(
         db.update(User)
         .where(User.id == user.id)
         .values(last_login_at=utc_now())
         .execution_options(audited=True, synchronize_session=False)
     )
+    _record_login(user)
     db.session.commit()
+
+
+def _record_login(user: User) -> None:
+    """Write the log-in into the trail, as the person's own deed."""
+    with acting_as(principal_of(user)):
+        record(db.session(), "log_in", user, after={"address": request.remote_addr or ""})
+
+
+def _end_session(_app: Flask, **_: Any) -> None:
+    """End the log-in of the cookie, so that a copy of it is dead as well."""
+    token = cookie.pop(TOKEN, "")
+    if token:
+        login_sessions.end_by_token(db.session(), token)
+        db.session.commit()

@@ -42,6 +42,7 @@ STATES = {
     "create": lazy_gettext("created"),
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
+    "log_in": lazy_gettext("logged in"),
     "retry": lazy_gettext("tried again"),
     "cancel": lazy_gettext("called off"),
     "replay": lazy_gettext("done again from the kept answer"),

@@ -119,8 +119,20 @@ def begin(app: Flask) -> None:
         act_as(None)
 
 
-def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
-    """Put the guard before every request. ``load_principal`` says who the session is."""
+# What a person may do who must go through a detour first.
+_ON_THE_WAY = frozenset({"security.logout", "home.language"})
+
+
+def init_app(
+    app: Flask,
+    load_principal: Callable[[], Principal],
+    detour: Callable[[], str | None],
+) -> None:
+    """Put the guard before every request.
+
+    ``load_principal`` says who the session is, ``detour`` names the page that its person
+    must go through before anything else.
+    """
 
     @app.before_request
     def guard() -> ResponseReturnValue | None:
@@ -137,7 +149,7 @@ def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
             act_as(replace(principal, db_role=DbRole.SYSTEM))
         else:
             act_as(principal)
-        return _refusal(policy, principal)
+        return _refusal(policy, principal) or _diversion(principal, detour)
 
 
 def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:
@@ -150,6 +162,18 @@ def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None
     if isinstance(policy, Permission) and not principal.may(policy):
         abort(403)
     return None
+
+
+def _diversion(
+    principal: Principal, detour: Callable[[], str | None]
+) -> ResponseReturnValue | None:
+    """Send a person where they must go first; None when they may go on."""
+    if principal is ANONYMOUS or request.endpoint in _ON_THE_WAY:
+        return None
+    first = detour()
+    if first is None or request.endpoint == first:
+        return None
+    return redirect(url_for(first))
 
 
 def principal_now() -> Principal:

@@ -189,4 +189,7 @@ def test_open_doors_are_these_and_no_others(app):
         "home.language",
         "security.logout",
         "security.change_password",
+        "account.index",
+        "account.end",
+        "account.end_others",
     }

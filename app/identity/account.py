@@ -1,0 +1,65 @@
+"""A person's own page: their log-ins, and what they log in with."""
+
+from uuid import UUID
+
+from flask import Response, current_app, flash, g
+from flask_admin import expose
+from flask_babel import gettext
+from flask_login import current_user
+
+from app.core.scope import NotFoundError
+from app.identity import login_sessions, session as log_in
+from app.web.extensions import db
+from app.web.guard import principal_now, signed_in
+from app.web.views import Page, back_to
+
+
+class AccountPage(Page):
+    """What belongs to the person who is logged in, and to nobody else."""
+
+    @expose("/")
+    @signed_in
+    def index(self) -> str:
+        limits = log_in.limits(current_app.extensions["simpul_settings"])
+        text: str = self.render(
+            "identity/account.html",
+            person=current_user,
+            sessions=login_sessions.living(db.session(), _own_id(), limits),
+            present=g.login_session_id,
+            device_of=login_sessions.device_of,
+            limits=limits,
+        )
+        return text
+
+    @expose("/sessions/<ident>/end", methods=("POST",))
+    @signed_in
+    def end(self, ident: str) -> Response:
+        """End one of one's own log-ins."""
+        if not login_sessions.end(db.session(), _own_id(), _key(ident)):
+            raise NotFoundError
+        db.session.commit()
+        flash(gettext("That log-in is over."), "success")
+        return back_to("account.index")
+
+    @expose("/sessions/end-others", methods=("POST",))
+    @signed_in
+    def end_others(self) -> Response:
+        """End all of one's own log-ins but this one."""
+        ended = login_sessions.end_others(db.session(), _own_id(), g.login_session_id)
+        db.session.commit()
+        flash(gettext("Ended: %(n)s other log-ins.", n=ended), "success")
+        return back_to("account.index")
+
+
+def _own_id() -> UUID:
+    own = principal_now().user_id
+    if own is None:
+        raise NotFoundError
+    return own
+
+
+def _key(ident: str) -> UUID:
+    try:
+        return UUID(ident)
+    except ValueError:
+        raise NotFoundError from None
