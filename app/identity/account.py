@@ -1,7 +1,9 @@
 """A person's own page: their log-ins, and what they log in with."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
+import sqlalchemy as sa
 from flask import Response, current_app, flash, g
 from flask_admin import expose
 from flask_babel import gettext
@@ -9,6 +11,7 @@ from flask_login import current_user
 
 from app.core.scope import NotFoundError
 from app.identity import login_sessions, session as log_in
+from app.identity.models import Passkey
 from app.web.extensions import db
 from app.web.guard import principal_now, signed_in
 from app.web.views import Page, back_to
@@ -24,6 +27,7 @@ class AccountPage(Page):
         text: str = self.render(
             "identity/account.html",
             person=current_user,
+            passkeys=_own_passkeys(),
             sessions=login_sessions.living(db.session(), _own_id(), limits),
             present=g.login_session_id,
             device_of=login_sessions.device_of,
@@ -49,6 +53,12 @@ class AccountPage(Page):
         db.session.commit()
         flash(gettext("Ended: %(n)s other log-ins.", n=ended), "success")
         return back_to("account.index")
+
+
+def _own_passkeys() -> Sequence[Passkey]:
+    return db.session.scalars(
+        sa.select(Passkey).where(Passkey.user_id == _own_id()).order_by(Passkey.name)
+    ).all()
 
 
 def _own_id() -> UUID:

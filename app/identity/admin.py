@@ -2,22 +2,36 @@
 
 from typing import Any, ClassVar
 
+from flask import Response, flash, request
+from flask_admin import expose
 from flask_babel import gettext
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length, Optional
 
+from app.core.errors import RejectedError
 from app.core.policy import Permission
-from app.identity import services
-from app.identity.models import Agency, User
+from app.core.scope import NotFoundError, get_visible
+from app.identity import factor_resets, services
+from app.identity.models import Agency, FactorReset, User
 from app.web.context import permission_name
 from app.web.extensions import db
 from app.web.format import moment
+from app.web.guard import as_log_in, needs, principal_now
 from app.web.i18n import lazy_gettext
-from app.web.views import ReadOnlyView, ScopedView
+from app.web.views import ScopedView, back_to, flash_rejected
 
 
 def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
     return str(gettext("yes") if getattr(model, name) else gettext("no"))
+
+
+def _factor_words(user: User) -> str:
+    """Say whether a person logs in with a second factor, as far as the office knows."""
+    if user.tf_primary_method is not None:
+        return str(gettext("authenticator app"))
+    if user.needs_second_factor:
+        return str(gettext("asked for by a role, not set up yet"))
+    return str(gettext("none"))
 
 
 def _role_names(user: User) -> str:
@@ -84,7 +98,9 @@ class UserView(ScopedView):
     column_searchable_list = ("name", "email", "job_title")
     column_details_list = (
         "name", "email", "job_title", "agency", "all_roles", "active", "created_at", "last_login_at",
+        "second_factor",
     )  # fmt: skip
+    details_template = "identity/user.html"
     form_columns = (
         "name", "email", "job_title", "agency", "roles", "active", "new_password",
     )  # fmt: skip
@@ -99,6 +115,7 @@ class UserView(ScopedView):
         "active": lazy_gettext("Active"),
         "created_at": lazy_gettext("Since"),
         "last_login_at": lazy_gettext("Last log-in"),
+        "second_factor": lazy_gettext("Second factor"),
     }
     column_formatters: ClassVar = {
         "active": _yes,
@@ -108,6 +125,7 @@ class UserView(ScopedView):
         "roles": lambda _v, _c, m, _n: _role_names(m),
         "all_roles": lambda _v, _c, m, _n: "; ".join(sorted(r.label for r in m.roles)),
         "last_login_at": lambda _v, _c, m, _n: moment(m.last_login_at),
+        "second_factor": lambda _v, _c, m, _n: _factor_words(m),
         "created_at": lambda _v, _c, m, _n: moment(m.created_at),
     }
     form_args: ClassVar = {
@@ -142,26 +160,95 @@ class UserView(ScopedView):
             created=is_created,
         )
 
+    def render(self, template: str, **kwargs: Any) -> str:
+        if template == self.details_template:
+            kwargs["factor_reset"] = factor_resets.open_reset_of(
+                db.session(), kwargs["model"]
+            )
+            kwargs["own_id"] = principal_now().user_id
+        return super().render(template, **kwargs)
 
-class RoleView(ReadOnlyView):
-    """Roles and what they allow."""
+    @expose("/<ident>/factor-reset", methods=("POST",))
+    @needs(Permission.USER_WRITE)
+    def ask_factor_reset(self, ident: str) -> Response:
+        """Ask that a person's lost second factor be taken away."""
+        user = get_visible(db.session(), User, ident, principal_now())
+        reason = request.form.get("reason", "").strip()[:500]
+        if not reason:
+            flash(gettext("Say why: it stands in the audit trail."), "danger")
+            return back_to("users.details_view", id=user.id)
+        try:
+            factor_resets.ask(db.session(), user, reason)
+            db.session.commit()
+        except RejectedError as error:
+            flash_rejected(error)
+        else:
+            flash(gettext("Asked. A second person has to confirm it."), "success")
+        return back_to("users.details_view", id=ident)
+
+    @expose("/factor-reset/<ident>/<answer>", methods=("POST",))
+    @needs(Permission.USER_WRITE)
+    def answer_factor_reset(self, ident: str, answer: str) -> Response:
+        """Confirm such a wish, or withdraw it."""
+        wish = get_visible(db.session(), FactorReset, ident, principal_now())
+        if answer not in {"confirm", "withdraw"}:
+            raise NotFoundError
+        try:
+            self._settle(wish, granted=answer == "confirm")
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("users.details_view", id=wish.user_id)
+
+    def _settle(self, wish: FactorReset, *, granted: bool) -> None:
+        if not granted:
+            factor_resets.withdraw(wish)
+            db.session.commit()
+            flash(gettext("Withdrawn; the second factor stays."), "success")
+            return
+        with as_log_in() as session:
+            factor_resets.confirm(session, session.get_one(FactorReset, wish.id))
+        flash(
+            gettext(
+                "The second factor is gone, and every session of the person is over."
+            ),
+            "success",
+        )
+
+
+class RoleView(ScopedView):
+    """Roles and what they allow; of a role the office sets here what a log-in must show."""
 
     read = Permission.USER_READ
+    write = Permission.USER_WRITE
+    form_columns = ("second_factor",)
+    can_create = False
+    can_edit = property(lambda self: self._may_write() and principal_now().is_office)
     lead = lazy_gettext("What each role may do. A person may hold several.")
-    column_list = ("label", "for_agency", "permissions")
+    column_list = ("label", "for_agency", "second_factor", "permissions")
     column_default_sort = "label"
     wide_details = ("permissions",)
     column_sortable_list = ("label",)
-    column_details_list = ("label", "name", "description", "for_agency", "permissions")
+    column_details_list = (
+        "label", "name", "description", "for_agency", "second_factor", "permissions",
+    )  # fmt: skip
     column_labels: ClassVar = {
         "label": lazy_gettext("Role"),
         "name": lazy_gettext("Name in the system"),
         "description": lazy_gettext("Description"),
         "for_agency": lazy_gettext("For people of agencies"),
+        "second_factor": lazy_gettext("Second factor required"),
         "permissions": lazy_gettext("May"),
+    }
+    form_args: ClassVar = {
+        "second_factor": {
+            "description": lazy_gettext(
+                "Who holds the role sets one up at the next page that they open."
+            )
+        }
     }
     column_formatters: ClassVar = {
         "for_agency": _yes,
+        "second_factor": _yes,
         "permissions": lambda _v, _c, m, _n: ", ".join(
             permission_name(each) for each in sorted(m.permissions)
         ),

@@ -38,3 +38,27 @@ class SelfLockoutError(RejectedError):
         super().__init__(
             "You cannot switch yourself off or take away your own right to do this."
         )
+
+
+class NoSecondFactorError(RejectedError):
+    code = "no_second_factor"
+
+    def __init__(self) -> None:
+        super().__init__("This person has no second factor that could be taken away.")
+
+
+class NotByYourselfError(RejectedError):
+    code = "not_by_yourself"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Two other persons are needed for this: one asks, another confirms, and neither is"
+            " the person it is about."
+        )
+
+
+class ResetOverError(RejectedError):
+    code = "reset_over"
+
+    def __init__(self) -> None:
+        super().__init__("This wish is settled already, or older than seven days.")

@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from flask_security import RoleMixin, UserMixin
+from flask_security import RoleMixin, UserMixin, WebAuthnMixin
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
@@ -80,6 +80,18 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     former_passwords: Mapped[list[str]] = mapped_column(
         ARRAY(sa.Text), default=list, info={"secret": True}
     )
+    tf_primary_method: Mapped[str | None]
+    # Encrypted by Flask-Security with a key of this installation.
+    tf_totp_secret: Mapped[str | None] = mapped_column(info={"secret": True})
+    # The time step of the last code that was taken: none is taken twice.
+    tf_last_counter: Mapped[int | None] = mapped_column(sa.BigInteger)
+    # Keyed hashes; what they are hashes of was shown once.
+    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(
+        MutableList.as_mutable(ARRAY(sa.Text)), info={"secret": True}
+    )
+    fs_webauthn_user_handle: Mapped[str | None] = mapped_column(  # type: ignore[assignment]
+        sa.String(64), unique=True, info={"secret": True}
+    )
     active: Mapped[bool] = mapped_column(default=True)
     # Changing it ends every session of the person (Flask-Security's session key).
     fs_uniquifier: Mapped[str] = mapped_column(
@@ -93,6 +105,10 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     agency: Mapped[Agency | None] = relationship(lazy="joined")
     roles: Mapped[list[Role]] = relationship(  # type: ignore[assignment]
         secondary=user_role, lazy="selectin"
+    )
+    # By the name that Flask-Security asks for.
+    webauthn: Mapped[list["Passkey"]] = relationship(  # type: ignore[assignment]
+        cascade="all, delete-orphan"
     )
 
     @validates("password")
@@ -111,8 +127,84 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
         """Whether this person may be logged in: switched on, and so is their agency."""
         return self.active and (self.agency is None or self.agency.active)
 
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether a role of theirs asks for a second factor."""
+        return any(role.second_factor for role in self.roles)
+
+    @property
+    def has_second_factor(self) -> bool:
+        return self.tf_primary_method is not None or bool(self.webauthn)
+
+    def check_tf_required(
+        self,
+        tf_setup_methods: list[tuple[str, str]],
+        tf_fresh: bool,  # noqa: FBT001 - Flask-Security's
+    ) -> tuple[bool, list[tuple[str, str]]]:
+        """Tell Flask-Security whether this log-in wants a second factor, and which there are."""
+        del tf_fresh
+        return self.needs_second_factor or bool(tf_setup_methods), tf_setup_methods
+
+    def check_tf_required_setup(self) -> bool:
+        """Tell Flask-Security whether the second factor may be given up."""
+        return self.needs_second_factor
+
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+
+class Passkey(HasId, Base, WebAuthnMixin):  # type: ignore[misc]
+    """A key of a person's device or token; ``usage`` first (alone) or secondary."""
+
+    __tablename__ = "passkey"
+    __scope__: ClassVar[Scope] = Scope.PERSON
+
+    user_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str]
+    credential_id: Mapped[bytes] = mapped_column(unique=True)
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    transports: Mapped[list[str] | None] = mapped_column(ARRAY(sa.Text))
+    backup_state: Mapped[bool]
+    device_type: Mapped[str]
+    extensions: Mapped[str | None]
+    create_datetime: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    lastuse_datetime: Mapped[datetime]
+    usage: Mapped[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FactorReset(HasId, Base):
+    """A wish to take away a person's lost second factor; somebody else confirms it."""
+
+    __tablename__ = "factor_reset"
+    __scope__: ClassVar[Scope] = Scope.AGENCY
+    __table_args__ = (
+        sa.Index(
+            "uq_factor_reset_open",
+            "user_id",
+            unique=True,
+            postgresql_where=sa.text("settled_at IS NULL"),
+        ),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id", ondelete="CASCADE"))
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    reason: Mapped[str]
+    asked_by: Mapped[UUID]
+    asked_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    settled_by: Mapped[UUID | None]
+    settled_at: Mapped[datetime | None]
+    granted: Mapped[bool] = mapped_column(default=False)
+
+    user: Mapped[User] = relationship()
+
+    def __str__(self) -> str:
+        return str(self.user)
 
 
 class LoginSession(HasId, Base):

@@ -1,37 +1,44 @@
 """Log-in: Flask-Security on Flask-Login, and the principal that a session stands for."""
 
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import email_validator
 from flask import Flask, g, request, session as cookie
 from flask_babel import gettext
+from flask_limiter.util import get_remote_address
 from flask_login import current_user, logout_user, user_logged_out
 from flask_security import (
     PasswordUtil,
     Security,
     SQLAlchemyUserDatastore,
     user_authenticated,
+    wan_deleted,
+    wan_registered,
 )
 from flask_security.utils import set_request_attr
 
 from app.audit.recorder import record
+from app.core import crypto
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS, Principal, acting_as
 from app.identity import login_sessions, passwords
 from app.identity.errors import WeakPasswordError
 from app.identity.login_sessions import Limits
-from app.identity.models import Role, User
+from app.identity.models import Passkey, Role, User
 from app.identity.principals import principal_of
 from app.identity.rules import normal
+from app.identity.second_factor import Codes, Passkeys, RecoveryCodes
 from app.web.extensions import db, limiter
 from app.web.i18n import say
 from config import Mode, Settings
 
 LOGIN_LIMIT = "10 per minute; 60 per hour"
 TOKEN = "sid"  # noqa: S105 - where the cookie keeps the token of its log-in
-datastore = SQLAlchemyUserDatastore(db, User, Role)
+CODE_LIMIT = "5 per minute; 20 per hour"
+datastore = SQLAlchemyUserDatastore(db, User, Role, webauthn_model=Passkey)
 
 
 class Passwords(PasswordUtil):
@@ -65,7 +72,11 @@ def load_principal() -> Principal:
 
 def detour() -> str | None:
     """Return the page that a person must go through before anything else, if there is one."""
-    return "security.change_password" if passwords.is_due(current_user) else None
+    if passwords.is_due(current_user):
+        return "security.change_password"
+    if current_user.needs_second_factor and not current_user.has_second_factor:
+        return "security.two_factor_setup"
+    return None
 
 
 def limits(settings: Settings) -> Limits:
@@ -100,18 +111,80 @@ def init_app(app: Flask, settings: Settings, translations: str) -> None:
         SECURITY_I18N_DIRNAME=["builtin", translations],
         SECURITY_STATIC_FOLDER=None,
         SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
+        SECURITY_DATETIME_FACTORY=utc_now,
+        **_second_factors(),
     )
-    Security(app, datastore, password_util_cls=Passwords)
+    Security(
+        app,
+        datastore,
+        password_util_cls=Passwords,
+        totp_cls=Codes,
+        mf_recovery_codes_util_cls=RecoveryCodes,
+        webauthn_util_cls=Passkeys,
+    )
     app.context_processor(_words)
     _keep_sessions(app, limits(settings))
-    login: Any = app.view_functions["security.login"]
-    # Only what failed counts: a whole office may sit behind one address.
-    limited: Any = limiter.limit(
-        LOGIN_LIMIT,
-        methods=["POST"],
-        deduct_when=lambda response: response.status_code != HTTPStatus.FOUND,
-    )(login)
-    app.view_functions["security.login"] = limited
+    _limit_attempts(app)
+    for signal, action in (
+        (wan_registered, "add_passkey"),
+        (wan_deleted, "drop_passkey"),
+    ):
+        signal.connect(partial(_record_passkey, action), app, weak=False)
+
+
+def _second_factors() -> dict[str, Any]:
+    """Return Flask-Security's settings of codes, recovery codes and passkeys."""
+    return {
+        "SECURITY_TWO_FACTOR": True,
+        "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
+        "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
+        "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": 30,
+        "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
+        "SECURITY_TWO_FACTOR_ERROR_VIEW": "/login",
+        "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "/mf-recovery-codes",
+        "SECURITY_TOTP_SECRETS": {"1": crypto.key_for("authenticator secrets")},
+        "SECURITY_TOTP_ISSUER": "Simpul",
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES_N": 8,
+        # What opens doors is changed only by who has just shown a password or a key.
+        "SECURITY_FRESHNESS": timedelta(minutes=15),
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(minutes=5),
+        "SECURITY_WEBAUTHN": True,
+        "SECURITY_WAN_RP_NAME": "Simpul",
+        "SECURITY_WAN_ALLOW_USER_HINTS": False,
+        "SECURITY_WAN_POST_REGISTER_VIEW": "/wan-register",
+    }
+
+
+def _limit_attempts(app: Flask) -> None:
+    """Slow down who guesses passwords or codes. Only what failed counts.
+
+    A whole office may sit behind one address; a code is guessed for one person, from
+    however many addresses.
+    """
+    for endpoint, rate, key in (
+        ("login", LOGIN_LIMIT, get_remote_address),
+        ("verify", CODE_LIMIT, _guessed_at),
+        ("two_factor_token_validation", CODE_LIMIT, _guessed_at),
+        ("mf_recovery", CODE_LIMIT, _guessed_at),
+    ):
+        view: Any = app.view_functions[f"security.{endpoint}"]
+        app.view_functions[f"security.{endpoint}"] = limiter.limit(
+            rate,
+            key_func=key,
+            methods=["POST"],
+            deduct_when=lambda response: response.status_code != HTTPStatus.FOUND,
+        )(view)
+
+
+def _guessed_at() -> str:
+    """Return whose code is being tried."""
+    return cookie.get("tf_user_id") or cookie.get("_user_id") or get_remote_address()
+
+
+def _record_passkey(action: str, _app: Flask, *, user: Any, name: str, **_: Any) -> None:
+    person: User = user if isinstance(user, User) else user._get_current_object()  # noqa: SLF001 - Flask-Login's proxy
+    record(db.session(), action, person, after={"name": name})
 
 
 def _words() -> dict[str, Any]:

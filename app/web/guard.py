@@ -5,7 +5,8 @@ view's class (``permissions``), or in ``EXTENSION_ROUTES`` for routes that exten
 route without one answers 404; a law test walks the map and fails on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,13 +14,16 @@ from uuid import uuid4
 
 from flask import Flask, abort, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import orm
 
+from app.core.db import unit_of_work
 from app.core.policy import (
     ANONYMOUS,
     DbRole,
     Permission,
     Principal,
     act_as,
+    acting_as,
     acting_principal,
     set_request_id,
 )
@@ -50,7 +54,21 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
         "security.login": Everyone,
         "security.logout": SignedIn,
         "security.change_password": SignedIn,
-        "security.verify": Shut,
+        "security.verify": SignedIn,
+        "security.two_factor_setup": Everyone,  # also in the middle of a log-in
+        "security.two_factor_setup_validate": SignedIn,
+        "security.two_factor_token_validation": Everyone,
+        "security.two_factor_rescue": Shut,
+        "security.tf_select": Everyone,
+        "security.mf_recovery": Everyone,
+        "security.mf_recovery_codes": SignedIn,
+        "security.wan_signin": Everyone,
+        "security.wan_signin_response": Everyone,
+        "security.wan_register": SignedIn,
+        "security.wan_register_response": SignedIn,
+        "security.wan_delete": SignedIn,
+        "security.wan_verify": SignedIn,
+        "security.wan_verify_response": SignedIn,
         "home.static": Shut,
     }
 )
@@ -58,7 +76,31 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
 
 # Where a person changes their own row of the people: only the log-in's role may write it,
 # whatever the person's own may do. Who acts, for the audit, is still the person.
-_AS_LOG_IN = frozenset({"security.change_password"})
+_AS_LOG_IN = frozenset(
+    {
+        "security.change_password",
+        "security.verify",
+        "security.two_factor_setup",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "security.mf_recovery_codes",
+        "security.wan_register",
+        "security.wan_register_response",
+        "security.wan_delete",
+        "security.wan_verify",
+        "security.wan_verify_response",
+    }
+)
+# What a person may do who must go through a detour first.
+_ON_THE_WAY = frozenset(
+    {
+        "security.logout",
+        "security.verify",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "home.language",
+    }
+)
 
 
 def needs(permission: Permission) -> Callable[[F], F]:
@@ -102,6 +144,17 @@ def policy_mark(function: Any) -> Policy | None:
     return mark
 
 
+@contextmanager
+def as_log_in() -> Iterator[orm.Session]:
+    """Yield a session that may write what the log-in's role alone may, in one's own name.
+
+    Whether it may be done at all is asked before, in one's own role.
+    """
+    own = replace(acting_principal(), db_role=DbRole.SYSTEM)
+    with acting_as(own), unit_of_work() as session:
+        yield session
+
+
 def begin(app: Flask) -> None:
     """Say who acts before any extension asks the database for the session's person.
 
@@ -117,10 +170,6 @@ def begin(app: Flask) -> None:
     @app.teardown_request
     def forget(_error: BaseException | None) -> None:
         act_as(None)
-
-
-# What a person may do who must go through a detour first.
-_ON_THE_WAY = frozenset({"security.logout", "home.language"})
 
 
 def init_app(

@@ -15,6 +15,11 @@ USER_COLUMNS = (
     sa.Column("password_changed_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
     sa.Column("must_change_password", sa.Boolean(), server_default="false", nullable=False),
     sa.Column("former_passwords", TEXTS, server_default="{}", nullable=False),
+    sa.Column("tf_primary_method", sa.Text(), nullable=True),
+    sa.Column("tf_totp_secret", sa.Text(), nullable=True),
+    sa.Column("tf_last_counter", sa.BigInteger(), nullable=True),
+    sa.Column("mf_recovery_codes", TEXTS, nullable=True),
+    sa.Column("fs_webauthn_user_handle", sa.String(64), nullable=True),
 )  # fmt: skip
 
 
@@ -28,7 +33,12 @@ def upgrade() -> None:
         sa.Column("second_factor", sa.Boolean(), server_default="false", nullable=False),
     )
     op.alter_column("role", "second_factor", server_default=None)
+    op.create_unique_constraint(
+        op.f("uq_user_fs_webauthn_user_handle"), "user", ["fs_webauthn_user_handle"]
+    )
     _remember_log_ins()
+    _keep_passkeys()
+    _mend_lost_factors()
 
 
 def _remember_log_ins() -> None:
@@ -54,6 +64,76 @@ def _remember_log_ins() -> None:
     op.execute("GRANT SELECT, DELETE ON login_session TO simpul_office, simpul_agency")
 
 
+def _keep_passkeys() -> None:
+    op.create_table(
+        "passkey",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("transports", TEXTS, nullable=True),
+        sa.Column("backup_state", sa.Boolean(), nullable=False),
+        sa.Column("device_type", sa.Text(), nullable=False),
+        sa.Column("extensions", sa.Text(), nullable=True),
+        sa.Column("create_datetime", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("lastuse_datetime", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("usage", sa.Text(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_passkey_user_id_user"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkey")),
+        sa.UniqueConstraint("credential_id", name=op.f("uq_passkey_credential_id")),
+    )  # fmt: skip
+    op.create_index(op.f("ix_passkey_user_id"), "passkey", ["user_id"])
+    _fence("passkey", keepers="simpul_system")
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON passkey TO simpul_system")
+    op.execute("GRANT SELECT ON passkey TO simpul_office, simpul_agency")
+
+
+def _mend_lost_factors() -> None:
+    op.create_table(
+        "factor_reset",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("agency_id", sa.Uuid(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("asked_by", sa.Uuid(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("settled_by", sa.Uuid(), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_factor_reset_user_id_user"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["agency_id"], ["agency.id"], name=op.f("fk_factor_reset_agency_id_agency")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_factor_reset")),
+    )  # fmt: skip
+    op.create_index(op.f("ix_factor_reset_agency_id"), "factor_reset", ["agency_id"])
+    op.create_index(
+        "uq_factor_reset_open",
+        "factor_reset",
+        ["user_id"],
+        unique=True,
+        postgresql_where=sa.text("settled_at IS NULL"),
+    )
+    _fence_agency("factor_reset")
+    op.execute(
+        "GRANT SELECT, INSERT, UPDATE ON factor_reset"
+        " TO simpul_office, simpul_agency, simpul_system"
+    )
+
+
+def _fence_agency(table: str) -> None:
+    """Show an agency its own rows, and the office and the system all of them."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(
+        f"CREATE POLICY staff ON {table} TO simpul_office, simpul_worker, simpul_system"
+        " USING (true) WITH CHECK (true)"
+    )
+    op.execute(
+        f"CREATE POLICY own ON {table} TO simpul_agency"
+        " USING (agency_id = simpul_agency_id()) WITH CHECK (agency_id = simpul_agency_id())"
+    )
+
+
 def _fence(table: str, keepers: str) -> None:
     """Show a person's rows to that person alone, and to the parts that keep the table."""
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -67,7 +147,8 @@ def _fence(table: str, keepers: str) -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("login_session")
+    for table in ("factor_reset", "passkey", "login_session"):
+        op.drop_table(table)
     op.drop_column("role", "second_factor")
     for column in USER_COLUMNS:
         op.drop_column("user", column.name)
