@@ -23,6 +23,10 @@ from app.identity import session as login
 from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
+from app.identity.welcome import WelcomePage
+from app.notifications import account_mails
+from app.notifications.admin import OutboxView
+from app.notifications.models import Mail
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -57,7 +61,8 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["simpul_settings"] = settings
     _bind(app, settings)
     translations = i18n.init_app(app, settings.time_zone, settings.home)
-    login.init_app(app, settings, str(translations))
+    login.init_app(app, settings, str(translations), account_mails.OutboxMail)
+    account_mails.init_app(app)
     _add_pages(app, str(translations))
     app.register_blueprint(health.blueprint)
     guard.init_app(app, login.load_principal, login.detour)
@@ -126,6 +131,8 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        OutboxView(Mail, name=_("Outbox"), endpoint="outbox", url="/outbox"),
+        WelcomePage(_("Welcome"), endpoint="welcome", url="/welcome"),
         AccountPage(_("My account"), endpoint="account", url="/account"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
     )

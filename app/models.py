@@ -7,6 +7,7 @@ from app.core.db import Base
 from app.datasets import models as datasets
 from app.exports import models as exports
 from app.identity import models as identity
+from app.notifications import models as notifications
 from app.pulls import models as pulls
 from app.runs import models as runs
 from app.sources import models as sources
@@ -21,6 +22,7 @@ ROOMS = (
     datasets,
     exports,
     identity,
+    notifications,
     pulls,
     runs,
     sources,

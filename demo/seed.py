@@ -62,6 +62,7 @@ PEOPLE = (
     ("auditor", "Suparman, S.E.", "Auditor Inspektorat", ("AUDITOR",), ""),
     ("sistem", "Rizki", "Administrator sistem", ("SYSADMIN",), ""),
     ("operator.bkd", "Dewi Lestari", "Operator BKD", ("OPD_OPERATOR",), "bkd"),
+    ("admin.bkd", "Ratna Juwita", "Administrator BKD", ("OPD_ADMIN",), "bkd"),
     ("kepala.bkd", "H. Zulkifli, S.H.", "Kepala BKD", ("OPD_PIMPINAN",), "bkd"),
     ("operator.tapem", "Budi Santoso", "Operator Biro Tapem", ("OPD_OPERATOR",), "tapem"),
     ("operator.dinkes", "Maria Simanjuntak", "Operator Dinkes", ("OPD_OPERATOR",), "dinkes"),

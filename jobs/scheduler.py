@@ -23,7 +23,7 @@ from app.core.policy import DISPATCHER, acting_as
 from app.runs import pulse, sweeps
 from app.runs.services import BELL
 from config import ConfigError
-from jobs import runtime
+from jobs import mails, runtime
 from jobs.bell import Bell
 
 log = logging.getLogger("simpul.scheduler")
@@ -44,6 +44,8 @@ class Scheduler:
     def step(self) -> None:
         """Open due slots, repair when it is time, ring for what waits."""
         self._sweep(sweeps.open_due_slots)
+        if self._settings.smtp_url:
+            self._sweep(mails.request_sending)
         if time.monotonic() >= self._next_seal:
             self._next_seal = time.monotonic() + SEAL_SECONDS
             self._sweep(self._seal)

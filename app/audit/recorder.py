@@ -36,6 +36,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "exchange_log": "is a log itself",
         "api_usage": "counters of requests, written by the database's own function",
         "login_session": "comes and goes with log-ins, which are explicit events",
+        "mail": "changes state as it is sent; what it tells of is audited itself",
         "passkey": "used at log-ins; added and taken away by explicit events",
         "seal_batch": "seals upon the logs, written by the sealer alone",
     }

@@ -48,6 +48,8 @@ class Permission(StrEnum):
     API_READ = "api.read"
     API_WRITE = "api.write"
     EXCHANGE_READ = "exchange.read"
+    MAIL_READ = "mail.read"
+    MAIL_WRITE = "mail.write"
 
 
 @dataclass(frozen=True, slots=True)

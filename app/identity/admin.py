@@ -5,24 +5,32 @@ from typing import Any, ClassVar
 from flask import Response, flash, request
 from flask_admin import expose
 from flask_babel import gettext
+from flask_security.utils import send_mail
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length, Optional
 
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
-from app.identity import factor_resets, services
-from app.identity.models import Agency, FactorReset, User
+from app.identity import factor_resets, invitations, services
+from app.identity.models import Agency, FactorReset, Role, User
 from app.web.context import permission_name
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.guard import as_log_in, needs, principal_now
 from app.web.i18n import lazy_gettext
+from app.web.links import public_link, qr_image
 from app.web.views import ScopedView, back_to, flash_rejected
 
 
 def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
     return str(gettext("yes") if getattr(model, name) else gettext("no"))
+
+
+def _roles_to_give() -> Any:
+    """Return the roles that the person at work may give: an agency's only agencies' ones."""
+    roles = db.session.query(Role).order_by(Role.label)
+    return roles if principal_now().is_office else roles.filter(Role.for_agency)
 
 
 def _factor_words(user: User) -> str:
@@ -138,21 +146,38 @@ class UserView(ScopedView):
             "allow_blank": True,
             "blank_text": lazy_gettext("– the office itself –"),
         },
-        "roles": {"description": lazy_gettext("A person may hold several roles.")},
+        "roles": {
+            "description": lazy_gettext("A person may hold several roles."),
+            "query_factory": _roles_to_give,
+        },
     }
     form_extra_fields: ClassVar = {
         "new_password": PasswordField(
             lazy_gettext("New password"),
             validators=[Optional(), Length(max=1000)],
             description=lazy_gettext(
-                "Empty: it stays as it is. A new one ends every session of the person, who"
-                " chooses an own one at the next log-in."
+                "Empty: it stays as it is; a new person is invited instead. A new one ends"
+                " every session of the person, who chooses an own one at the next log-in."
             ),
         )
     }
 
+    def create_form(self, obj: Any = None) -> Any:
+        return self._narrowed(super().create_form(obj))
+
+    def edit_form(self, obj: Any = None) -> Any:
+        return self._narrowed(super().edit_form(obj))
+
+    def _narrowed(self, form: Any) -> Any:
+        """Leave an agency's administrator no choice of agency: it is their own."""
+        if not principal_now().is_office:
+            del form.agency
+        return form
+
     def on_model_change(self, form: Any, model: User, is_created: bool) -> None:  # noqa: FBT001 - Flask-Admin's
         super().on_model_change(form, model, is_created)
+        if is_created and not principal_now().is_office:
+            model.agency = db.session.get_one(Agency, principal_now().agency_id)
         services.settle_user(
             db.session(),
             model,
@@ -166,7 +191,43 @@ class UserView(ScopedView):
                 db.session(), kwargs["model"]
             )
             kwargs["own_id"] = principal_now().user_id
+            kwargs["invitation"] = invitations.last_of(db.session(), kwargs["model"])
         return super().render(template, **kwargs)
+
+    @expose("/<ident>/invite/<way>", methods=("POST",))
+    @needs(Permission.USER_WRITE)
+    def invite(self, ident: str, way: str) -> str | Response:
+        """Invite a person, by mail or by a sheet of paper."""
+        user = get_visible(db.session(), User, ident, principal_now())
+        if way not in {"mail", "sheet"} or user.id == principal_now().user_id:
+            raise NotFoundError
+        invited = invitations.invite(db.session(), user)
+        until = invited.invitation.expires_at
+        link = public_link("welcome.invitation", code=invited.code)
+        if way == "mail":
+            send_mail("", user.email, "invitation", user=user, link=link, until=until)
+        db.session.commit()
+        if way == "mail":
+            flash(
+                gettext("The invitation is on its way to %(who)s.", who=user.email),
+                "success",
+            )
+            return back_to("users.details_view", id=user.id)
+        text: str = self.render(
+            "identity/sheet.html",
+            user=user,
+            code=invited.code,
+            until=until,
+            picture=qr_image(link),
+            address=public_link("welcome.index"),
+        )
+        return text
+
+    def get_save_return_url(self, model: User, is_created: bool = False) -> str:  # noqa: FBT001, FBT002 - Flask-Admin's
+        """Go from a new person to the page on which they are invited."""
+        if is_created and model.password is None:
+            return str(self.get_url(".details_view", id=model.id))
+        return str(super().get_save_return_url(model, is_created))
 
     @expose("/<ident>/factor-reset", methods=("POST",))
     @needs(Permission.USER_WRITE)

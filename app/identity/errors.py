@@ -17,13 +17,6 @@ class RoleMismatchError(RejectedError):
         )
 
 
-class PasswordMissingError(RejectedError):
-    code = "password_missing"
-
-    def __init__(self) -> None:
-        super().__init__("A new person needs a password of at least 12 characters.")
-
-
 class WeakPasswordError(RejectedError):
     code = "weak_password"
 
@@ -45,6 +38,16 @@ class NoSecondFactorError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("This person has no second factor that could be taken away.")
+
+
+class InvitationOverError(RejectedError):
+    code = "invitation_over"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This code is not valid: it was used, is too old, or was mistyped. Ask whoever"
+            " invited you for a new one."
+        )
 
 
 class NotByYourselfError(RejectedError):

@@ -92,6 +92,7 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     fs_webauthn_user_handle: Mapped[str | None] = mapped_column(  # type: ignore[assignment]
         sa.String(64), unique=True, info={"secret": True}
     )
+    language: Mapped[str] = mapped_column(default="id")  # of mails
     active: Mapped[bool] = mapped_column(default=True)
     # Changing it ends every session of the person (Flask-Security's session key).
     fs_uniquifier: Mapped[str] = mapped_column(
@@ -176,6 +177,28 @@ class Passkey(HasId, Base, WebAuthnMixin):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Invitation(HasId, Base):
+    """A one-time code for a person to choose a password by; only its hash is kept."""
+
+    __tablename__ = "invitation"
+    __scope__: ClassVar[Scope] = Scope.AGENCY
+
+    user_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    code_hash: Mapped[bytes] = mapped_column(unique=True, info={"secret": True})
+    invited_by: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship()
+
+    def __str__(self) -> str:
+        return str(self.user)
 
 
 class FactorReset(HasId, Base):

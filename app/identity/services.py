@@ -1,14 +1,13 @@
 """Everything that changes people."""
 
 import unicodedata
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.core.policy import Permission, acting_principal
 from app.identity.errors import (
-    PasswordMissingError,
     RoleMismatchError,
     SelfLockoutError,
 )
@@ -27,15 +26,13 @@ def settle_user(
     """Put a new or changed person in order before they are written.
 
     A new password, other roles, another agency or being switched off ends every session of
-    the person. Raises ``RoleMismatchError``, ``PasswordMissingError``,
+    the person; without one, a new person has to be invited. Raises ``RoleMismatchError``,
     ``WeakPasswordError`` or ``SelfLockoutError``.
     """
     user.email = normal_email(user.email)
     for role in user.roles:
         if role.for_agency is not (user.agency is not None):
             raise RoleMismatchError(role.label)
-    if created and not new_password:
-        raise PasswordMissingError
     if new_password:
         _set_password(user, new_password)
     if new_password or created or not user.active or _may_differently(user):
@@ -43,6 +40,16 @@ def settle_user(
     if not created and user.id == acting_principal().user_id:
         _refuse_lockout(user)
     session.add(user)
+
+
+def set_language(session: Session, user_id: UUID | None, language: str) -> None:
+    """Remember the language in which a person wants mails; what they see is no change of them."""
+    session.execute(
+        sa.update(User)
+        .where(User.id == user_id)
+        .values(language=language)
+        .execution_options(audited=True)
+    )
 
 
 def end_sessions(user: User) -> None:

@@ -6,11 +6,12 @@ from http import HTTPStatus
 from typing import Any
 
 import email_validator
-from flask import Flask, g, request, session as cookie
+from flask import Flask, current_app, g, request, session as cookie
 from flask_babel import gettext
 from flask_limiter.util import get_remote_address
 from flask_login import current_user, logout_user, user_logged_out
 from flask_security import (
+    MailUtil,
     PasswordUtil,
     Security,
     SQLAlchemyUserDatastore,
@@ -31,12 +32,14 @@ from app.identity.models import Passkey, Role, User
 from app.identity.principals import principal_of
 from app.identity.rules import normal
 from app.identity.second_factor import Codes, Passkeys, RecoveryCodes
+from app.identity.services import normal_email
 from app.web.extensions import db, limiter
 from app.web.i18n import say
 from config import Mode, Settings
 
 LOGIN_LIMIT = "10 per minute; 60 per hour"
 TOKEN = "sid"  # noqa: S105 - where the cookie keeps the token of its log-in
+LETTER_LIMIT = "3 per hour"
 CODE_LIMIT = "5 per minute; 20 per hour"
 datastore = SQLAlchemyUserDatastore(db, User, Role, webauthn_model=Passkey)
 
@@ -87,7 +90,9 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def init_app(app: Flask, settings: Settings, translations: str) -> None:
+def init_app(
+    app: Flask, settings: Settings, translations: str, mails: type[MailUtil]
+) -> None:
     """Set Flask-Security up: argon2, no registration, generic answers, limited attempts."""
     # The demo's people have addresses under .test, which never lead anywhere.
     email_validator.TEST_ENVIRONMENT = settings.mode is not Mode.PRODUCTION
@@ -98,10 +103,14 @@ def init_app(app: Flask, settings: Settings, translations: str) -> None:
         SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
         SECURITY_PASSWORD_SALT=settings.secret_key,
         SECURITY_REGISTERABLE=False,
-        SECURITY_RECOVERABLE=False,
+        SECURITY_RECOVERABLE=True,
+        SECURITY_RESET_URL="/reset-password",
+        SECURITY_RESET_PASSWORD_WITHIN=timedelta(hours=1),
         SECURITY_CHANGEABLE=True,
         SECURITY_CHANGE_URL="/change-password",
-        SECURITY_SEND_PASSWORD_CHANGE_EMAIL=False,
+        # Mails are written by our own mail class, in the person's language.
+        SECURITY_EMAIL_PLAINTEXT=False,
+        SECURITY_EMAIL_HTML=False,
         SECURITY_RETURN_GENERIC_RESPONSES=True,
         SECURITY_EMAIL_VALIDATOR_ARGS={"check_deliverability": False},
         SECURITY_POST_LOGIN_VIEW="/",
@@ -117,6 +126,7 @@ def init_app(app: Flask, settings: Settings, translations: str) -> None:
     Security(
         app,
         datastore,
+        mail_util_cls=mails,
         password_util_cls=Passwords,
         totp_cls=Codes,
         mf_recovery_codes_util_cls=RecoveryCodes,
@@ -167,6 +177,7 @@ def _limit_attempts(app: Flask) -> None:
         ("verify", CODE_LIMIT, _guessed_at),
         ("two_factor_token_validation", CODE_LIMIT, _guessed_at),
         ("mf_recovery", CODE_LIMIT, _guessed_at),
+        ("reset_password", LOGIN_LIMIT, get_remote_address),
     ):
         view: Any = app.view_functions[f"security.{endpoint}"]
         app.view_functions[f"security.{endpoint}"] = limiter.limit(
@@ -175,6 +186,21 @@ def _limit_attempts(app: Flask) -> None:
             methods=["POST"],
             deduct_when=lambda response: response.status_code != HTTPStatus.FOUND,
         )(view)
+
+    _limit_letters(app)
+
+
+def _limit_letters(app: Flask) -> None:
+    """Let nobody fill a mailbox with links, nor ask for those of a whole town."""
+    view: Any = app.view_functions["security.forgot_password"]
+    for rate, key in ((LETTER_LIMIT, _asked_for), (LOGIN_LIMIT, get_remote_address)):
+        view = limiter.limit(rate, key_func=key, methods=["POST"])(view)
+    app.view_functions["security.forgot_password"] = view
+
+
+def _asked_for() -> str:
+    """Return whose mailbox a link is asked for."""
+    return "mailbox " + normal_email(request.form.get("email", ""))[:254]
 
 
 def _guessed_at() -> str:
@@ -191,8 +217,15 @@ def _words() -> dict[str, Any]:
     """Return what the log-in's pages say about passwords."""
     return {
         "password_hint": _hint,
+        "mail_reaches_people": _mail_reaches_people,
         "password_is_due": lambda: passwords.is_due(current_user),
     }
+
+
+def _mail_reaches_people() -> bool:
+    """Tell whether mails leave; in a demo they are read in the outbox."""
+    settings: Settings = current_app.extensions["simpul_settings"]
+    return bool(settings.smtp_url) or settings.mode is not Mode.PRODUCTION
 
 
 def _hint() -> str:

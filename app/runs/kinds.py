@@ -21,6 +21,7 @@ class KindName(StrEnum):
     ROLLBACK = "rollback"
     EXPORT = "export"
     HOUSEKEEPING = "housekeeping"
+    MAIL = "mail"
 
 
 class PullParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +54,10 @@ class RollbackParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class MailParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
@@ -113,6 +118,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "jobs.housekeeping.tidy",
                 QueueName.NOTICES,
                 HousekeepingParams,
+            ),
+            Kind(
+                KindName.MAIL,
+                "Sending mails",
+                "jobs.mails.send",
+                QueueName.NOTICES,
+                MailParams,
             ),
         )
     }

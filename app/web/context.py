@@ -42,6 +42,10 @@ STATES = {
     "create": lazy_gettext("created"),
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
+    "waiting": lazy_gettext("waiting"),
+    "sending": lazy_gettext("being sent"),
+    "sent": lazy_gettext("sent"),
+    "undeliverable": lazy_gettext("undeliverable"),
     "add_passkey": lazy_gettext("passkey added"),
     "drop_passkey": lazy_gettext("passkey taken away"),
     "log_in": lazy_gettext("logged in"),
@@ -70,6 +74,7 @@ OBJECTS = {
     "agency": lazy_gettext("agency"),
     "user": lazy_gettext("person"),
     "role": lazy_gettext("role"),
+    "invitation": lazy_gettext("invitation"),
     "factor_reset": lazy_gettext("lost second factor"),
     "contract": lazy_gettext("contract"),
     "contract_version": lazy_gettext("contract version"),
@@ -110,6 +115,8 @@ PERMISSIONS = {
     Permission.API_READ: lazy_gettext("see API clients and grants"),
     Permission.API_WRITE: lazy_gettext("give and take API access"),
     Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
+    Permission.MAIL_READ: lazy_gettext("see the outbox of mails"),
+    Permission.MAIL_WRITE: lazy_gettext("have mails sent again"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (
@@ -122,7 +129,10 @@ MENU = (
         lazy_gettext("Access by programs"),
         ("developers", "api_clients", "api_grants", "exchange"),
     ),
-    (lazy_gettext("Administration"), ("agencies", "users", "roles", "audit", "ledger")),
+    (
+        lazy_gettext("Administration"),
+        ("agencies", "users", "roles", "outbox", "audit", "ledger"),
+    ),
 )
 
 

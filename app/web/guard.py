@@ -55,6 +55,8 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
         "security.logout": SignedIn,
         "security.change_password": SignedIn,
         "security.verify": SignedIn,
+        "security.forgot_password": Everyone,
+        "security.reset_password": Everyone,
         "security.two_factor_setup": Everyone,  # also in the middle of a log-in
         "security.two_factor_setup_validate": SignedIn,
         "security.two_factor_token_validation": Everyone,

@@ -1,5 +1,7 @@
 """People: log-ins that the server knows, passwords with an age, second factors."""
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -20,13 +22,14 @@ USER_COLUMNS = (
     sa.Column("tf_last_counter", sa.BigInteger(), nullable=True),
     sa.Column("mf_recovery_codes", TEXTS, nullable=True),
     sa.Column("fs_webauthn_user_handle", sa.String(64), nullable=True),
+    sa.Column("language", sa.Text(), server_default="id", nullable=False),
 )  # fmt: skip
 
 
 def upgrade() -> None:
     for column in USER_COLUMNS:
         op.add_column("user", column.copy())
-    for name in ("must_change_password", "former_passwords"):
+    for name in ("must_change_password", "former_passwords", "language"):
         op.alter_column("user", name, server_default=None)
     op.add_column(
         "role",
@@ -39,6 +42,9 @@ def upgrade() -> None:
     _remember_log_ins()
     _keep_passkeys()
     _mend_lost_factors()
+    _invite()
+    _let_agencies_keep_their_people()
+    _open_the_outbox()
 
 
 def _remember_log_ins() -> None:
@@ -121,6 +127,126 @@ def _mend_lost_factors() -> None:
     )
 
 
+def _invite() -> None:
+    op.create_table(
+        "invitation",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("agency_id", sa.Uuid(), nullable=True),
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("invited_by", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_invitation_user_id_user"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["agency_id"], ["agency.id"], name=op.f("fk_invitation_agency_id_agency")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invitation")),
+        sa.UniqueConstraint("code_hash", name=op.f("uq_invitation_code_hash")),
+    )  # fmt: skip
+    for column in ("user_id", "agency_id"):
+        op.create_index(op.f(f"ix_invitation_{column}"), "invitation", [column])
+    _fence_agency("invitation")
+    op.execute(
+        "GRANT SELECT, INSERT, UPDATE ON invitation"
+        " TO simpul_office, simpul_agency, simpul_system"
+    )
+
+
+AGENCY_ADMIN = (
+    "user.read user.write contract.read source.read run.read quarantine.read dataset.read"
+    " dataset.export"
+)
+
+
+def _let_agencies_keep_their_people() -> None:
+    """Let an agency's role write its own people, and give them agencies' roles alone."""
+    op.execute('GRANT INSERT, UPDATE ON "user" TO simpul_agency')
+    op.execute("GRANT INSERT, DELETE ON user_role TO simpul_agency")
+    op.execute("ALTER TABLE user_role ENABLE ROW LEVEL SECURITY")
+    op.execute(
+        "CREATE POLICY staff ON user_role TO simpul_office, simpul_worker, simpul_system"
+        " USING (true) WITH CHECK (true)"
+    )
+    # What an agency's role sees of "user" are its own people already.
+    own = 'EXISTS (SELECT 1 FROM "user" u WHERE u.id = user_id)'
+    fitting = "EXISTS (SELECT 1 FROM role r WHERE r.id = role_id AND r.for_agency)"
+    op.execute(
+        f"CREATE POLICY own ON user_role TO simpul_agency USING ({own})"
+        f" WITH CHECK ({own} AND {fitting})"
+    )
+    role = sa.table(
+        "role",
+        sa.column("id", sa.Uuid),
+        sa.column("name"),
+        sa.column("label"),
+        sa.column("description"),
+        sa.column("for_agency", sa.Boolean),
+        sa.column("second_factor", sa.Boolean),
+        sa.column("permissions", TEXTS),
+    )
+    op.bulk_insert(
+        role,
+        [
+            {
+                "id": uuid4(),
+                "name": "OPD_ADMIN",
+                "label": "Administrator OPD",
+                "description": "",
+                "for_agency": True,
+                "second_factor": False,
+                "permissions": AGENCY_ADMIN.split(),
+            }
+        ],
+    )
+
+
+def _open_the_outbox() -> None:
+    op.create_table(
+        "mail",
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("html", sa.Text(), nullable=False),
+        sa.Column("confidential", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.Enum("waiting", "sending", "sent", "undeliverable", name="state", native_enum=False, create_constraint=True, length=40), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_mail_user_id_user"), ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail")),
+    )  # fmt: skip
+    op.create_index(op.f("ix_mail_user_id"), "mail", ["user_id"])
+    op.create_index(op.f("ix_mail_created_at_id"), "mail", ["created_at", "id"])
+    op.create_index(
+        "ix_mail_due",
+        "mail",
+        ["not_before"],
+        postgresql_where=sa.text("state IN ('waiting', 'sending')"),
+    )
+    op.execute("ALTER TABLE mail ENABLE ROW LEVEL SECURITY")
+    op.execute(
+        "CREATE POLICY staff ON mail TO simpul_office, simpul_worker, simpul_system"
+        " USING (true) WITH CHECK (true)"
+    )
+    # An agency writes to its own people and reads nothing of the outbox.
+    op.execute(
+        "CREATE POLICY own ON mail FOR INSERT TO simpul_agency WITH CHECK (EXISTS"
+        ' (SELECT 1 FROM "user" u WHERE u.id = user_id AND u.email = recipient))'
+    )
+    op.execute("GRANT INSERT ON mail TO simpul_agency")
+    op.execute("GRANT SELECT, INSERT ON mail TO simpul_system")
+    op.execute("GRANT SELECT, INSERT, UPDATE ON mail TO simpul_office")
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON mail TO simpul_worker")
+    op.execute(
+        "UPDATE role SET permissions = permissions || '{mail.read,mail.write}'::text[]"
+        " WHERE name = 'SYSADMIN'"
+    )
+
+
 def _fence_agency(table: str) -> None:
     """Show an agency its own rows, and the office and the system all of them."""
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -147,8 +273,21 @@ def _fence(table: str, keepers: str) -> None:
 
 
 def downgrade() -> None:
-    for table in ("factor_reset", "passkey", "login_session"):
+    for table in ("mail", "invitation", "factor_reset", "passkey", "login_session"):
         op.drop_table(table)
+    op.execute(
+        "UPDATE role SET permissions ="
+        " array_remove(array_remove(permissions, 'mail.read'), 'mail.write')"
+    )
+    op.execute(
+        "DELETE FROM user_role USING role WHERE role_id = id AND name = 'OPD_ADMIN'"
+    )
+    op.execute("DELETE FROM role WHERE name = 'OPD_ADMIN'")
+    for policy in ("own", "staff"):
+        op.execute(f"DROP POLICY {policy} ON user_role")
+    op.execute("ALTER TABLE user_role DISABLE ROW LEVEL SECURITY")
+    op.execute('REVOKE INSERT, UPDATE ON "user" FROM simpul_agency')
+    op.execute("REVOKE INSERT, DELETE ON user_role FROM simpul_agency")
     op.drop_column("role", "second_factor")
     for column in USER_COLUMNS:
         op.drop_column("user", column.name)

@@ -181,6 +181,10 @@ def test_open_doors_are_these_and_no_others(app):
         "static",
         "bootstrap.static",
         "security.login",
+        "security.forgot_password",
+        "security.reset_password",
+        "welcome.index",
+        "welcome.invitation",
         "security.two_factor_setup",  # in the middle of a log-in
         "security.two_factor_token_validation",
         "security.tf_select",
