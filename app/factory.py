@@ -24,8 +24,8 @@ from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.identity.welcome import WelcomePage
-from app.notifications import account_mails
-from app.notifications.admin import OutboxView
+from app.notifications import account_mails, admin as notices_pages
+from app.notifications.admin import NotificationsPage, OutboxView
 from app.notifications.models import Mail
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
     translations = i18n.init_app(app, settings.time_zone, settings.home)
     login.init_app(app, settings, str(translations), account_mails.OutboxMail)
     account_mails.init_app(app)
+    notices_pages.init_app(app)
     _add_pages(app, str(translations))
     app.register_blueprint(health.blueprint)
     guard.init_app(app, login.load_principal, login.detour)
@@ -132,6 +133,9 @@ def _add_pages(app: Flask, translations: str) -> None:
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
         OutboxView(Mail, name=_("Outbox"), endpoint="outbox", url="/outbox"),
+        NotificationsPage(
+            _("Notifications"), endpoint="notifications", url="/notifications"
+        ),
         WelcomePage(_("Welcome"), endpoint="welcome", url="/welcome"),
         AccountPage(_("My account"), endpoint="account", url="/account"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),

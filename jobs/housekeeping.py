@@ -5,7 +5,7 @@ from datetime import timedelta
 from app.core import db
 from app.exports import services
 from app.identity import login_sessions
-from app.notifications import outbox
+from app.notifications import notices, outbox
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
@@ -23,6 +23,7 @@ def tidy(lease: Lease) -> None:
         parts, strays = services.remove_strays(session, home)
         pages = raw_pages.forget_old(session, settings.raw_days)
         outbox.forget_old(session)
+        notices.forget_old(session)
         login_sessions.forget_dead(session, timedelta(hours=settings.session_hours))
         lease.log_in(
             session,

@@ -8,12 +8,29 @@ from app.core import db
 from app.notifications import outbox
 from app.notifications.delivery import deliver
 from app.notifications.smtp import Server
+from app.notifications.spreading import Clerk
 from app.runs.errors import AlreadyActiveError
 from app.runs.kinds import KindName, MailParams
 from app.runs.ledger import Lease
 from app.runs.services import Order, request_run
 from app.runs.states import LogLevel
+from app.web import i18n
+from config import Mode, Settings
 from jobs.runtime import current_settings
+
+
+def clerk_of(settings: Settings) -> Clerk:
+    """Return who writes mails that no page writes.
+
+    Where none would leave, none are written; but a demo shows them in its outbox.
+    """
+    return Clerk(
+        translations=i18n.compiled(settings.home),
+        office=settings.office_name,
+        public_url=settings.public_url,
+        zone=settings.time_zone,
+        writes_mails=bool(settings.smtp_url) or settings.mode is not Mode.PRODUCTION,
+    )
 
 
 def request_sending(session: Session) -> None:

@@ -2,18 +2,29 @@
 
 from typing import Any, ClassVar
 
-from flask import Response, flash, request
+from flask import Response, flash, g, request
 from flask_admin import expose
 from flask_babel import gettext
 from flask_security.utils import send_mail
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length, Optional
 
+from app.audit.recorder import record
+from app.core.clock import utc_now
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
-from app.identity import factor_resets, invitations, services
-from app.identity.models import Agency, FactorReset, Role, User
+from app.core.words import message_id
+from app.identity import (
+    duties,
+    factor_resets,
+    invitations,
+    login_sessions,
+    services,
+)
+from app.identity.events import happened
+from app.identity.handing_over import hand_over, hand_over_form
+from app.identity.models import Agency, Duty, FactorReset, Role, User
 from app.web.context import permission_name
 from app.web.extensions import db
 from app.web.format import moment
@@ -54,6 +65,7 @@ class AgencyView(ScopedView):
 
     read = Permission.AGENCY_READ
     write = Permission.AGENCY_WRITE
+    details_template = "identity/agency.html"
     column_list = ("code", "name", "short_name", "active")
     column_default_sort = "name"
     column_searchable_list = ("code", "name", "short_name")
@@ -92,6 +104,20 @@ class AgencyView(ScopedView):
             "description": lazy_gettext("People of an inactive agency cannot log in.")
         },
     }
+
+    @expose("/<ident>/view-as", methods=("POST",))
+    @needs(Permission.AGENCY_VIEW_AS)
+    def view_as(self, ident: str) -> Response:
+        """Look on as this agency, to help its people; nothing can be changed meanwhile."""
+        agency = get_visible(db.session(), Agency, ident, principal_now())
+        reason = request.form.get("reason", "").strip()[:500]
+        if not reason:
+            flash(gettext("Say why: it stands in the audit trail."), "danger")
+            return back_to("agencies.details_view", id=agency.id)
+        with as_log_in() as session:
+            record(session, "view_as", session.get_one(Agency, agency.id), reason=reason)
+            login_sessions.look_on(session, g.login_session_id, agency.id)
+        return back_to("home.index")
 
 
 class UserView(ScopedView):
@@ -191,6 +217,9 @@ class UserView(ScopedView):
                 db.session(), kwargs["model"]
             )
             kwargs["own_id"] = principal_now().user_id
+            kwargs["duties"] = duties.duties_of(db.session(), kwargs["model"])
+            kwargs["hand_over_form"] = hand_over_form(kwargs["model"])
+            kwargs["now"] = utc_now()
             kwargs["invitation"] = invitations.last_of(db.session(), kwargs["model"])
         return super().render(template, **kwargs)
 
@@ -222,6 +251,28 @@ class UserView(ScopedView):
             address=public_link("welcome.index"),
         )
         return text
+
+    @expose("/<ident>/hand-over", methods=("POST",))
+    @needs(Permission.USER_WRITE)
+    def hand_over(self, ident: str) -> Response:
+        """Hand all duties of a person over to another, in one action."""
+        holder = get_visible(db.session(), User, ident, principal_now())
+        hand_over(holder, hand_over_form(holder))
+        return back_to("users.details_view", id=holder.id)
+
+    @expose("/duty/<ident>/end", methods=("POST",))
+    @needs(Permission.USER_WRITE)
+    def end_duty(self, ident: str) -> Response:
+        """End a duty before its last day."""
+        duty = get_visible(db.session(), Duty, ident, principal_now())
+        holder_id = duty.for_user_id
+        try:
+            duties.end_early(duty)
+            db.session.commit()
+            flash(gettext("The duty is over."), "success")
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("users.details_view", id=holder_id)
 
     def get_save_return_url(self, model: User, is_created: bool = False) -> str:  # noqa: FBT001, FBT002 - Flask-Admin's
         """Go from a new person to the page on which they are invited."""
@@ -268,6 +319,13 @@ class UserView(ScopedView):
             return
         with as_log_in() as session:
             factor_resets.confirm(session, session.get_one(FactorReset, wish.id))
+            happened.send(
+                session=session,
+                user_id=wish.user_id,
+                message=message_id(
+                    "Your lost second factor was taken away by two administrators."
+                ),
+            )
         flash(
             gettext(
                 "The second factor is gone, and every session of the person is over."

@@ -65,3 +65,36 @@ class ResetOverError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("This wish is settled already, or older than seven days.")
+
+
+class BadDutyDaysError(RejectedError):
+    code = "bad_duty_days"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The days do not fit: the last one comes after the first, is not over yet, and lies"
+            " within a year of it."
+        )
+
+
+class DutyOverError(RejectedError):
+    code = "duty_over"
+
+    def __init__(self) -> None:
+        super().__init__("This duty is over already.")
+
+
+class NoDutiesError(RejectedError):
+    code = "no_duties"
+
+    def __init__(self) -> None:
+        super().__init__("This person holds no role that could be handed over.")
+
+
+class NotForOneselfError(RejectedError):
+    code = "not_for_oneself"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Duties go to another, active person of the same office or agency."
+        )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from app.identity.models import LoginSession, User
@@ -34,6 +35,7 @@ class Found(NamedTuple):
     user: User
     session_id: UUID
     is_stale: bool
+    as_agency_id: UUID | None
 
 
 def open_session(session: Session, user: User, *, address: str, agent: str) -> str:
@@ -59,8 +61,14 @@ def open_session(session: Session, user: User, *, address: str, agent: str) -> s
 def find(session: Session, token: str, limits: Limits) -> Found | None:
     """Return the person of a living log-in, in one statement."""
     row = session.execute(
-        sa.select(User, LoginSession.id, LoginSession.last_seen_at < _CLOCK - SEEN_EVERY)
+        sa.select(
+            User,
+            LoginSession.id,
+            LoginSession.last_seen_at < _CLOCK - SEEN_EVERY,
+            LoginSession.as_agency_id,
+        )
         .join(LoginSession, LoginSession.user_id == User.id)
+        .options(orm.lazyload(User.roles), orm.selectinload(User.held_roles))
         .where(LoginSession.token_hash == _hash(token), *_alive(limits))
     ).first()
     return Found(*row) if row else None
@@ -72,6 +80,15 @@ def note_seen(session: Session, session_id: UUID) -> None:
         sa.update(LoginSession)
         .where(LoginSession.id == session_id)
         .values(last_seen_at=_CLOCK)
+    )
+
+
+def look_on(session: Session, session_id: UUID, agency_id: UUID | None) -> None:
+    """Have a log-in look on as an agency from now on, or as its own person again."""
+    session.execute(
+        sa.update(LoginSession)
+        .where(LoginSession.id == session_id)
+        .values(as_agency_id=agency_id)
     )
 
 

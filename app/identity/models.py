@@ -11,8 +11,9 @@ from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.core.clock import utc_now
-from app.core.db import Base, HasId
+from app.core.db import Base, HasId, choice
 from app.core.scope import Scope
+from app.identity.states import DutyKind
 
 FORMER_PASSWORDS = 5
 
@@ -63,6 +64,57 @@ class Role(HasId, Base, RoleMixin):  # type: ignore[misc]
         return self.label
 
 
+duty_role = sa.Table(
+    "duty_role",
+    Base.metadata,
+    sa.Column("duty_id", sa.ForeignKey("duty.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("role_id", sa.ForeignKey("role.id", ondelete="RESTRICT"), primary_key=True),
+)
+
+
+class Duty(HasId, Base):
+    """Somebody acts for somebody else for some days: acting official, or by delegation.
+
+    While it lasts, ``user_id`` holds ``roles`` beside their own; it ends by itself.
+    """
+
+    __tablename__ = "duty"
+    __scope__: ClassVar[Scope] = Scope.AGENCY
+    __table_args__ = (
+        sa.CheckConstraint("ends_at >= starts_at", name="ends_after_start"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    for_user_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[DutyKind] = mapped_column(choice(DutyKind, "kind"))
+    position: Mapped[str]
+    basis: Mapped[str]  # the letter of appointment (SK)
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    given_by: Mapped[UUID | None]
+
+    user: Mapped["User"] = relationship(foreign_keys=user_id)
+    for_user: Mapped["User"] = relationship(foreign_keys=for_user_id)
+    roles: Mapped[list[Role]] = relationship(secondary=duty_role, lazy="selectin")
+
+    def __str__(self) -> str:
+        return f"{self.user.name} – {self.position}"
+
+
+# Who holds which role at this moment: their own, and those of duties that last.
+_held_role = sa.union(
+    sa.select(user_role.c.user_id, user_role.c.role_id),
+    sa.select(Duty.user_id, duty_role.c.role_id)
+    .join(duty_role, duty_role.c.duty_id == Duty.id)
+    .where(Duty.starts_at <= sa.func.now(), Duty.ends_at > sa.func.now()),
+).subquery("held_role")
+
+
 class User(HasId, Base, UserMixin):  # type: ignore[misc]
     """A person who logs in; ``agency_id`` None is staff of the office."""
 
@@ -107,6 +159,12 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     roles: Mapped[list[Role]] = relationship(  # type: ignore[assignment]
         secondary=user_role, lazy="selectin"
     )
+    held_roles: Mapped[list[Role]] = relationship(
+        secondary=_held_role,
+        primaryjoin=lambda: User.id == _held_role.c.user_id,
+        secondaryjoin=lambda: Role.id == _held_role.c.role_id,
+        viewonly=True,
+    )
     # By the name that Flask-Security asks for.
     webauthn: Mapped[list["Passkey"]] = relationship(  # type: ignore[assignment]
         cascade="all, delete-orphan"
@@ -131,7 +189,7 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
     @property
     def needs_second_factor(self) -> bool:
         """Whether a role of theirs asks for a second factor."""
-        return any(role.second_factor for role in self.roles)
+        return any(role.second_factor for role in self.held_roles)
 
     @property
     def has_second_factor(self) -> bool:
@@ -250,3 +308,5 @@ class LoginSession(HasId, Base):
     )
     address: Mapped[str] = mapped_column(default="")
     user_agent: Mapped[str] = mapped_column(default="")
+    # For support: as which agency this browser looks on just now.
+    as_agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"))

@@ -51,7 +51,8 @@ def is_due(user: User) -> bool:
 def _is_former(user: User, password: str) -> bool:
     if not _Policy.now.remembered:
         return False
-    hashes = [user.password, *user.former_passwords][: _Policy.now.remembered]
+    # Of somebody who is not stored yet the column has no value.
+    hashes = [user.password, *(user.former_passwords or ())][: _Policy.now.remembered]
     return any(each is not None and _is_of(each, password) for each in hashes)
 
 

@@ -24,12 +24,12 @@ from flask_security.utils import set_request_attr
 from app.audit.recorder import record
 from app.core import crypto
 from app.core.clock import utc_now
-from app.core.policy import ANONYMOUS, Principal, acting_as
+from app.core.policy import ANONYMOUS, Permission, Principal, acting_as, acting_principal
 from app.identity import login_sessions, passwords
 from app.identity.errors import WeakPasswordError
 from app.identity.login_sessions import Limits
-from app.identity.models import Passkey, Role, User
-from app.identity.principals import principal_of
+from app.identity.models import Agency, Passkey, Role, User
+from app.identity.principals import onlooker_of, principal_of
 from app.identity.rules import normal
 from app.identity.second_factor import Codes, Passkeys, RecoveryCodes
 from app.identity.services import normal_email
@@ -62,6 +62,10 @@ class Passwords(PasswordUtil):
         return None, normal(password)
 
 
+# What somebody who looks on as an agency does as themselves.
+_AS_ONESELF = frozenset({"account.stop_viewing", "security.logout"})
+
+
 def load_principal() -> Principal:
     """Return the principal of the request's session; anonymous without a log-in."""
     if not current_user.is_authenticated:
@@ -70,11 +74,21 @@ def load_principal() -> Principal:
     if not user.is_active:
         logout_user()  # or the log-in page would take them for logged in, and send them back
         return ANONYMOUS
-    return principal_of(user)
+    person = principal_of(user)
+    if g.viewing_agency_id is None or request.endpoint in _AS_ONESELF:
+        return person
+    if not person.may(Permission.AGENCY_VIEW_AS):  # it was taken away meanwhile
+        return person
+    onlooker = onlooker_of(db.session(), user, g.viewing_agency_id)
+    # An agency's role does not see people of the office: nothing of them is read again.
+    db.session.expunge(user)
+    return onlooker
 
 
 def detour() -> str | None:
     """Return the page that a person must go through before anything else, if there is one."""
+    if acting_principal().read_only:
+        return None
     if passwords.is_due(current_user):
         return "security.change_password"
     if current_user.needs_second_factor and not current_user.has_second_factor:
@@ -108,7 +122,10 @@ def init_app(
         SECURITY_RESET_PASSWORD_WITHIN=timedelta(hours=1),
         SECURITY_CHANGEABLE=True,
         SECURITY_CHANGE_URL="/change-password",
-        # Mails are written by our own mail class, in the person's language.
+        # Of what happened to their account people are told by notices; what is left to mail
+        # are links, in the person's language.
+        SECURITY_SEND_PASSWORD_CHANGE_EMAIL=False,
+        SECURITY_SEND_PASSWORD_RESET_NOTICE_EMAIL=False,
         SECURITY_EMAIL_PLAINTEXT=False,
         SECURITY_EMAIL_HTML=False,
         SECURITY_RETURN_GENERIC_RESPONSES=True,
@@ -217,9 +234,15 @@ def _words() -> dict[str, Any]:
     """Return what the log-in's pages say about passwords."""
     return {
         "password_hint": _hint,
+        "looked_on_agency": _looked_on_agency,
         "mail_reaches_people": _mail_reaches_people,
         "password_is_due": lambda: passwords.is_due(current_user),
     }
+
+
+def _looked_on_agency() -> str:
+    """Return the name of the agency as which somebody looks on."""
+    return db.session.get_one(Agency, acting_principal().agency_id).name
 
 
 def _mail_reaches_people() -> bool:
@@ -256,6 +279,7 @@ def _find_user(limits: Limits) -> User | None:
     if found is None or not found.user.active:
         return None
     g.login_session_id = found.session_id
+    g.viewing_agency_id = found.as_agency_id
     if found.is_stale:
         login_sessions.note_seen(db.session(), found.session_id)
         db.session.commit()

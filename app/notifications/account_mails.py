@@ -1,15 +1,31 @@
 """Mails about a person's own account: what Flask-Security wants to send goes to the outbox."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from flask import Flask, current_app
 from flask_babel import force_locale, gettext
-from flask_security import MailUtil, reset_password_instructions_sent
+from flask_security import (
+    MailUtil,
+    password_changed,
+    password_reset,
+    reset_password_instructions_sent,
+    tf_disabled,
+    tf_profile_changed,
+    wan_deleted,
+    wan_registered,
+)
+from sqlalchemy.orm import Session
 
+from app.core.words import message_id
+from app.identity.events import happened
 from app.identity.passwords import hash_of
-from app.notifications import outbox
+from app.notifications import notices, outbox
 from app.notifications.letters import Letter
+from app.notifications.states import NoticeKind
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.links import public_link
@@ -45,14 +61,35 @@ class OutboxMail(MailUtil):
 
 
 def init_app(app: Flask) -> None:
-    """Commit what nobody else does: a request to reset a password changes nothing itself."""
+    """Hear of what happens to accounts."""
+    reset_password_instructions_sent.connect(_commit, app)
+    for signal, message in _HAPPENINGS:
+        signal.connect(partial(_tell_owner, message), app, weak=False)
+    happened.connect(_tell_of)
 
-    def commit(_app: Flask, **_: Any) -> None:
-        db.session.commit()
-        # As long as for an address that nobody has.
-        hash_of("not-a-password")
 
-    reset_password_instructions_sent.connect(commit, app, weak=False)
+def _commit(_app: Flask, **_: Any) -> None:
+    """Commit a link: a request to reset a password changes nothing that would be committed."""
+    db.session.commit()
+    hash_of("not-a-password")  # as long as for an address that nobody has
+
+
+def _tell_owner(message: str, _app: Flask, *, user: Any, **_: Any) -> None:
+    _tell_of(None, session=db.session(), user_id=user.id, message=message)
+
+
+def _tell_of(
+    _sender: object,
+    *,
+    session: Session,
+    user_id: UUID,
+    message: str,
+    params: Given = MappingProxyType({}),
+) -> None:
+    """Tell a person what happened to their account, in the transaction of it."""
+    notices.tell(
+        session, NoticeKind.ACCOUNT, message, params, path="/account/", user_id=user_id
+    )
 
 
 def _letter(
@@ -83,17 +120,6 @@ def _reset(given: Given) -> Letter:
     )
 
 
-def _changed(given: Given) -> Letter:
-    return _letter(
-        given["user"],
-        gettext("Your password was changed"),
-        gettext(
-            "The password of your account was changed just now. All log-ins are over."
-        ),
-        gettext("If it was not you, tell the administrators of the office at once."),
-    )
-
-
 def _invitation(given: Given) -> Letter:
     return _letter(
         given["user"],
@@ -109,9 +135,15 @@ def _invitation(given: Given) -> Letter:
 
 _LETTERS: Mapping[str, Callable[[Given], Letter]] = {
     "reset_instructions": _reset,
-    "reset_notice": _changed,
-    "change_notice": _changed,
     "invitation": _invitation,
 }
+_HAPPENINGS = (
+    (password_changed, message_id("Your password was changed. If it was not you, tell the administrators at once.")),
+    (password_reset, message_id("Your password was replaced by a link that was mailed to you. If it was not you, tell the administrators at once.")),
+    (tf_profile_changed, message_id("An authenticator app was set up for your account.")),
+    (tf_disabled, message_id("Your account does without a second factor from now on.")),
+    (wan_registered, message_id("A passkey was added to your account.")),
+    (wan_deleted, message_id("A passkey of your account was taken away.")),
+)  # fmt: skip
 # Letters with a link that opens something.
 _OPENING = frozenset({"reset_instructions", "invitation"})

@@ -1,23 +1,25 @@
-"""Pages of what people are told: the outbox of mails."""
+"""Pages of what people are told: notices under the bell, and the outbox of mails."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
-from flask import Response, current_app, flash
+from flask import Flask, Response, current_app, flash, redirect, request
 from flask_admin import expose
 from flask_babel import gettext
 
 from app.core.policy import Permission
-from app.core.scope import get_visible
-from app.notifications import outbox
-from app.notifications.models import Mail
+from app.core.scope import NotFoundError, get_visible
+from app.notifications import notices, outbox
+from app.notifications.kinds import KINDS
+from app.notifications.models import Mail, Notification
 from app.notifications.smtp import Server
-from app.notifications.states import MailState
+from app.notifications.states import MailState, Wish
 from app.web.context import state_name
 from app.web.extensions import db
 from app.web.format import moment
-from app.web.guard import needs, principal_now
-from app.web.i18n import lazy_gettext
-from app.web.views import ReadOnlyView, back_to
+from app.web.guard import needs, principal_now, signed_in
+from app.web.i18n import lazy_gettext, say
+from app.web.views import Page, ReadOnlyView, back_to
 from config import Mode, Settings
 
 
@@ -105,3 +107,101 @@ class OutboxView(ReadOnlyView):
             db.session.commit()
             flash(gettext("It will be tried again at once."), "success")
         return back_to("outbox.details_view", id=mail.id)
+
+
+class NotificationsPage(Page):
+    """What one is told, and when one wants to be."""
+
+    def is_accessible(self) -> bool:
+        return False  # it stands behind the bell
+
+    @expose("/")
+    @signed_in
+    def index(self) -> str:
+        page = notices.newest(db.session(), _own_id(), _before())
+        text: str = self.render(
+            "notifications/list.html",
+            notices=page[: notices.PAGE],
+            older=page[notices.PAGE - 1].id if len(page) > notices.PAGE else None,
+            words_of=_words_of,
+        )
+        return text
+
+    @expose("/read", methods=("POST",))
+    @signed_in
+    def read_all(self) -> Response:
+        """Mark all as read."""
+        notices.mark_read(db.session(), _own_id())
+        db.session.commit()
+        return back_to("notifications.index")
+
+    @expose("/<number>/open", methods=("POST",))
+    @signed_in
+    def open(self, number: str) -> Response:
+        """Mark one as read, and go where it leads."""
+        notice = get_visible(db.session(), Notification, number, principal_now())
+        path = notice.path
+        notices.mark_read(db.session(), _own_id(), notice.id)
+        db.session.commit()
+        answer = redirect(path)
+        if not isinstance(answer, Response):
+            raise TypeError("a redirect is a Flask response")
+        return answer
+
+    @expose("/wishes", methods=("GET", "POST"))
+    @signed_in
+    def wishes(self) -> str | Response:
+        """Say when one wants to be told of what."""
+        if request.method == "POST":
+            for name, kind in KINDS.items():
+                in_app, mail = (_wish(f"{name}-{way}") for way in ("in_app", "mail"))
+                if (
+                    in_app in notices.IN_APP_WISHES
+                    and mail is not None
+                    and kind.may_silence
+                ):
+                    notices.wish(db.session(), _own_id(), kind, in_app, mail)
+            db.session.commit()
+            flash(gettext("Remembered."), "success")
+            return back_to("notifications.wishes")
+        text: str = self.render(
+            "notifications/wishes.html",
+            kinds=KINDS,
+            wishes=notices.wishes_of(db.session(), _own_id()),
+            in_app_choices=notices.IN_APP_WISHES,
+            mail_choices=tuple(Wish),
+        )
+        return text
+
+
+def _own_id() -> UUID:
+    own = principal_now().user_id
+    if own is None:
+        raise NotFoundError
+    return own
+
+
+def _before() -> int | None:
+    """Return the number that an older page begins below; none for what is no number."""
+    text = request.args.get("before", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _wish(name: str) -> Wish | None:
+    text = request.form.get(name, "")
+    return Wish(text) if text in set(Wish) else None
+
+
+def _words_of(notice: Notification) -> str:
+    params = dict(notice.params)
+    return say(params.pop("message", ""), params)
+
+
+def init_app(app: Flask) -> None:
+    """Let every page count what stands under the bell."""
+
+    def unread_notices() -> int:
+        own = principal_now().user_id  # on an error page nobody may be known yet
+        return notices.unread_count(db.session(), own) if own is not None else 0
+
+    app.context_processor(lambda: {"unread_notices": unread_notices})

@@ -42,12 +42,20 @@ STATES = {
     "create": lazy_gettext("created"),
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
+    "plt": lazy_gettext("acting official (Plt)"),
+    "plh": lazy_gettext("daily acting official (Plh)"),
+    "delegation": lazy_gettext("by delegation"),
+    "always": lazy_gettext("always"),
+    "on_problem": lazy_gettext("only when something is wrong"),
+    "daily_digest": lazy_gettext("once a day, all together"),
+    "never": lazy_gettext("never"),
     "waiting": lazy_gettext("waiting"),
     "sending": lazy_gettext("being sent"),
     "sent": lazy_gettext("sent"),
     "undeliverable": lazy_gettext("undeliverable"),
     "add_passkey": lazy_gettext("passkey added"),
     "drop_passkey": lazy_gettext("passkey taken away"),
+    "view_as": lazy_gettext("looked on as an agency"),
     "log_in": lazy_gettext("logged in"),
     "retry": lazy_gettext("tried again"),
     "cancel": lazy_gettext("called off"),
@@ -74,6 +82,7 @@ OBJECTS = {
     "agency": lazy_gettext("agency"),
     "user": lazy_gettext("person"),
     "role": lazy_gettext("role"),
+    "duty": lazy_gettext("duty for somebody else"),
     "invitation": lazy_gettext("invitation"),
     "factor_reset": lazy_gettext("lost second factor"),
     "contract": lazy_gettext("contract"),
@@ -91,6 +100,7 @@ OBJECTS = {
 PERMISSIONS = {
     Permission.AGENCY_READ: lazy_gettext("see agencies"),
     Permission.AGENCY_WRITE: lazy_gettext("change agencies"),
+    Permission.AGENCY_VIEW_AS: lazy_gettext("look on as an agency"),
     Permission.USER_READ: lazy_gettext("see people"),
     Permission.USER_WRITE: lazy_gettext("change people"),
     Permission.CONTRACT_READ: lazy_gettext("see contracts"),
@@ -187,12 +197,16 @@ def init_app(app: Flask, office_name: str) -> None:
         address: dict[str, Any] = {**kept, **(request.view_args or {}), **place}
         return url_for(request.endpoint or "home.index", **address)
 
+    def is_looking_on() -> bool:
+        return principal_now().read_only
+
     @app.context_processor
     def words() -> dict[str, Any]:
         return {
             "office_menu": menu,
             "office_name": office_name,
             "may": may,
+            "is_looking_on": is_looking_on,
             "status_name": state_name,
             "place_url": place_url,
             "get_locale": get_locale,

@@ -46,6 +46,7 @@ class Shut:
 
 Policy = Permission | type[Everyone] | type[SignedIn] | type[Shut]
 _ATTRIBUTE = "route_policy"
+LOOKING_ON = "looking on"  # why a change is refused to who looks on as an agency
 
 EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
     {
@@ -196,7 +197,7 @@ def init_app(
             return None
         principal = load_principal()
         db.session.rollback()  # the next transaction takes the person's role
-        if request.endpoint in _AS_LOG_IN and principal is not ANONYMOUS:
+        if request.endpoint in _AS_LOG_IN and principal.user_id is not None:
             act_as(replace(principal, db_role=DbRole.SYSTEM))
         else:
             act_as(principal)
@@ -204,6 +205,10 @@ def init_app(
 
 
 def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:
+    if principal.read_only and (
+        request.method not in {"GET", "HEAD"} or request.endpoint in _AS_LOG_IN
+    ):
+        abort(403, LOOKING_ON)
     if policy is Everyone:
         return None
     if principal is ANONYMOUS:

@@ -45,6 +45,9 @@ def upgrade() -> None:
     _invite()
     _let_agencies_keep_their_people()
     _open_the_outbox()
+    _tell_people()
+    _let_people_act_for_others()
+    _let_support_look()
 
 
 def _remember_log_ins() -> None:
@@ -247,6 +250,134 @@ def _open_the_outbox() -> None:
     )
 
 
+def _tell_people() -> None:
+    op.create_table(
+        "notice",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("agency_id", sa.Uuid(), nullable=True),
+        sa.Column("params", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
+    )  # fmt: skip
+    op.create_table(
+        "notification",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("params", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("shown", sa.Boolean(), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("for_digest", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_notification_user_id_user"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
+    )  # fmt: skip
+    op.create_index(op.f("ix_notification_user_id_id"), "notification", ["user_id", "id"])
+    op.create_index(op.f("ix_notification_at"), "notification", ["at"])
+    for name, condition in (
+        ("unread", "shown AND read_at IS NULL"),
+        ("digest", "for_digest"),
+    ):
+        op.create_index(
+            f"ix_notification_{name}",
+            "notification",
+            ["user_id"],
+            postgresql_where=sa.text(condition),
+        )
+    op.create_table(
+        "notice_preference",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("in_app", sa.Text(), nullable=False),
+        sa.Column("mail", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_notice_preference_user_id_user"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "kind", name=op.f("pk_notice_preference")),
+    )  # fmt: skip
+    everybody = "simpul_office, simpul_agency, simpul_worker, simpul_system"
+    op.execute("ALTER TABLE notice ENABLE ROW LEVEL SECURITY")
+    op.execute(
+        f"CREATE POLICY writers ON notice FOR INSERT TO {everybody} WITH CHECK (true)"
+    )
+    op.execute("CREATE POLICY spreader ON notice TO simpul_system USING (true)")
+    op.execute(f"GRANT INSERT ON notice TO {everybody}")
+    op.execute("GRANT SELECT, UPDATE, DELETE ON notice TO simpul_system")
+    for table in ("notification", "notice_preference"):
+        _fence(table, keepers="simpul_system, simpul_worker")
+        op.execute(f"GRANT SELECT ON {table} TO {everybody}")
+    op.execute("GRANT INSERT, UPDATE ON notification TO simpul_system")
+    op.execute("GRANT DELETE ON notification TO simpul_worker")
+    op.execute("GRANT UPDATE (read_at) ON notification TO simpul_office, simpul_agency")
+    op.execute(
+        "GRANT INSERT, UPDATE ON notice_preference TO simpul_office, simpul_agency"
+    )
+
+
+def _let_people_act_for_others() -> None:
+    op.create_table(
+        "duty",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("agency_id", sa.Uuid(), nullable=True),
+        sa.Column("for_user_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Enum("plt", "plh", "delegation", name="kind", native_enum=False, create_constraint=True, length=40), nullable=False),
+        sa.Column("position", sa.Text(), nullable=False),
+        sa.Column("basis", sa.Text(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("given_by", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("ends_at >= starts_at", name=op.f("ck_duty_ends_after_start")),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_duty_user_id_user"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["for_user_id"], ["user.id"], name=op.f("fk_duty_for_user_id_user"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["agency_id"], ["agency.id"], name=op.f("fk_duty_agency_id_agency")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_duty")),
+    )  # fmt: skip
+    for column in ("user_id", "for_user_id", "agency_id"):
+        op.create_index(op.f(f"ix_duty_{column}"), "duty", [column])
+    op.create_table(
+        "duty_role",
+        sa.Column("duty_id", sa.Uuid(), nullable=False),
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["duty_id"], ["duty.id"], name=op.f("fk_duty_role_duty_id_duty"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["role_id"], ["role.id"], name=op.f("fk_duty_role_role_id_role"), ondelete="RESTRICT"),
+        sa.PrimaryKeyConstraint("duty_id", "role_id", name=op.f("pk_duty_role")),
+    )  # fmt: skip
+    _fence_agency("duty")
+    op.execute("ALTER TABLE duty_role ENABLE ROW LEVEL SECURITY")
+    op.execute(
+        "CREATE POLICY staff ON duty_role TO simpul_office, simpul_worker, simpul_system"
+        " USING (true) WITH CHECK (true)"
+    )
+    own = "EXISTS (SELECT 1 FROM duty d WHERE d.id = duty_id)"
+    fitting = "EXISTS (SELECT 1 FROM role r WHERE r.id = role_id AND r.for_agency)"
+    op.execute(
+        f"CREATE POLICY own ON duty_role TO simpul_agency USING ({own})"
+        f" WITH CHECK ({own} AND {fitting})"
+    )
+    everybody = "simpul_office, simpul_agency, simpul_worker, simpul_system"
+    op.execute(f"GRANT SELECT ON duty, duty_role TO {everybody}")
+    op.execute("GRANT INSERT, UPDATE ON duty TO simpul_office, simpul_agency")
+    op.execute("GRANT INSERT ON duty_role TO simpul_office, simpul_agency")
+
+
+def _let_support_look() -> None:
+    op.add_column("login_session", sa.Column("as_agency_id", sa.Uuid(), nullable=True))
+    op.create_foreign_key(
+        op.f("fk_login_session_as_agency_id_agency"),
+        "login_session",
+        "agency",
+        ["as_agency_id"],
+        ["id"],
+    )
+    op.execute(
+        "UPDATE role SET permissions = permissions || '{agency.view_as}'::text[]"
+        " WHERE name = 'TIM_TEKNIS'"
+    )
+
+
 def _fence_agency(table: str) -> None:
     """Show an agency its own rows, and the office and the system all of them."""
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -273,11 +404,15 @@ def _fence(table: str, keepers: str) -> None:
 
 
 def downgrade() -> None:
-    for table in ("mail", "invitation", "factor_reset", "passkey", "login_session"):
+    for table in (
+        "duty_role", "duty", "notice_preference", "notification", "notice", "mail",
+        "invitation", "factor_reset", "passkey", "login_session",
+    ):  # fmt: skip
         op.drop_table(table)
     op.execute(
         "UPDATE role SET permissions ="
-        " array_remove(array_remove(permissions, 'mail.read'), 'mail.write')"
+        " array_remove(array_remove(array_remove(permissions, 'mail.read'), 'mail.write'),"
+        " 'agency.view_as')"
     )
     op.execute(
         "DELETE FROM user_role USING role WHERE role_id = id AND name = 'OPD_ADMIN'"

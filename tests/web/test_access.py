@@ -210,4 +210,11 @@ def test_open_doors_are_these_and_no_others(app):
         "account.index",
         "account.end",
         "account.end_others",
+        "account.delegate",
+        "account.end_duty",
+        "account.stop_viewing",
+        "notifications.index",
+        "notifications.read_all",
+        "notifications.open",
+        "notifications.wishes",
     }

@@ -127,3 +127,15 @@ def test_hashes_of_former_passwords_are_nowhere_to_be_seen(log_in, people, perso
     assert not any("argon2" in str(row) for row in rows)
     page = log_in(people["SEMUA"]).get(f"/users/details/?id={person.id}")
     assert "argon2" not in page.get_data(as_text=True)
+
+
+def test_a_person_who_is_not_stored_yet_gets_a_password(app):
+    from app.identity.services import create_user
+
+    email = f"{make.word()}@contoh.test"
+    with make.session() as s:
+        create_user(s, email=email, name="Baru", password=NEW, roles=["AUDITOR"])
+    with make.session() as s:
+        made = s.scalars(sa.select(User).where(User.email == email)).one()
+        assert made.former_passwords == []
+        assert made.must_change_password
