@@ -16,6 +16,7 @@ from app.web.extensions import limiter
 from tests import make
 from tests.web.conftest import PASSWORD
 
+expect.set_options(timeout=15_000)  # the machine may be busy
 CHROMIUM = os.environ.get("SIMPUL_CHROMIUM", "/usr/bin/chromium")
 pytestmark = [
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
@@ -82,6 +83,7 @@ def _log_in(page: Page, person) -> None:
 
 
 def _log_out(page: Page) -> None:
+    page.wait_for_load_state()  # the menu opens by a script
     page.click("button.person")
     page.get_by_role("button", name="Keluar").click()
     expect(page.locator("h1")).to_have_text("Masuk")
