@@ -158,7 +158,7 @@ class UserView(ScopedView):
         ),
         "roles": lambda _v, _c, m, _n: _role_names(m),
         "all_roles": lambda _v, _c, m, _n: "; ".join(sorted(r.label for r in m.roles)),
-        "last_login_at": lambda _v, _c, m, _n: moment(m.last_login_at),
+        "last_login_at": lambda _v, _c, m, _n: moment(m.last_login_at, "d MMM y HH.mm"),
         "second_factor": lambda _v, _c, m, _n: _factor_words(m),
         "created_at": lambda _v, _c, m, _n: moment(m.created_at),
     }

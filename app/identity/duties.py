@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.policy import acting_principal
 from app.identity.errors import (
+    ActsAlreadyError,
     BadDutyDaysError,
     DutyOverError,
     NoDutiesError,
@@ -40,7 +41,7 @@ def hand_over(
     """Let ``successor`` act in all roles of ``holder``, from the first day to the last.
 
     Raises ``NotForOneselfError``, ``NoDutiesError``, ``RoleMismatchError`` or
-    ``BadDutyDaysError``.
+    ``BadDutyDaysError``, ``ActsAlreadyError``.
     """
     if successor.id == holder.id or not successor.is_active:
         raise NotForOneselfError
@@ -52,6 +53,8 @@ def hand_over(
     if successor.agency_id != holder.agency_id:
         raise NotForOneselfError
     starts_at, ends_at = _span(given, zone)
+    if _acts_already(session, holder, successor, starts_at, ends_at):
+        raise ActsAlreadyError
     duty = Duty(
         user=successor,
         for_user=holder,
@@ -66,6 +69,23 @@ def hand_over(
     )
     session.add(duty)
     return duty
+
+
+def _acts_already(
+    session: Session,
+    holder: User,
+    successor: User,
+    starts_at: datetime,
+    ends_at: datetime,
+) -> bool:
+    overlapping = sa.exists().where(
+        Duty.user_id == successor.id,
+        Duty.for_user_id == holder.id,
+        Duty.starts_at < ends_at,
+        Duty.ends_at > starts_at,
+        Duty.ends_at > utc_now(),
+    )
+    return bool(session.scalar(sa.select(overlapping)))
 
 
 def end_early(duty: Duty) -> None:

@@ -98,3 +98,10 @@ class NotForOneselfError(RejectedError):
         super().__init__(
             "Duties go to another, active person of the same office or agency."
         )
+
+
+class ActsAlreadyError(RejectedError):
+    code = "acts_already"
+
+    def __init__(self) -> None:
+        super().__init__("This person acts for the other on some of these days already.")

@@ -1,6 +1,6 @@
 """Tables of agencies, people and roles."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -101,6 +101,11 @@ class Duty(HasId, Base):
     user: Mapped["User"] = relationship(foreign_keys=user_id)
     for_user: Mapped["User"] = relationship(foreign_keys=for_user_id)
     roles: Mapped[list[Role]] = relationship(secondary=duty_role, lazy="selectin")
+
+    @property
+    def last_moment(self) -> datetime:
+        """The end as people say it: a duty until midnight lasts until the day before."""
+        return self.ends_at - timedelta(seconds=1)
 
     def __str__(self) -> str:
         return f"{self.user.name} – {self.position}"

@@ -15,11 +15,12 @@ from app.identity import invitations
 from app.identity.errors import InvitationOverError
 from app.identity.models import User
 from app.identity.principals import principal_of
-from app.web.extensions import db
+from app.web.extensions import db, limiter
 from app.web.guard import open_to_all
 from app.web.views import Page, back_to, flash_rejected
 
 LONGEST_CODE = 60
+GUESSES = "20 per minute; 100 per hour"  # of codes that open nothing, from one address
 Answer = str | Response | tuple[str, int]
 
 
@@ -41,6 +42,9 @@ class WelcomePage(Page):
 
     @expose("/<code>", methods=("GET", "POST"))
     @open_to_all
+    @limiter.limit(
+        GUESSES, deduct_when=lambda response: response.status_code == HTTPStatus.GONE
+    )
     def invitation(self, code: str) -> Answer:
         """Show whom a code invites; take the password of their choice."""
         try:

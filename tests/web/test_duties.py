@@ -193,3 +193,11 @@ def test_an_acting_official_opens_the_officials_pages_at_once(log_in, people, de
     log_in(people["SYSADMIN"]).post(f"/users/{holder.id}/hand-over", data=_form(deputy))
 
     assert client.get("/outbox/").status_code == 200
+
+
+def test_pressing_twice_gives_one_duty(log_in, people, chief, deputy):
+    client = log_in(people["SYSADMIN"])
+    for _ in range(2):
+        client.post(f"/users/{chief.id}/hand-over", data=_form(deputy))
+
+    assert len(_duties(chief)) == 1

@@ -273,3 +273,12 @@ def test_the_outbox_is_for_administrators_and_shows_that_nothing_leaves(
     for role in ("AUDITOR", "PIMPINAN"):
         assert log_in(people[role]).get("/outbox/").status_code == 403
         assert log_in(people[role]).get(address).status_code == 403
+
+
+def test_codes_cannot_be_guessed_at_length(app, log_in, people, newcomer):
+    client = app.test_client()
+
+    statuses = [client.get(f"/welcome/{n:04d}").status_code for n in range(22)]
+
+    assert statuses[:20] == [410] * 20
+    assert statuses[-1] == 429
