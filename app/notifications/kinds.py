@@ -14,6 +14,7 @@ class Kind:
     """``audience``: who holds this permission is told; None: the one person it is about.
 
     ``may_silence``: whether a person may want to hear nothing of it under the bell.
+    ``many`` are the words for many of them at once, and ``many_path`` where they stand.
     """
 
     name: NoticeKind
@@ -23,6 +24,8 @@ class Kind:
     mail: Wish
     in_app: Wish = Wish.ALWAYS
     may_silence: bool = True
+    many: str = ""  # message id; "" when each is told by itself
+    many_path: str = "/"
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -35,6 +38,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 Permission.RUN_RETRY,
                 is_problem=True,
                 mail=Wish.DIGEST,
+                many=message_id("%(n)s runs failed for good."),
+                many_path="/runs/?status=dead",
             ),
             Kind(
                 NoticeKind.PULL_HELD,
@@ -42,6 +47,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 Permission.QUARANTINE_RELEASE,
                 is_problem=True,
                 mail=Wish.ALWAYS,
+                many=message_id("%(n)s pulls are held: somebody has to look at them."),
+                many_path="/runs/?status=held",
             ),
             Kind(
                 NoticeKind.EXPORT_READY,

@@ -1,12 +1,12 @@
 """Spreads what happened to the people who want to know, and writes the daily digest."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -27,10 +27,21 @@ from app.notifications.states import Wish
 MOST = 200
 DIGEST_AT = time(7)
 MOST_IN_DIGEST = 50
+MANY = 5  # of a kind in one sweep are told as one
 _DIGEST = message_id("What happened since yesterday")
 _DEAR = message_id("Dear %(name)s,")
 _LOOK = message_id("Look at it in Simpul")
 _MORE = message_id("And %(n)s more.")
+
+
+class Told(NamedTuple):
+    """What is to be told, and whom it is about: a person, or an agency."""
+
+    user_id: UUID | None
+    agency_id: UUID | None
+    params: dict[str, Any]
+    path: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,51 +92,70 @@ def spread(session: Session, clerk: Clerk) -> int:
         sa.select(User).where(User.active).options(selectinload(User.held_roles))
     ).all()
     wishes = _all_wishes(session)
+    for kind, told in _gathered(waiting):
+        for user in _audience(people, told, kind):
+            own = wishes.get((user.id, kind.name), (kind.in_app, kind.mail))
+            _tell(session, clerk, user, kind, told, own)
     for notice in waiting:
-        kind = KINDS.get(notice.kind)
-        if kind is not None:
-            for user in _audience(people, notice, kind):
-                own = wishes.get((user.id, kind.name), (kind.in_app, kind.mail))
-                _tell(session, clerk, user, notice, own)
         session.delete(notice)
     return len(waiting)
 
 
-def _audience(people: Sequence[User], notice: Notice, kind: Kind) -> Iterable[User]:
+def _gathered(waiting: Sequence[Notice]) -> Iterator[tuple[Kind, Told]]:
+    """Yield what is to be told; of many of a kind at once only that, and how many."""
+    groups: dict[tuple[str, UUID | None], list[Notice]] = defaultdict(list)
+    for notice in waiting:
+        if notice.kind in KINDS:  # not one of a version to come
+            groups[notice.kind, notice.agency_id].append(notice)
+    for (name, agency_id), group in groups.items():
+        kind = KINDS[name]
+        if kind.many and len(group) >= MANY:
+            params = {"message": kind.many, "n": len(group)}
+            yield kind, Told(None, agency_id, params, kind.many_path, group[-1].at)
+            continue
+        for each in group:
+            yield kind, Told(each.user_id, agency_id, each.params, each.path, each.at)
+
+
+def _audience(people: Sequence[User], told: Told, kind: Kind) -> Iterable[User]:
     """Yield who is to hear of a notice: its own person, or who may do something about it."""
     for user in people:
         if not user.is_active:
             continue
         if kind.audience is None:
-            if user.id == notice.user_id:
+            if user.id == told.user_id:
                 yield user
-        elif user.agency_id in {None, notice.agency_id} and principal_of(user).may(
+        elif user.agency_id in {None, told.agency_id} and principal_of(user).may(
             kind.audience
         ):
             yield user
 
 
 def _tell(
-    session: Session, clerk: Clerk, user: User, notice: Notice, wishes: tuple[Wish, Wish]
+    session: Session,
+    clerk: Clerk,
+    user: User,
+    kind: Kind,
+    told: Told,
+    wishes: tuple[Wish, Wish],
 ) -> None:
     in_app, mail = wishes
-    kind = KINDS[notice.kind]
     shown = _holds(in_app, kind)
     for_digest = mail is Wish.DIGEST and clerk.writes_mails
     if shown or for_digest:
         session.add(
             Notification(
                 user_id=user.id,
-                kind=notice.kind,
-                params=notice.params,
-                path=notice.path,
-                at=notice.at,
+                kind=kind.name.value,
+                params=told.params,
+                path=told.path,
+                at=told.at,
                 shown=shown,
                 for_digest=for_digest,
             )
         )
     if clerk.writes_mails and _holds(mail, kind):
-        _write(session, clerk, user, kind, [notice])
+        _write(session, clerk, user, kind, [told])
 
 
 def _holds(wish: Wish, kind: Kind) -> bool:
@@ -173,7 +203,7 @@ def _write(
     clerk: Clerk,
     user: User,
     kind: Kind | None,
-    told: Sequence[Notice | Notification],
+    told: Sequence[Told | Notification],
 ) -> None:
     """Write one mail about one notice, or about all that came together in a day."""
     language = user.language
@@ -198,6 +228,6 @@ def _write(
     outbox.put(session, letter, recipient=user.email, user_id=user.id)
 
 
-def _sentence(clerk: Clerk, language: str, told: Notice | Notification) -> str:
+def _sentence(clerk: Clerk, language: str, told: Told | Notification) -> str:
     params = dict(told.params)
     return clerk.say(language, params.pop("message", ""), params)

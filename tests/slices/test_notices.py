@@ -221,3 +221,42 @@ def test_what_is_too_old_goes(clerk):
         assert notices.forget_old(s) >= 1
 
     assert _told(user) == []
+
+
+def test_a_storm_is_told_as_one(clerk):
+    user = make.make_user("PENGAWAS_TI")
+    for n in range(30):
+        _tell(NoticeKind.RUN_GIVEN_UP, path=f"/runs/{n}")
+    assert _spread(clerk) == 30
+
+    [told] = _told(user)
+    assert told.params == {"message": "%(n)s runs failed for good.", "n": 30}
+    assert told.path == "/runs/?status=dead"
+
+
+def test_housekeeping_forgets_what_is_over(bound, monkeypatch):
+    from app.core import db
+    from app.core.policy import ANONYMOUS, acting_as
+    from app.identity.models import LoginSession
+    from jobs import housekeeping
+    from jobs.runtime import _Started
+
+    monkeypatch.setattr(_Started, "settings", bound)
+    user = make.make_user("AUDITOR")
+    old = datetime.now(tz=UTC) - timedelta(days=2)
+    with acting_as(ANONYMOUS), db.unit_of_work() as s:
+        s.add(
+            LoginSession(
+                user_id=user.id, user_key="x", token_hash=b"y", created_at=old, last_seen_at=old
+            )
+        )  # fmt: skip
+    lease = make.claim(make.make_run())
+    with acting_as(make.WORKER_PRINCIPAL):
+        housekeeping.tidy(lease)
+    with acting_as(ANONYMOUS), db.unit_of_work() as s:
+        assert (
+            s.scalars(
+                sa.select(LoginSession).where(LoginSession.user_id == user.id)
+            ).all()
+            == []
+        )
