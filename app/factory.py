@@ -15,6 +15,7 @@ from app.audit.admin import AuditView
 from app.audit.models import AuditEvent
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
+from app.dashboard import admin as dashboard
 from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.exports.admin import DownloadPage
@@ -24,6 +25,8 @@ from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.identity.welcome import WelcomePage
+from app.listings import admin as listings
+from app.listings.admin import EditPage, FindPage, SavedViewPage
 from app.notifications import account_mails, admin as notices_pages
 from app.notifications.admin import NotificationsPage, OutboxView
 from app.notifications.models import Mail
@@ -32,7 +35,7 @@ from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
 from app.sources.models import Host
-from app.web import context, errors, format, guard, headers, health, i18n  # noqa: A004 - our format
+from app.web import assets, context, errors, format, guard, headers, health, i18n, icons  # noqa: A004 - our format
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
@@ -70,8 +73,12 @@ def create_app(settings: Settings) -> Flask:
     headers.init_app(app, https=settings.cookie_secure)
     errors.init_app(app)
     format.init_app(app)
+    icons.init_app(app)
+    assets.init_app(app)
     context.init_app(app, settings.office_name)
     history.init_app(app)
+    dashboard.init_app(app)
+    listings.init_app(app)
     gateway = Mounted(app.wsgi_app, Door(settings, translations))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -138,6 +145,9 @@ def _add_pages(app: Flask, translations: str) -> None:
         ),
         WelcomePage(_("Welcome"), endpoint="welcome", url="/welcome"),
         AccountPage(_("My account"), endpoint="account", url="/account"),
+        FindPage(_("Find"), endpoint="find", url="/find"),
+        EditPage(_("Change of many rows"), endpoint="edits", url="/edits"),
+        SavedViewPage(_("Saved views"), endpoint="saved_views", url="/saved-views"),
         AuditView(AuditEvent, name=_("Audit trail"), endpoint="audit", url="/audit"),
     )
     for view in views:

@@ -7,6 +7,7 @@ from app.core.db import Base
 from app.datasets import models as datasets
 from app.exports import models as exports
 from app.identity import models as identity
+from app.listings import models as listings
 from app.notifications import models as notifications
 from app.pulls import models as pulls
 from app.runs import models as runs
@@ -23,6 +24,7 @@ ROOMS = (
     exports,
     identity,
     notifications,
+    listings,
     pulls,
     runs,
     sources,

@@ -8,12 +8,9 @@ reads the same rows from SQLite, with as many processes as we have, each asked i
 import argparse
 import contextlib
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +22,7 @@ from bench.lab.memory import PeakMemory, pss_mb
 from bench.lab.program import started
 from bench.lab.report import Report
 from bench.lab.servers import rest, servers
+from bench.lab.serving import free_port, process, simpul
 from ops.places import PROJECT
 
 WORKERS, CLIENTS, FAR = 2, 8, 10_000
@@ -40,7 +38,7 @@ def main(arguments: list[str]) -> int:
             made = ours.ask(do="make_source", url="http://127.0.0.1:1/x")
             ours.ask(do="fill", slug=made["slug"], rows=options.rows)
             key = ours.ask(do="open_api", slug=made["slug"])["key"]
-        port, pid = stack.enter_context(_simpul(env))
+        port, pid = stack.enter_context(simpul(env, WORKERS))
         path = f"/api/v1/datasets/{made['slug']}/records"
         headers = {"Authorization": f"Bearer {key}"}
         peer = stack.enter_context(_datasette(options.rows)) if options.peer else None
@@ -96,15 +94,6 @@ def _cases(
 
 
 @contextlib.contextmanager
-def _simpul(env: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """Serve the product as ``run`` does; yield its port and its process."""
-    port = _free_port()
-    own = {**env, "WEB_PORT": str(port), "WEB_WORKERS": str(WORKERS)}
-    with _process([sys.executable, "-m", "ops.serve"], own, port) as pid:
-        yield port, pid
-
-
-@contextlib.contextmanager
 def _datasette(rows: int) -> Iterator[list[int]]:
     """Serve the same rows by Datasette, a process for each of our workers."""
     from bench.lab.peers import python_of_peers
@@ -116,12 +105,12 @@ def _datasette(rows: int) -> Iterator[list[int]]:
         subprocess.run(fill, cwd=PROJECT, check=True)
         ports = []
         for _ in range(WORKERS):
-            port = _free_port()
+            port = free_port()
             command = [
                 python, "-m", "datasette", "serve", path, "-p", str(port),
                 "--setting", "allow_facet", "off", "--setting", "suggest_facets", "off",
             ]  # fmt: skip
-            stack.enter_context(_process(command, {}, port))
+            stack.enter_context(process(command, {}, port))
             ports.append(port)
         yield ports
 
@@ -146,41 +135,6 @@ def _ask_datasette(ports: list[int], seconds: float) -> dict[str, Any]:
     if len(found) < len(ports):
         raise SystemExit("a Datasette did not answer")
     return {"per_s": sum(each["per_s"] for each in found)}
-
-
-@contextlib.contextmanager
-def _process(command: list[str], env: dict[str, str], port: int) -> Iterator[int]:
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env={**os.environ, **env}, stdout=log, stderr=log
-        )
-        try:
-            _await(process, port, log)
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _await(process: "subprocess.Popen[bytes]", port: int, log: Any) -> None:
-    for _ in range(600):
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), 1),
-        ):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    log.seek(0)
-    raise SystemExit(f"a server did not start:\n{log.read().decode()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _tell(report: Report, measured: Measured, options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
 # Commands that need the tools of requirements-dev.txt too.
-DEV_COMMANDS = frozenset({"test", "check", "bench"})
+DEV_COMMANDS = frozenset({"test", "check", "bench", "shots"})
 # Present while an installation is under way: whoever finds it knows that it never ended.
 BUSY_MARK = "simpul-busy"
 # pip's settings that would send the packages somewhere else than into .venv.

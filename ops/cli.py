@@ -78,6 +78,12 @@ def verify(rest: list[str]) -> int:
     return _hand_over("ops.verify", rest)
 
 
+def shots(rest: list[str]) -> int:
+    from ops.shots import main
+
+    return main(rest)
+
+
 def _hand_over(module: str, rest: list[str]) -> int:
     """Run a module's ``main`` in a process of its own: it reads its settings once."""
     import subprocess
@@ -133,6 +139,7 @@ def parser() -> argparse.ArgumentParser:
 PASSED_ON: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "test": (test, "jalankan pengujian / run the tests: [--long] [pytest …]"),
     "bench": (bench, "ukur kecepatan / measure speed: NAMA / NAME …"),
+    "shots": (shots, "potret semua halaman / pictures of all pages: FOLDER"),
     "worker": (worker, "hanya pekerja (produksi) / worker (production)"),
     "scheduler": (scheduler, "hanya penjadwal (produksi) / scheduler (production)"),
     "user": (user, "kelola pengguna / manage users"),

@@ -1,9 +1,8 @@
 """Pages of access by programs: clients and keys, grants, what was exchanged, how to begin."""
 
-from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
 from typing import Any, ClassVar
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.api.samples import samples
 from app.core import clock, db
 from app.core.errors import RejectedError
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.datasets.models import Dataset
@@ -28,8 +28,8 @@ from app.web.extensions import db as flask_db
 from app.web.format import moment, number, size
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext
+from app.web.listing import named
 from app.web.views import (
-    ListFilter,
     Page,
     ReadOnlyView,
     ScopedView,
@@ -61,7 +61,6 @@ class ClientView(ScopedView):
     details_template = "api/client.html"
     column_list = ("name", "agency", "contact", "enabled", "created_at")
     column_default_sort = "name"
-    column_searchable_list = ("name", "contact")
     column_sortable_list = ("name", "enabled", "created_at")
     column_details_list = ("name", "agency", "contact", "enabled", *_LIMITS, "created_at")
     form_columns = ("name", "agency", "contact", "enabled", *_LIMITS)
@@ -154,7 +153,6 @@ class GrantView(ScopedView):
     column_list = ("client", "dataset", "agreement", "valid_until", "revoked_at")
     column_default_sort = ("valid_from", True)
     column_sortable_list = ("valid_until", "revoked_at")
-    column_searchable_list = ("agreement",)
     column_details_list = (
         "client", "dataset", "fields", "agreement", "sample", "valid_from", "valid_until",
         "revoked_at",
@@ -226,6 +224,16 @@ class GrantView(ScopedView):
         services.settle_grant(flask_db.session(), model)
 
 
+def _parties(which: int) -> Callable[[], Options]:
+    """Return a choice out of the datasets, receivers or programs of the log."""
+
+    def options() -> Options:
+        found = queries.parties(flask_db.session(), principal_now())[which]
+        return [(str(each.id), str(each)) for each in found]
+
+    return options
+
+
 class ExchangeView(ReadOnlyView):
     """What was handed out: to whom, by which agreement, how much."""
 
@@ -240,11 +248,27 @@ class ExchangeView(ReadOnlyView):
     narrow_columns = ("at", "channel", "phase", "times", "row_count", "key_prefix")
     column_sortable_list = ("at",)
     sorted_as: ClassVar = {"at": "id"}  # the order in which they came
-    column_searchable_list = ("key_prefix", "request_id", "agreement")
-    named_filters: ClassVar = {
-        "channel": ("api", "xlsx"),
-        "phase": ("whole", "begin", "end", "broken"),
-    }
+    filters: ClassVar = (
+        Filter(
+            ExchangeLog.channel, lazy_gettext("Way"), named("api", "xlsx"), quick=True
+        ),
+        Filter(
+            ExchangeLog.phase,
+            lazy_gettext("Part"),
+            named("whole", "begin", "end", "broken"),
+            quick=True,
+        ),
+        Filter(ExchangeLog.at, lazy_gettext("When")),
+        Filter(ExchangeLog.dataset_id, lazy_gettext("Dataset"), _parties(0), quick=True),
+        Filter(ExchangeLog.agency_id, lazy_gettext("Received by"), _parties(1)),
+        Filter(ExchangeLog.client_id, lazy_gettext("Program"), _parties(2)),
+        Filter(ExchangeLog.key_prefix, lazy_gettext("Key")),
+        Filter(ExchangeLog.agreement, lazy_gettext("Agreement")),
+        Filter(ExchangeLog.status, lazy_gettext("Answer")),
+        Filter(ExchangeLog.row_count, lazy_gettext("Rows")),
+        Filter(ExchangeLog.request_id, lazy_gettext("Request")),
+    )
+    more_columns = ("status", "byte_count", "duration_ms", "agreement", "remote_ip")
     wide_details = ("query", "fields")
     column_details_list = (
         "at", "agency", "dataset", "channel", "phase", "status", "times", "row_count", "byte_count",
@@ -285,33 +309,6 @@ class ExchangeView(ReadOnlyView):
         "query": lambda _v, _c, m, _n: m.query or "–",
         "fields": lambda _v, _c, m, _n: ", ".join(m.fields) or "–",
     }
-
-    def conditions(self) -> list[Any]:
-        wanted = super().conditions()
-        for name in ("dataset_id", "agency_id", "client_id"):
-            with suppress(ValueError):
-                ident = UUID(request.args.get(name, ""))
-                wanted.append(getattr(ExchangeLog, name) == ident)
-        with suppress(ValueError):
-            since = date.fromisoformat(request.args.get("since", ""))
-            wanted.append(ExchangeLog.at >= _end_of_day(since) - timedelta(days=1))
-        with suppress(ValueError, OverflowError):
-            until = date.fromisoformat(request.args.get("until", ""))
-            wanted.append(ExchangeLog.at < _end_of_day(until))
-        return wanted
-
-    def list_filters(self) -> tuple[ListFilter, ...]:
-        found = queries.parties(flask_db.session(), principal_now())
-        datasets, agencies, clients = (
-            tuple((str(each.id), str(each)) for each in some) for some in found
-        )
-        return (
-            ListFilter("since", gettext("From")),
-            ListFilter("until", gettext("Until")),
-            ListFilter("dataset_id", gettext("Dataset"), datasets),
-            ListFilter("agency_id", gettext("Received by"), agencies),
-            ListFilter("client_id", gettext("Program"), clients),
-        )
 
 
 class DeveloperPage(Page):

@@ -1,5 +1,6 @@
 """The audit trail, to read."""
 
+from operator import itemgetter
 from typing import ClassVar
 
 from flask_babel import gettext
@@ -7,11 +8,24 @@ from markupsafe import Markup
 
 from app.audit.history import changes_of
 from app.audit.models import AuditEvent
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
-from app.web.context import object_name, state_name
+from app.web.context import OBJECTS, object_name, state_name
 from app.web.format import moment
 from app.web.i18n import lazy_gettext
+from app.web.listing import named
 from app.web.views import ReadOnlyView
+
+ACTIONS = (
+    "create", "update", "delete", "retry", "cancel", "replay", "rollback", "export", "log_in",
+    "view_as", "add_passkey", "drop_passkey",
+)  # fmt: skip
+
+
+def _kinds() -> Options:
+    return sorted(
+        ((name, str(label)) for name, label in OBJECTS.items()), key=itemgetter(1)
+    )
 
 
 def _changes(event: AuditEvent) -> Markup:
@@ -37,21 +51,20 @@ class AuditView(ReadOnlyView):
     column_default_sort = ("id", True)
     narrow_columns = ("at", "action")
     wide_details = ("changes",)
-    column_searchable_list = ("actor", "object_label", "object_id", "request_id")
     column_sortable_list = ("at",)
     sorted_as: ClassVar = {"at": "id"}  # the order in which they came
-    named_filters: ClassVar = {
-        "action": (
-            "create",
-            "update",
-            "delete",
-            "retry",
-            "cancel",
-            "replay",
-            "rollback",
-            "export",
-        )
-    }
+    filters: ClassVar = (
+        Filter(AuditEvent.action, lazy_gettext("What"), named(*ACTIONS), quick=True),
+        Filter(
+            AuditEvent.object_type, lazy_gettext("Kind of object"), _kinds, quick=True
+        ),
+        Filter(AuditEvent.at, lazy_gettext("When")),
+        Filter(AuditEvent.actor, lazy_gettext("Who")),
+        Filter(AuditEvent.object_label, lazy_gettext("Object")),
+        Filter(AuditEvent.object_id, lazy_gettext("Number")),
+        Filter(AuditEvent.reason, lazy_gettext("Reason")),
+        Filter(AuditEvent.request_id, lazy_gettext("Request")),
+    )
     column_details_list = (
         "at", "actor", "action", "object_type", "object_label", "object_id", "reason",
         "request_id", "changes",

@@ -41,6 +41,8 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "notice_preference": "when one person wants to be told: nobody else's business",
         "mail": "changes state as it is sent; what it tells of is audited itself",
         "passkey": "used at log-ins; added and taken away by explicit events",
+        "bulk_edit": "a request; each row that it changes has an event of its own",
+        "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
         "seal_batch": "seals upon the logs, written by the sealer alone",
     }
 )

@@ -101,7 +101,7 @@ def _append(session: Session, log: str, ids: list[int], epoch: str, new: _New) -
     last = session.execute(
         sa.select(SealBatch.id, SealBatch.digest).order_by(SealBatch.id.desc()).limit(1)
     ).first()
-    columns = sorted(Base.metadata.tables[log].columns.keys())
+    columns = sorted(c.key for c in Base.metadata.tables[log].columns if not c.computed)
     made = SealBatch(
         id=last.id + 1 if last else 1,
         at=db.now(session),

@@ -3,13 +3,17 @@
 ``OFFSET`` reads and throws away all that stands before it; here the last row of a page is
 remembered in the address and the next page begins behind it (keyset), so that a deep page
 costs what the first one does. A total is counted up to a bound, and told as about so many
-beyond it.
+beyond it, or as more than the bound where rows are found by words.
+
+How rows are found by words is not left to the planner: row-level security keeps its
+statistics from it, and walking a whole table for a word that nobody has takes seconds.
 """
 
 import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +22,8 @@ from sqlalchemy import orm
 
 # Counting so many rows takes a few milliseconds; beyond, the planner's guess is told.
 COUNTED = 10_000
+# So many rows are looked at in their order before all rows with a word are sorted instead.
+WALKED = 5_000
 MAX_PLACE = 2_000
 
 
@@ -73,6 +79,21 @@ class Order:
         return None if is_odd else place
 
 
+class Told(StrEnum):
+    """How well a total is known."""
+
+    EXACTLY = "exactly"
+    ABOUT = "about"
+    MORE = "more"  # than so many
+
+
+class Total(NamedTuple):
+    """How many rows there are."""
+
+    rows: int
+    told: Told = Told.EXACTLY
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """One page of a list; ``earlier`` and ``later`` are the places that its neighbours have.
@@ -81,17 +102,10 @@ class Slice:
     """
 
     rows: Sequence[Any]
+    total: Total
     earlier: str = ""
     later: str = ""
     is_lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """How many rows there are, to the row or about."""
-
-    rows: int
-    is_exact: bool
 
 
 def read_slice(
@@ -100,40 +114,57 @@ def read_slice(
     order: Order,
     size: int,
     turn: Turn = FIRST,
+    words: sa.ColumnElement[bool] | None = None,
 ) -> Slice:
-    """Return ``size`` rows of ``query`` behind or before a place, or the first ones."""
+    """Return ``size`` rows of ``query`` behind or before a place, or the first ones.
+
+    ``words`` is what rows are found by (``app.core.search``), apart from the query.
+    """
     back = turn.before != "" and turn.after == ""
     place = order.read(turn.before if back else turn.after)
     is_lost = place is None and turn != FIRST
     back = back and not is_lost
+    total = count(session, query, words)
     found: list[Any] = []
     for part in _parts(order, place, back=back):
         wanted = size + 1 - len(found)
-        found += session.scalars(part(query).limit(wanted)).unique().all()
+        if words is None:
+            found += session.scalars(part(query).limit(wanted)).unique().all()
+        else:
+            found += _Hunt(session, query, order, words, total)(part, wanted)
         if len(found) > size:
             break
     goes_on, rows = len(found) > size, found[:size]
     if back:
         rows.reverse()
     if not rows:
-        return Slice(rows, is_lost=is_lost)
+        return Slice(rows, total, is_lost=is_lost)
     has_earlier = goes_on if back else place is not None
     return Slice(
         rows,
+        total,
         earlier=order.place_of(rows[0]) if has_earlier else "",
         later=order.place_of(rows[-1]) if back or goes_on else "",
         is_lost=is_lost,
     )
 
 
-def count(session: orm.Session, query: sa.Select[Any]) -> Total:
+def count(
+    session: orm.Session,
+    query: sa.Select[Any],
+    words: sa.ColumnElement[bool] | None = None,
+) -> Total:
     """Count rows one by one up to a bound; beyond it tell what the planner expects."""
     one: sa.ColumnElement[int] = sa.literal_column("1")
     bare = query.with_only_columns(one, maintain_column_froms=True).order_by(None)
+    if words is not None:
+        bare = bare.where(words)
     some = bare.limit(COUNTED + 1).subquery()
     counted = session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
     if counted <= COUNTED:
-        return Total(counted, is_exact=True)
+        return Total(counted)
+    if words is not None:  # of which the planner has no idea
+        return Total(COUNTED, Told.MORE)
     compiled = bare.compile(
         session.connection(), compile_kwargs={"render_postcompile": True}
     )
@@ -141,7 +172,53 @@ def count(session: orm.Session, query: sa.Select[Any]) -> Total:
         f"EXPLAIN (FORMAT JSON) {compiled}", compiled.params
     )
     expected = int(plan.scalar_one()[0]["Plan"]["Plan Rows"])
-    return Total(max(expected, COUNTED + 1), is_exact=False)
+    return Total(max(expected, COUNTED + 1), Told.ABOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hunt:
+    """Finds rows by words in the order of a list, first their keys and then the rows."""
+
+    session: orm.Session
+    query: sa.Select[Any]
+    order: Order
+    words: sa.ColumnElement[bool]
+    total: Total
+
+    def __call__(self, part: "_Part", wanted: int) -> list[Any]:
+        keys = self._walked(part, wanted) if self.total.told is Told.MORE else []
+        if len(keys) < wanted:
+            keys = self._sorted(part, wanted)
+        if not keys:
+            return []
+        name = self.order.key.key
+        found = self.session.scalars(self.query.where(self.order.key.in_(keys)))
+        by_key = {getattr(row, name): row for row in found.unique()}
+        return [by_key[key] for key in keys if key in by_key]
+
+    def _walked(self, part: "_Part", wanted: int) -> list[Any]:
+        """Walk the list's order for a while: a word that many rows have is soon met."""
+        way = part(self._keys(self.words.label("is_met"))).limit(WALKED).subquery()
+        met = sa.select(way.c.key).where(way.c.is_met).limit(wanted)
+        return list(self.session.scalars(met))
+
+    def _sorted(self, part: "_Part", wanted: int) -> list[Any]:
+        """Find all rows with the words by their index, and sort them."""
+        found = self._keys().where(*part.where, self.words).order_by(None)
+        hits = found.offset(0).subquery()  # not to be taken for a walk in order
+        by = [
+            each.desc() if part.down else each.asc()
+            for each in (hits.c.value, hits.c.key)
+        ]
+        return list(
+            self.session.scalars(sa.select(hits.c.key).order_by(*by).limit(wanted))
+        )
+
+    def _keys(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        return self.query.with_only_columns(
+            self.order.column.label("value"), self.order.key.label("key"), *more,
+            maintain_column_froms=True,
+        )  # fmt: skip
 
 
 class _Part(NamedTuple):
@@ -149,6 +226,7 @@ class _Part(NamedTuple):
 
     where: Sequence[sa.ColumnElement[bool]]
     by: Sequence[sa.ColumnElement[Any]]
+    down: bool
 
     def __call__(self, query: sa.Select[Any]) -> sa.Select[Any]:
         return query.where(*self.where).order_by(None).order_by(*self.by)
@@ -160,7 +238,11 @@ def _parts(order: Order, place: Place | None, *, back: bool) -> list[_Part]:
     key = order.key.desc() if down else order.key.asc()
     if order.column.key == order.key.key:
         return [
-            _Part(() if place is None else (_beyond(order.key, place.key, down),), (key,))
+            _Part(
+                () if place is None else (_beyond(order.key, place.key, down),),
+                (key,),
+                down,
+            )
         ]
     by = (order.column.desc() if down else order.column.asc(), key)
     filled: list[sa.ColumnElement[bool]] = []
@@ -171,7 +253,7 @@ def _parts(order: Order, place: Place | None, *, back: bool) -> list[_Part]:
     empty: list[sa.ColumnElement[bool]] = [order.column.is_(None)]
     if place is not None and place.value is None:
         empty.append(_beyond(order.key, place.key, down))
-    with_value, without = _Part(filled, by), _Part(empty, (key,))
+    with_value, without = _Part(filled, by, down), _Part(empty, (key,), down)
     if not order.may_be_empty:
         return [with_value]
     stands_at_empty = place is not None and place.value is None

@@ -28,6 +28,7 @@ class Scope(StrEnum):
         "parties"  # the office, who receives (agency_id), whose data it is (producer_id)
     )
     PERSON = "person"  # only the person in user_id, not even the office
+    SHARED = "shared"  # the person in user_id and, if is_shared, their side (agency_id)
 
 
 class NotFoundError(RejectedError):
@@ -44,9 +45,8 @@ def visible(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
     scope: Scope = model.__scope__
     if scope is Scope.EVERYONE:
         return sa.true()
-    if scope is Scope.PERSON:
-        own: sa.ColumnElement[bool] = model.user_id == principal.user_id
-        return own if principal.user_id is not None else sa.false()
+    if scope in {Scope.PERSON, Scope.SHARED}:
+        return _personal(model, principal)
     if principal.is_office:
         return sa.true()
     if scope is Scope.OFFICE or principal.agency_id is None:
@@ -59,6 +59,17 @@ def visible(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
     column = model.id if scope is Scope.OWN_AGENCY else model.agency_id
     owned: sa.ColumnElement[bool] = column == principal.agency_id
     return owned
+
+
+def _personal(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition of rows of persons: one's own, or shared by one's side."""
+    own: sa.ColumnElement[bool] = model.user_id == principal.user_id
+    if principal.user_id is None:
+        return sa.false()
+    if model.__scope__ is Scope.PERSON:
+        return own
+    same_side = model.agency_id.is_not_distinct_from(principal.agency_id)
+    return sa.or_(own, sa.and_(same_side, model.is_shared))
 
 
 def get_visible(

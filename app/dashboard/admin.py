@@ -1,14 +1,20 @@
 """The start page, and the switch of language."""
 
-from flask import Response, request, session as cookie
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from flask import Flask, Response, request, session as cookie
 from flask_admin import AdminIndexView, expose
 
 from app.core import db
-from app.dashboard.queries import overview
+from app.dashboard import queries
 from app.identity.services import set_language
 from app.web.guard import as_log_in, principal_now, signed_in
 from app.web.i18n import LANGUAGES
 from app.web.views import Page, back_to
+
+COUNTED_SECONDS = 15.0  # as long as a number beside the menu may be old
 
 
 class HomePage(Page, AdminIndexView):
@@ -19,7 +25,7 @@ class HomePage(Page, AdminIndexView):
     def index(self) -> str:
         with db.unit_of_work() as session:
             text: str = self.render(
-                "dashboard/home.html", seen=overview(session, principal_now())
+                "dashboard/home.html", seen=queries.overview(session, principal_now())
             )
         return text
 
@@ -32,3 +38,22 @@ class HomePage(Page, AdminIndexView):
             with as_log_in() as session:
                 set_language(session, principal_now().user_id, chosen)
         return back_to("home.index")
+
+
+def init_app(app: Flask) -> None:
+    """Tell the menu how much waits behind its links; counted anew every few seconds."""
+    known: dict[tuple[UUID | None, frozenset[str]], tuple[float, dict[str, int]]] = {}
+
+    def menu_counts() -> dict[str, int]:
+        principal = principal_now()
+        side = (principal.agency_id, principal.permissions)
+        counted_at, counts = known.get(side, (-COUNTED_SECONDS, {}))
+        if monotonic() - counted_at >= COUNTED_SECONDS:
+            with db.unit_of_work() as session:
+                counts = queries.menu_counts(session, principal)
+            known[side] = (monotonic(), counts)
+        return counts
+
+    @app.context_processor
+    def words() -> dict[str, Any]:
+        return {"menu_counts": menu_counts}

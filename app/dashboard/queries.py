@@ -8,15 +8,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from app.core.policy import Principal
+from app.core.policy import Permission, Principal
 from app.core.scope import visible
 from app.datasets.models import Dataset
 from app.exports.models import ExportRun
 from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs.models import JobRun, Schedule
 from app.runs.states import RunStatus
+from app.sources.models import Source
 
 RECENT = 8
+MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +35,61 @@ class Overview:
     exports: Sequence[ExportRun]
 
 
-def overview(session: Session, principal: Principal) -> Overview:
-    """Return what the first screen shows to this principal."""
-    datasets = session.scalars(
-        sa.select(Dataset).where(visible(Dataset, principal)).order_by(Dataset.title)
-    ).all()
+def menu_counts(session: Session, principal: Principal) -> dict[str, int]:
+    """Return how much waits for somebody behind a link of the menu, by its name.
+
+    Counted up to a bound: what has a thousand needs no exact number.
+    """
+    counts = {}
+    if principal.may(Permission.RUN_RETRY):
+        counts["runs"] = _count(session, *_needs_somebody(principal), most=MOST)
+    if principal.may(Permission.QUARANTINE_READ):
+        counts["quarantine"] = _count(session, *_set_aside_lately(principal), most=MOST)
+    if principal.may(Permission.SOURCE_APPROVE):
+        waits = sa.and_(Source.enabled, Source.approved_host == "")
+        counts["sources"] = _count(session, visible(Source, principal), waits, most=MOST)
+    return counts
+
+
+def _count(
+    session: Session, *conditions: sa.ColumnElement[bool], most: int | None = None
+) -> int:
+    some = sa.select(sa.literal(1)).where(*conditions).limit(most).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
+def _needs_somebody(principal: Principal) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of runs of the last days that ended without their effect."""
+    return (
+        visible(JobRun, principal),
+        JobRun.status.in_([RunStatus.HELD, RunStatus.FAILED, RunStatus.DEAD]),
+        JobRun.created_at > sa.func.now() - sa.text("interval '7 days'"),
+    )
+
+
+def _set_aside_lately(principal: Principal) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of records that the latest pull of each source set aside."""
     latest = (
         sa.select(PullRun.run_id)
         .where(visible(PullRun, principal))
         .ext(distinct_on(PullRun.source_id))
         .order_by(PullRun.source_id, PullRun.published_at.desc())
     )
-    attention = session.scalar(
-        sa.select(sa.func.count())
-        .select_from(JobRun)
-        .where(
-            visible(JobRun, principal),
-            JobRun.status.in_([RunStatus.HELD, RunStatus.FAILED, RunStatus.DEAD]),
-            JobRun.created_at > sa.func.now() - sa.text("interval '7 days'"),
-        )
-    )
-    quarantined = session.scalar(
-        sa.select(sa.func.count())
-        .select_from(QuarantinedRecord)
-        .where(
-            visible(QuarantinedRecord, principal),
-            QuarantinedRecord.run_id.in_(latest),
-        )
-    )
+    return visible(QuarantinedRecord, principal), QuarantinedRecord.run_id.in_(latest)
+
+
+def overview(session: Session, principal: Principal) -> Overview:
+    """Return what the first screen shows to this principal."""
+    datasets = session.scalars(
+        sa.select(Dataset).where(visible(Dataset, principal)).order_by(Dataset.title)
+    ).all()
+    attention = _count(session, *_needs_somebody(principal))
+    quarantined = _count(session, *_set_aside_lately(principal))
     return Overview(
         dataset_count=len(datasets),
         row_count=sum(dataset.row_count for dataset in datasets),
-        attention_count=attention or 0,
-        quarantined_count=quarantined or 0,
+        attention_count=attention,
+        quarantined_count=quarantined,
         datasets=datasets,
         runs=_latest(session, principal, JobRun, JobRun.created_at.desc()),
         due=session.scalars(

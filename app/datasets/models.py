@@ -1,15 +1,16 @@
 """The register of datasets; the central tables themselves come from contracts."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
 from app.contracts.models import Contract, ContractVersion
 from app.core.db import Base, HasId
 from app.core.scope import Scope
+from app.core.search import words_column, words_index
 from app.identity.models import Agency
 
 
@@ -21,7 +22,9 @@ class Dataset(HasId, Base):
 
     __tablename__ = "dataset"
     __scope__: ClassVar[Scope] = Scope.AGENCY
+    __table_args__ = (words_index(),)
 
+    words: Unmapped[Any] = words_column("title", "slug")
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.id"), unique=True)
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     slug: Mapped[str] = mapped_column(unique=True)

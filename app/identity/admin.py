@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import sqlalchemy as sa
 from flask import Response, flash, g, request
 from flask_admin import expose
 from flask_babel import gettext
@@ -12,8 +13,9 @@ from wtforms.validators import DataRequired, Email, Length, Optional
 from app.audit.recorder import record
 from app.core.clock import utc_now
 from app.core.errors import RejectedError
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible
+from app.core.scope import NotFoundError, get_visible, visible
 from app.core.words import message_id
 from app.identity import (
     duties,
@@ -31,6 +33,7 @@ from app.web.format import moment
 from app.web.guard import as_log_in, needs, principal_now
 from app.web.i18n import lazy_gettext
 from app.web.links import public_link, qr_image
+from app.web.listing import yes_or_no
 from app.web.views import ScopedView, back_to, flash_rejected
 
 
@@ -60,6 +63,13 @@ def _role_names(user: User) -> str:
     return f"{shown} (+{len(labels) - 2})" if len(labels) > 3 else ", ".join(labels)
 
 
+def _agencies() -> Options:
+    """Return the agencies that one sees, to choose from."""
+    found = sa.select(Agency.id, Agency.name).where(visible(Agency, principal_now()))
+    rows = db.session.execute(found.order_by(Agency.name))
+    return [(str(row.id), row.name) for row in rows]
+
+
 class AgencyView(ScopedView):
     """Agencies whose data is joined up."""
 
@@ -68,7 +78,12 @@ class AgencyView(ScopedView):
     details_template = "identity/agency.html"
     column_list = ("code", "name", "short_name", "active")
     column_default_sort = "name"
-    column_searchable_list = ("code", "name", "short_name")
+    filters: ClassVar = (
+        Filter(Agency.active, lazy_gettext("Active"), yes_or_no, quick=True),
+        Filter(Agency.code, lazy_gettext("Code")),
+        Filter(Agency.name, lazy_gettext("Name")),
+    )
+    more_columns = ("email", "phone", "address")
     column_formatters: ClassVar = {"active": _yes}
     column_details_list = (
         "code",
@@ -129,7 +144,16 @@ class UserView(ScopedView):
     narrow_columns = ("last_login_at",)
     column_default_sort = "name"
     column_sortable_list = ("name", "email", "active", "last_login_at")
-    column_searchable_list = ("name", "email", "job_title")
+    filters: ClassVar = (
+        Filter(User.active, lazy_gettext("Active"), yes_or_no, quick=True),
+        Filter(User.agency_id, lazy_gettext("Agency"), _agencies, quick=True),
+        Filter(User.name, lazy_gettext("Name")),
+        Filter(User.email, lazy_gettext("E-mail")),
+        Filter(User.job_title, lazy_gettext("Job title")),
+        Filter(User.last_login_at, lazy_gettext("Last log-in")),
+        Filter(User.created_at, lazy_gettext("Since")),
+    )
+    more_columns = ("job_title", "created_at")
     column_details_list = (
         "name", "email", "job_title", "agency", "all_roles", "active", "created_at", "last_login_at",
         "second_factor",

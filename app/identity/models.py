@@ -1,18 +1,19 @@
 """Tables of agencies, people and roles."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin, WebAuthnMixin
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
-from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship, validates
 
 from app.core.clock import utc_now
 from app.core.db import Base, HasId, choice
 from app.core.scope import Scope
+from app.core.search import words_column, words_index
 from app.identity.states import DutyKind
 
 FORMER_PASSWORDS = 5
@@ -23,7 +24,9 @@ class Agency(HasId, Base):
 
     __tablename__ = "agency"
     __scope__: ClassVar[Scope] = Scope.OWN_AGENCY
+    __table_args__ = (words_index(),)
 
+    words: Unmapped[Any] = words_column("code", "name", "short_name")
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(unique=True)
     short_name: Mapped[str] = mapped_column(default="")
@@ -125,8 +128,13 @@ class User(HasId, Base, UserMixin):  # type: ignore[misc]
 
     __tablename__ = "user"
     __scope__: ClassVar[Scope] = Scope.AGENCY
-    __table_args__ = (sa.Index(None, "name", "id"), sa.Index(None, "last_login_at", "id"))
+    __table_args__ = (
+        words_index(),
+        sa.Index(None, "name", "id"),
+        sa.Index(None, "last_login_at", "id"),
+    )
 
+    words: Unmapped[Any] = words_column("name", "email", "job_title")
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     job_title: Mapped[str] = mapped_column(default="")

@@ -7,6 +7,7 @@ from flask import Flask, Response, current_app, flash, redirect, request
 from flask_admin import expose
 from flask_babel import gettext
 
+from app.core.filters import Filter
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.notifications import notices, outbox
@@ -19,6 +20,7 @@ from app.web.extensions import db
 from app.web.format import moment
 from app.web.guard import needs, principal_now, signed_in
 from app.web.i18n import lazy_gettext, say
+from app.web.listing import named
 from app.web.views import Page, ReadOnlyView, back_to
 from config import Mode, Settings
 
@@ -43,9 +45,13 @@ class OutboxView(ReadOnlyView):
     )
     column_default_sort = ("created_at", True)
     narrow_columns = ("created_at", "state")
-    column_searchable_list = ("recipient", "subject")
     column_sortable_list = ("created_at",)
-    named_filters: ClassVar = {"state": tuple(MailState)}
+    filters: ClassVar = (
+        Filter(Mail.state, lazy_gettext("Status"), named(*MailState), quick=True),
+        Filter(Mail.recipient, lazy_gettext("To")),
+        Filter(Mail.subject, lazy_gettext("Subject")),
+        Filter(Mail.created_at, lazy_gettext("Written")),
+    )
     column_details_list = (
         "recipient", "subject", "state", "created_at", "sent_at", "attempts", "not_before",
         "last_error",

@@ -13,6 +13,7 @@ from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
+from app.core.search import typed
 from app.pulls import queries, services
 from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs.errors import BadScheduleError, ReasonMissingError
@@ -41,9 +42,9 @@ class QuarantinePage(Page):
     def index(self) -> str:
         principal = principal_now()
         run_id, source_id = _uuid("run"), _uuid("source")
-        search = request.args.get("search", "").replace("\0", "")[:200]
+        search = typed(request.args.get("search", ""))
         with db.unit_of_work() as session:
-            page, total = queries.quarantine_page(
+            page = queries.quarantine_page(
                 session,
                 principal,
                 run_id=run_id,
@@ -56,7 +57,6 @@ class QuarantinePage(Page):
                 "pulls/quarantine.html",
                 records=page.rows,
                 page=page,
-                total=total,
                 search=search,
                 run_id=run_id,
                 source_id=source_id,

@@ -11,6 +11,7 @@ from app.contracts.states import VersionStatus
 from app.core import lists
 from app.core.policy import Principal
 from app.core.scope import visible
+from app.core.search import found_by
 from app.pulls.models import PullRun, QuarantinedRecord, RawPage
 from app.runs.kinds import KindName
 from app.runs.models import JobRun
@@ -36,19 +37,17 @@ def quarantine_page(
     source_id: UUID | None,
     search: str,
     turn: lists.Turn,
-) -> tuple[lists.Slice, lists.Total]:
-    """Return one page of records set aside, newest first, and how many there are."""
+) -> lists.Slice:
+    """Return one page of records set aside, newest first; ``search`` finds their keys."""
     wanted = [visible(QuarantinedRecord, principal)]
     if run_id is not None:
         wanted.append(QuarantinedRecord.run_id == run_id)
     if source_id is not None:
         wanted.append(QuarantinedRecord.source_id == source_id)
-    if search:
-        wanted.append(QuarantinedRecord.record_key.icontains(search, autoescape=True))
     query = sa.select(QuarantinedRecord).where(*wanted)
     order = lists.Order(QuarantinedRecord.created_at, QuarantinedRecord.id, down=True)
-    page = lists.read_slice(session, query, order, PAGE_SIZE, turn)
-    return page, lists.count(session, query)
+    words = found_by(QuarantinedRecord, search)
+    return lists.read_slice(session, query, order, PAGE_SIZE, turn, words)
 
 
 def reasons_of(

@@ -13,8 +13,10 @@ from wtforms.validators import DataRequired, Length, Optional
 from app.audit import sealer
 from app.core import db
 from app.core.errors import RejectedError
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
 from app.core.scope import get_visible
+from app.core.search import typed
 from app.runs import queries, services
 from app.runs.advice import ADVICE
 from app.runs.kinds import KINDS
@@ -26,6 +28,7 @@ from app.web.extensions import db as flask_db
 from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext, say
+from app.web.listing import yes_or_no
 from app.web.paging import tell_lost, turn
 from app.web.views import Page, ScopedView, back_to, flash_rejected
 
@@ -38,14 +41,13 @@ class RunPage(Page):
     def index(self) -> str:
         who, chosen = principal_now(), _filter(request.args)
         with db.unit_of_work() as session:
-            page, total = queries.runs_page(session, who, chosen, turn())
+            page = queries.runs_page(session, who, chosen, turn())
             tell_lost(page)
-            more = chosen.status in RETRYABLE and total.rows > queries.PAGE_SIZE
+            more = chosen.status in RETRYABLE and page.total.rows > queries.PAGE_SIZE
             text: str = self.render(
                 "runs/list.html",
                 runs=page.rows,
                 page=page,
-                total=total,
                 chosen=chosen,
                 kinds=KINDS,
                 statuses=list(RunStatus),
@@ -164,7 +166,7 @@ def _filter(given: Mapping[str, str]) -> queries.RunFilter:
     return queries.RunFilter(
         kind=kind if kind in KINDS else "",
         status=_status(given.get("status", "")),
-        search=given.get("search", "").replace("\0", "")[:200],
+        search=typed(given.get("search", "")),
     )
 
 
@@ -208,6 +210,10 @@ class LedgerPage(Page):
         return text
 
 
+def _kinds() -> Options:
+    return [(kind, _kind_name(kind)) for kind in KINDS]
+
+
 class ScheduleView(ScopedView):
     """When work is due. A schedule of a source is made on the source's page."""
 
@@ -221,7 +227,14 @@ class ScheduleView(ScopedView):
     column_sortable_list = ("name", "next_due_at")
     sorted_as: ClassVar = {"next_due_at": "comes_at"}
     narrow_columns = ("cron", "next_due_at")
-    column_searchable_list = ("name",)
+    filters: ClassVar = (
+        Filter(Schedule.enabled, lazy_gettext("On"), yes_or_no, quick=True),
+        Filter(Schedule.kind, lazy_gettext("Kind"), _kinds, quick=True),
+        Filter(Schedule.next_due_at, lazy_gettext("Next due")),
+        Filter(Schedule.name, lazy_gettext("Name")),
+        Filter(Schedule.cron, lazy_gettext("Schedule (cron)")),
+    )
+    more_columns = ("kind", "missed", "until")
     column_details_list = (
         "name",
         "kind",

@@ -20,6 +20,7 @@ class KindName(StrEnum):
     ACTIVATION = "activation"
     ROLLBACK = "rollback"
     EXPORT = "export"
+    BULK_EDIT = "bulk_edit"
     HOUSEKEEPING = "housekeeping"
     MAIL = "mail"
 
@@ -51,6 +52,10 @@ class RollbackParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     dataset_id: UUID
     to_run_id: UUID
+
+
+class BulkEditParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    edit_id: UUID
 
 
 class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +116,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "jobs.exports.export",
                 QueueName.EXPORTS,
                 ExportParams,
+            ),
+            Kind(
+                KindName.BULK_EDIT,
+                "Change of many rows",
+                "jobs.edits.edit",
+                QueueName.NOTICES,
+                BulkEditParams,
             ),
             Kind(
                 KindName.HOUSEKEEPING,

@@ -7,10 +7,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
 from app.core.db import Base, HasId, choice
 from app.core.scope import Scope
+from app.core.search import words_column, words_index
 from app.runs.states import (
     ACTIVE,
     TERMINAL,
@@ -36,9 +37,11 @@ class Schedule(HasId, Base):
     __tablename__ = "schedule"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
+        words_index(),
         sa.Index("ix_schedule_due", "next_due_at", postgresql_where=sa.text("enabled")),
     )
 
+    words: Unmapped[Any] = words_column("name")
     name: Mapped[str]
     kind: Mapped[str]
     key: Mapped[str]
@@ -78,6 +81,7 @@ class JobRun(HasId, Base):
     __tablename__ = "job_run"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
+        words_index(),
         sa.UniqueConstraint("schedule_id", "due_at"),
         sa.Index(
             "uq_job_run_active_key",
@@ -106,6 +110,7 @@ class JobRun(HasId, Base):
         ),
     )
 
+    words: Unmapped[Any] = words_column("label")
     kind: Mapped[str]
     queue: Mapped[QueueName] = mapped_column(choice(QueueName, "queue"))
     key: Mapped[str]

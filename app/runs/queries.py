@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.core import lists
 from app.core.policy import Principal
 from app.core.scope import visible
+from app.core.search import found_by
 from app.runs.kinds import KINDS, KindName
 from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
 from app.runs.states import (
@@ -74,23 +75,26 @@ class RunFilter:
 
 def runs_page(
     session: Session, principal: Principal, chosen: RunFilter, turn: lists.Turn
-) -> tuple[lists.Slice, lists.Total]:
-    """Return one page of runs, newest first, and how many there are in all."""
-    query = sa.select(JobRun).where(*_chosen(principal, chosen))
+) -> lists.Slice:
+    """Return one page of runs, newest first."""
+    query = sa.select(JobRun).where(*_narrowed(principal, chosen))
     order = lists.Order(JobRun.created_at, JobRun.id, down=True)
-    page = lists.read_slice(session, query, order, PAGE_SIZE, turn)
-    return page, lists.count(session, query)
+    words = found_by(JobRun, chosen.search)
+    return lists.read_slice(session, query, order, PAGE_SIZE, turn, words)
 
 
-def _chosen(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
+def _narrowed(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
     wanted = [visible(JobRun, principal)]
     if chosen.kind:
         wanted.append(JobRun.kind == chosen.kind)
     if chosen.status:
         wanted.append(JobRun.status == chosen.status)
-    if chosen.search:
-        wanted.append(JobRun.label.icontains(chosen.search, autoescape=True))
     return wanted
+
+
+def _chosen(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
+    words = found_by(JobRun, chosen.search)
+    return [*_narrowed(principal, chosen), *([] if words is None else [words])]
 
 
 def open_again(

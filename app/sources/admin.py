@@ -466,7 +466,6 @@ class HostView(ScopedView):
     column_details_list = (*column_list, "wait_code", "failure_count", "note")
     column_sortable_list = ("pair", "per_second", "at_once", "wait_until")
     narrow_columns = ("pair",)
-    column_searchable_list = ("pair",)
     column_default_sort = "pair"
     form_columns = ("pair", "per_second", "at_once", "quiet_from", "quiet_until", "note")
     form_overrides: ClassVar[dict[str, Any]] = {

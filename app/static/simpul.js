@@ -11,12 +11,21 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  if (event.target.matches("[data-submit]")) {
+    const { form, dataset } = event.target;
+    form.requestSubmit(dataset.submit ? form.querySelector(`button[value="${dataset.submit}"]`) : null);
+  }
   const choice = event.target.dataset.choose;
   if (choice) {
     for (const box of document.querySelectorAll(`input[type=checkbox][name="${choice}"]`))
       box.checked = event.target.checked;
   }
+});
+
+// A value that is entered is meant: the box beside it is ticked.
+document.addEventListener("input", (event) => {
+  const { ticks } = event.target.dataset;
+  if (ticks) document.getElementById(ticks).checked = true;
 });
 
 document.addEventListener("click", (event) => {
@@ -90,4 +99,66 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
     setTimeout(again, 1500);
   };
   if (part.dataset.settled !== "1") setTimeout(again, 1000);
+}
+
+// The palette: "/" or Ctrl-K from anywhere, arrows and Enter; without it the form finds.
+const palette = document.querySelector("[data-palette]");
+if (palette) {
+  const field = palette.querySelector("input");
+  const found = palette.querySelector("#palette-found");
+  const links = () => [...found.querySelectorAll("a")];
+  let at = 0;
+  let asked = 0;
+  const mark = () => links().forEach((link, n) => {
+    link.classList.toggle("at", n === at);
+    link.id = `found-${n}`;
+    if (n === at) { field.setAttribute("aria-activedescendant", link.id); link.scrollIntoView({ block: "nearest" }); }
+  });
+  const ask = async () => {
+    const mine = ++asked;
+    try {
+      const answer = await fetch(`${palette.dataset.palette}?q=${encodeURIComponent(field.value)}`);
+      if (!answer.ok || mine !== asked) return;
+      found.innerHTML = await answer.text();
+      at = 0;
+      mark();
+    } catch {
+      // The server is away for a moment; the next letter asks again.
+    }
+  };
+  const open = (text = "") => { palette.showModal(); field.value = text; field.focus(); ask(); };
+  let wait = 0;
+  field.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(ask, 150); });
+  field.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && links().length) { event.preventDefault(); at = (at + step + links().length) % links().length; mark(); }
+    if (event.key === "Enter") { event.preventDefault(); links()[at]?.click(); }
+  });
+  palette.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, [contenteditable]");
+    const asks = (event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing);
+    if (asks && !palette.open) { event.preventDefault(); open(); }
+  });
+  document.querySelector("[data-palette-open]").addEventListener("click", (event) => open(event.target.value));
+}
+
+// A menu closes when one turns elsewhere.
+document.addEventListener("click", (event) => {
+  for (const tool of document.querySelectorAll("details.tool[open]"))
+    if (!tool.contains(event.target) && (tool.matches(".person-menu") || matchMedia("(min-width: 641px)").matches)) tool.open = false;
+  if (location.hash === "#menu" && !event.target.closest("#menu, .menu-button")) location.hash = "#isi";
+});
+document.addEventListener("keydown", (event) => {
+  const tool = event.key === "Escape" && event.target.closest("details.tool[open]");
+  if (tool) { tool.open = false; tool.querySelector("summary").focus(); }
+  if (event.key === "Escape" && location.hash === "#menu") location.hash = "#isi";
+});
+
+// A table that is wider than its place is moved by keys as well.
+for (const wrap of document.querySelectorAll(".table-wrap:not([tabindex])")) {
+  if (wrap.scrollWidth <= wrap.clientWidth) continue;
+  wrap.tabIndex = 0;
+  wrap.setAttribute("role", "region");
+  wrap.setAttribute("aria-label", wrap.querySelector("caption")?.textContent || document.title);
 }

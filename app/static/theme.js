@@ -3,5 +3,6 @@
 (() => {
   const chosen = localStorage.getItem("theme");
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.classList.add("js");
   document.documentElement.dataset.bsTheme = chosen || system;
 })();

@@ -130,6 +130,7 @@ PERMISSIONS = {
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
 }
 MENU = (
+    ("", ("home",)),
     (lazy_gettext("Data"), ("datasets", "downloads")),
     (
         lazy_gettext("Exchange"),
@@ -144,6 +145,13 @@ MENU = (
         ("agencies", "users", "roles", "outbox", "audit", "ledger"),
     ),
 )
+ICONS = {
+    "home": "house", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
+    "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
+    "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
+    "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
+    "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "ledger": "stack",
+}  # fmt: skip
 
 
 def state_label(value: object) -> Any:
@@ -167,6 +175,11 @@ def permission_name(code: str) -> str:
     return str(PERMISSIONS[Permission(code)]) if code in set(Permission) else code
 
 
+def _is_looking_on() -> bool:
+    """Tell whether somebody of the office looks on as an agency."""
+    return principal_now().read_only
+
+
 def init_app(app: Flask, office_name: str) -> None:
     """Give every template the same small vocabulary."""
 
@@ -178,6 +191,8 @@ def init_app(app: Flask, office_name: str) -> None:
             items = [
                 {
                     "name": views[endpoint].name,
+                    "endpoint": endpoint,
+                    "icon": ICONS[endpoint],
                     "url": url_for(f"{endpoint}.{views[endpoint]._default_view}"),  # noqa: SLF001
                     "active": endpoint == here,
                 }
@@ -188,6 +203,16 @@ def init_app(app: Flask, office_name: str) -> None:
                 groups.append((name, items))
         return groups
 
+    def pages_named(text: str) -> list[dict[str, Any]]:
+        """Return the pages of the menu that have all words of a text in their names."""
+        words = text.casefold().split()
+        pages = [page for _group, some in menu() for page in some]
+        return [
+            page
+            for page in pages
+            if all(word in str(page["name"]).casefold() for word in words)
+        ]
+
     def may(permission: str) -> bool:
         return principal_now().may(Permission(permission))
 
@@ -197,16 +222,15 @@ def init_app(app: Flask, office_name: str) -> None:
         address: dict[str, Any] = {**kept, **(request.view_args or {}), **place}
         return url_for(request.endpoint or "home.index", **address)
 
-    def is_looking_on() -> bool:
-        return principal_now().read_only
-
     @app.context_processor
     def words() -> dict[str, Any]:
         return {
             "office_menu": menu,
+            "pages_named": pages_named,
+            "object_name": object_name,
             "office_name": office_name,
             "may": may,
-            "is_looking_on": is_looking_on,
+            "is_looking_on": _is_looking_on,
             "status_name": state_name,
             "place_url": place_url,
             "get_locale": get_locale,

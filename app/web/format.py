@@ -22,7 +22,7 @@ from app.web.i18n import say
 ZONE_NAMES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
 
 
-def moment(value: datetime | None, pattern: str = "d MMM y HH.mm.ss") -> str:
+def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
     """Write an instant on the office's wall clock, with the zone's name."""
     if value is None:
         return "–"

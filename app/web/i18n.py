@@ -74,6 +74,8 @@ _AS_WRITTEN = frozenset(
 
 
 def _filler(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return say(value["message"], value["params"])
     if isinstance(value, str) and value and name not in _AS_WRITTEN:
         return gettext(value)
     if name in _QUANTITIES and isinstance(value, int):
@@ -84,7 +86,8 @@ def _filler(name: str, value: Any) -> Any:
 def say(message: str, params: Mapping[str, Any] | None = None) -> str:
     """Translate a stored message id and fill it; one that does not fit is shown bare.
 
-    What fills it may be a message id too: the name of a type, a reason.
+    What fills it may be a message id too: the name of a type, a reason; or a sentence with
+    its own ``message`` and ``params``.
     """
     text: str = gettext(message) if message else ""
     if not params:

@@ -5,8 +5,7 @@ through ``app.core.scope``. ``Page`` is a page of our own in the same frame.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
 from flask import Response, abort, flash, redirect, request
@@ -15,18 +14,21 @@ from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext
 from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
+from werkzeug import Response as WerkzeugResponse
+from werkzeug.datastructures import MultiDict
 
 from app.core import lists
 from app.core.db import because
 from app.core.errors import RejectedError
+from app.core.filters import Filter, narrowing
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
+from app.core.search import found_by, searched
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
+from app.web.listing import ListState, Panel, office_zone, read_state, where_of_panel
 from app.web.paging import tell_lost, turn
-
-MAX_SEARCH = 200
 
 
 class Page(BaseView):
@@ -44,13 +46,11 @@ class Page(BaseView):
         """Leave refusing to the guard, which has done so already."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListFilter:
-    """A choice above a list: one of ``options`` (value, words), or a day without them."""
+class Narrowed(NamedTuple):
+    """What a list shows: a query, and the words that its rows are found by."""
 
-    name: str
-    label: str
-    options: Sequence[tuple[str, str]] | None = None
+    query: sa.Select[Any]
+    words: sa.ColumnElement[bool] | None
 
 
 class ScopedView(ModelView):
@@ -68,7 +68,8 @@ class ScopedView(ModelView):
     create_template = "admin/model/create.html"
     edit_template = "admin/model/edit.html"
     form_columns: Sequence[str] = ()
-    named_filters: ClassVar[Mapping[str, Any]] = {}
+    filters: ClassVar[Sequence[Filter]] = ()  # what a list may be narrowed by
+    more_columns: Sequence[str] = ()  # that a list shows when they are chosen
     sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
     narrow_columns: Sequence[str] = ()  # never broken over lines
     wide_details: Sequence[str] = ()  # on a line of their own
@@ -108,99 +109,93 @@ class ScopedView(ModelView):
 
     # Reading -------------------------------------------------------------------------
 
-    def conditions(self) -> list[Any]:
-        """Return what a row must fulfil to be on the list: scope, then named filters."""
-        wanted: list[Any] = [visible(self.model, principal_now())]
-        for name, choices in self.named_filters.items():
-            value = request.args.get(name)
-            if value in {str(choice) for choice in choices}:
-                wanted.append(getattr(self.model, name) == value)
-        return wanted
-
     def rows(self) -> sa.Select[Any]:
-        """Return the query of the list's rows, as the request narrows them."""
-        wanted = [*self.conditions(), *self._searched(self.searched_for())]
+        """Return the query of all rows that one may see."""
         loads = [orm.joinedload(each) for each in self._auto_joins or ()]
-        return sa.select(self.model).where(*wanted).options(*loads)
+        scope = visible(self.model, principal_now())
+        return sa.select(self.model).where(scope).options(*loads)
 
-    def searched_for(self) -> str:
-        return request.args.get("search", "").replace("\0", "")[:MAX_SEARCH].strip()
+    def narrowed(self, state: ListState) -> Narrowed:
+        """Return the rows that a list is narrowed to, and apart from it by which words."""
+        condition, words = narrowing(state.where, self.filters, office_zone())
+        query = self.rows() if condition is None else self.rows().where(condition)
+        both = [w for w in (words, found_by(self.model, state.search)) if w is not None]
+        return Narrowed(query, sa.and_(*both) if both else None)
 
-    def _searched(self, text: str) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions that each word stands in one of the searched columns."""
-        if not self.column_searchable_list:
-            return []
-        columns = [
-            sa.cast(getattr(self.model, name), sa.Text)
-            for name in self.column_searchable_list
-        ]
-        return [
-            sa.or_(*(each.icontains(word, autoescape=True) for each in columns))
-            for word in text.split()
-        ]
-
-    def order(self) -> lists.Order:
-        """Return what the list is sorted by: as the request says, or as it is by itself."""
+    def order(self, state: ListState) -> lists.Order:
+        """Return what the list is sorted by: as the address says, or as it is by itself."""
         key = str(sa.inspect(self.model).primary_key[0].key)
         default: Any = self.column_default_sort or key
         name, down = default if isinstance(default, tuple) else (default, False)
-        asked = request.args.get("sort", "")
-        if asked and self.is_sortable(asked):
-            name, down = asked, request.args.get("desc") == "1"
+        if state.sort:
+            name, down = state.sort, state.is_down
         column = getattr(self.model, self.sorts_by(name))
         return lists.Order(column, getattr(self.model, key), down)
 
+    def list_state(self, args: "MultiDict[str, str]") -> ListState:
+        """Return the list as an address with these parts shows it."""
+        return read_state(
+            f"{self.endpoint}.index_view",
+            args,
+            self.filters,
+            {str(name) for name in self._sortable_columns},
+            self.all_columns(),
+        )
+
     @expose("/")
-    def index_view(self) -> str:
+    def index_view(self) -> str | WerkzeugResponse:
         """Show one page of the list."""
-        session, order, query = db.session(), self.order(), self.rows()
-        page = lists.read_slice(session, query, order, self.page_size, turn())
+        state = self.list_state(request.args)
+        if "do" in request.args:  # the panel of filters: its address is put in order
+            where = where_of_panel(request.args, self.filters)
+            return redirect(state.url(where=where))
+        order, (query, words) = self.order(state), self.narrowed(state)
+        page = lists.read_slice(db.session(), query, order, self.page_size, turn(), words)
         tell_lost(page)
         return self.render(
             self.list_template,
-            data=page.rows,
             page=page,
-            total=lists.count(session, query),
-            list_columns=self._list_columns,
+            state=state,
+            panel=Panel(self.filters, state),
+            columns=self.columns(state),
+            all_columns=self.named_columns(self.all_columns()),
             sorted_by=order.column.key,
             is_down=order.down,
-            search=self.searched_for(),
-            state=self.state(),
             get_pk_value=self.get_pk_value,
             get_value=self.get_list_value,
+        )
+
+    def searched_columns(self) -> str:
+        """Name the columns whose words a search finds; nothing where there is no search."""
+        return ", ".join(str(self.get_column_name(n)) for n in searched(self.model))
+
+    def columns(self, state: ListState) -> list[tuple[str, str]]:
+        """Return the columns that the list shows, with their names."""
+        return self.named_columns(state.columns or self.usual_columns())
+
+    def usual_columns(self) -> list[str]:
+        return [str(name) for name in self.column_list or ()]
+
+    def all_columns(self) -> list[str]:
+        return [*self.usual_columns(), *self.more_columns]
+
+    def named_columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [(name, str(self.get_column_name(name))) for name in names]
+
+    def shown(self, obj: Any, column: str) -> Any:
+        """Return what a cell of the list shows."""
+        return self._get_list_value(
+            None, obj, column, self.column_formatters, self.column_type_formatters
         )
 
     def sorts_by(self, column: str) -> str:
         """Return the attribute that a column of the list is sorted by."""
         return self.sorted_as.get(column, column)
 
-    def list_url(self, state: Mapping[str, str], **more: str) -> str:
-        """Return the address of a list in some state; what is empty is left out."""
-        named = {name: value for name, value in {**state, **more}.items() if value}
-        url: str = self.get_url(".index_view", **named)
-        return url
-
-    def state(self) -> dict[str, str]:
-        """Return what of the list the address holds, but for the place in it."""
-        names = (
-            "search", "sort", "desc", *self.named_filters, *(f.name for f in self.list_filters()),
-        )  # fmt: skip
-        return {name: value for name in names if (value := request.args.get(name))}
-
     def get_one(self, id: Any) -> Any:  # noqa: A002 - Flask-Admin's name
         if isinstance(id, list | tuple):
             raise NotFoundError
         return get_visible(db.session(), self.model, str(id), principal_now())
-
-    def list_filters(self) -> Sequence[ListFilter]:
-        """Return choices beside the named ones; ``conditions`` of the view answers them."""
-        return ()
-
-    def render(self, template: str, **kwargs: Any) -> str:
-        if template == self.list_template:
-            kwargs["list_filters"] = self.list_filters()
-        text: str = super().render(template, **kwargs)
-        return text
 
     # Writing -------------------------------------------------------------------------
 

@@ -8,15 +8,16 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import Message
+from statistics import quantiles
 from typing import Any
 
 _LENGTH = b"content-length:"
 _LARGEST = 1 << 20  # bytes of an answer
 
 
-class _Kept:
+class Kept:
     """One kept connection."""
 
     def __init__(self, port: int, path: str, headers: Mapping[str, str]) -> None:
@@ -66,19 +67,19 @@ def load(
     headers: Mapping[str, str],
     status: int = 200,
 ) -> dict[str, Any]:
-    """Ask one path from several threads; return requests, seconds and their quotient."""
-    counts = [0] * threads
+    """Ask one path from several threads; return how many a second, and milliseconds of one."""
+    times: list[list[float]] = [[] for _ in range(threads)]
     errors: list[str] = []
     end = time.perf_counter() + seconds
     wanted = f" {status} ".encode()
 
     def work(number: int) -> None:
-        kept = _Kept(port, path, headers)
-        while time.perf_counter() < end and not errors:
+        kept = Kept(port, path, headers)
+        while (asked := time.perf_counter()) < end and not errors:
             head = kept.ask()
             if wanted not in head[:20]:
                 errors.append(repr(head))
-            counts[number] += 1
+            times[number].append(time.perf_counter() - asked)
         kept.close()
 
     begun = time.perf_counter()
@@ -90,7 +91,18 @@ def load(
     spent = time.perf_counter() - begun
     if errors:
         raise SystemExit(f"an answer was not the one expected: {errors[0]}")
-    return {"requests": sum(counts), "seconds": spent, "per_s": sum(counts) / spent}
+    whole = [each for some in times for each in some]
+    return {"requests": len(whole), "seconds": spent, "per_s": len(whole) / spent} | (
+        percentiles(whole)
+    )
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the 50th and the 95th percentile of some times, in milliseconds."""
+    if len(seconds) < 2:
+        raise SystemExit("too few requests for a percentile: measure longer")
+    parts = quantiles(seconds, n=20, method="inclusive")
+    return {"p50": parts[9] * 1000, "p95": parts[18] * 1000}
 
 
 def one(port: int, path: str, headers: Mapping[str, str]) -> tuple[bytes, Message]:

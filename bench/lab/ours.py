@@ -25,6 +25,7 @@ from app.datasets.models import Dataset
 from app.exports.models import ExportRun
 from app.exports.services import request_export
 from app.identity.models import Agency, Role, User
+from app.identity.services import create_user
 from app.pulls.publish import Merge, merge_stage, settle_duplicates
 from app.pulls.services import request_pull
 from app.pulls.stage import ReadPage, Stage
@@ -237,7 +238,19 @@ def open_api(slug: str) -> dict[str, Any]:
     return {"key": key}
 
 
+def make_person(email: str, password: str) -> dict[str, Any]:
+    """Make somebody of the office with every role of it."""
+    with acting_as(OFFICE), db.unit_of_work() as session:
+        names = session.scalars(sa.select(Role.name).where(~Role.for_agency)).all()
+        create_user(
+            session, email=email, name=email, password=password, roles=list(names)
+        )
+    db.engine().dispose()
+    return {}
+
+
 ACTIONS = {
+    "make_person": make_person,
     "open_api": open_api,
     "make_source": make_source,
     "pull": pull,

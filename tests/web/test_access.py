@@ -197,6 +197,13 @@ def test_open_doors_are_these_and_no_others(app):
     assert personal == {
         "home.index",
         "home.language",
+        "find.index",
+        "find.part",
+        "edits.index",
+        "edits.apply",
+        "edits.cell",
+        "saved_views.index",
+        "saved_views.delete",
         "security.logout",
         "security.change_password",
         "security.verify",

@@ -1,0 +1,1 @@
+"""What goes with every list: views that people save, many rows changed at once."""

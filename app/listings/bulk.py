@@ -1,0 +1,185 @@
+"""Changing one cell, or the same columns of many rows: all of them, or none.
+
+Every row is changed by the service that a form would call, with an event in the audit
+trail; all events of one request have its number, by which it can be undone at once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.core import db
+from app.core.errors import RejectedError
+from app.core.policy import WORKER, Principal, acting_as, acting_principal
+from app.core.scope import NotFoundError, get_visible, visible
+from app.core.words import message_id
+from app.identity.models import User
+from app.identity.principals import principal_of
+from app.listings.editing import EDITS, Editable, Edits
+from app.listings.errors import (
+    MovedOnError,
+    NoLongerAllowedError,
+    NothingChosenError,
+    RowRefusedError,
+    TooManyRowsError,
+)
+from app.listings.models import BulkEdit
+from app.runs.kinds import BulkEditParams, KindName
+from app.runs.ledger import Lease
+from app.runs.services import Order, request_run
+
+AT_ONCE = 500  # more rows are changed by a run in the background
+MOST_ROWS = 100_000
+STEP = 500
+Changes = Mapping[str, str]
+
+
+def edits_of(listed: str, principal: Principal) -> Edits:
+    """Return what somebody may change in a list; raises ``NotFoundError`` for nothing."""
+    edits = EDITS.get(listed)
+    if edits is None or not principal.may(edits.write):
+        raise NotFoundError
+    return edits
+
+
+def change_cell(
+    session: Session, listed: str, ident: str, name: str, *, was: str, text: str
+) -> Any:
+    """Change one column of one row from what its reader saw; return the row.
+
+    Raises ``MovedOnError`` when it is something else by now, ``BadValueError``, or what the
+    row's own service raises.
+    """
+    principal = acting_principal()
+    edits = edits_of(listed, principal)
+    editable = edits.columns.get(name)
+    if editable is None:
+        raise NotFoundError
+    obj = get_visible(session, edits.model, ident, principal)
+    session.refresh(obj, with_for_update={"of": edits.model})
+    now = editable.text_of(obj)
+    if now != was:
+        raise MovedOnError(now)
+    setattr(obj, name, editable.read(session, text))
+    edits.settle(session, obj)
+    return obj
+
+
+def request_edit(
+    session: Session,
+    listed: str,
+    idents: Sequence[UUID],
+    changes: Changes,
+    *,
+    reason: str,
+    label: str,
+) -> UUID | None:
+    """Change some rows now, or ask for a run that does it; return the run.
+
+    ``label`` is what a person would call that run.
+    Raises ``NothingChosenError``, ``TooManyRowsError``, ``BadValueError`` or
+    ``RowRefusedError``.
+    """
+    principal = acting_principal()
+    most = MOST_ROWS if principal.agency_id is None else AT_ONCE
+    if not idents:
+        raise NothingChosenError
+    if len(idents) > most:
+        raise TooManyRowsError(most)
+    asked = BulkEdit(
+        user_id=principal.user_id,
+        listed=listed,
+        changes=dict(changes),
+        idents=list(idents),
+        reason=reason,
+    )
+    if len(idents) <= AT_ONCE:
+        for _done in _changing(session, asked):
+            pass
+        return None
+    _values(session, edits_of(listed, principal), changes)
+    session.add(asked)
+    session.flush()
+    return request_run(
+        session,
+        Order(
+            kind=KindName.BULK_EDIT,
+            key=str(asked.id),
+            params=BulkEditParams(edit_id=asked.id),
+            label=label,
+            agency_id=principal.agency_id,
+        ),
+    )
+
+
+def carry_out(lease: Lease) -> None:
+    """Change the rows of ``lease.params``, with the rights that who asked has now.
+
+    The run ends in the transaction of the changes: they are made once, or not at all.
+    Raises ``NoLongerAllowedError``, or ``RowRefusedError`` with nothing changed.
+    """
+    with db.unit_of_work() as session:
+        asked = session.get_one(BulkEdit, lease.params.edit_id)
+        user = session.get_one(User, asked.user_id)
+        if not user.is_active or user.agency_id is not None:
+            raise NoLongerAllowedError
+        principal = principal_of(user)
+    with acting_as(principal), db.unit_of_work() as session:
+        count = 0
+        for count in _changing(session, asked):
+            _tell(lease, count, len(asked.idents))
+        lease.log_in(session, message_id("%(rows)s rows were changed."), rows=count)
+        lease.succeed(session, {"rows": count})
+
+
+def _tell(lease: Lease, done: int, total: int) -> None:
+    """Write how far it is, apart from the changes; a run that was called off ends here."""
+    with acting_as(WORKER), db.unit_of_work() as session:
+        lease.save(session, done=done, total=total, unit=message_id("rows"))
+
+
+def _changing(session: Session, asked: BulkEdit) -> Iterator[int]:
+    """Change the rows in steps; yield after each how many are done."""
+    principal = acting_principal()
+    edits = edits_of(asked.listed, principal)
+    values = _values(session, edits, asked.changes)
+    db.because(session, asked.reason)
+    done = 0
+    for begin in range(0, len(asked.idents), STEP):
+        part = asked.idents[begin : begin + STEP]
+        rows = session.scalars(
+            sa.select(edits.model)
+            .where(edits.model.id.in_(part), visible(edits.model, principal))
+            .order_by(edits.model.id)
+            .with_for_update(of=edits.model)
+        )
+        for row in rows.unique().all():
+            _change(session, edits, row, values)
+            done += 1
+        session.flush()
+        session.expunge_all()
+        yield done
+
+
+def _change(session: Session, edits: Edits, row: Any, values: Mapping[str, Any]) -> None:
+    if all(getattr(row, name) == value for name, value in values.items()):
+        return  # it is so already: no event, no new version
+    try:
+        for name, value in values.items():
+            setattr(row, name, value)
+        edits.settle(session, row)
+    except RejectedError as error:
+        raise RowRefusedError(str(row), error) from error
+
+
+def _values(session: Session, edits: Edits, changes: Changes) -> dict[str, Any]:
+    """Return the values of texts; raises ``NothingChosenError`` or ``BadValueError``."""
+    known: dict[str, Editable] = {
+        name: edits.columns[name] for name in changes if name in edits.columns
+    }
+    if not known or len(known) < len(changes):
+        raise NothingChosenError
+    return {name: each.read(session, changes[name]) for name, each in known.items()}
