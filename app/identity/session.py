@@ -1,12 +1,13 @@
 """Log-in: Flask-Security on Flask-Login, and the principal that a session stands for."""
 
+import time
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import email_validator
-from flask import Flask, current_app, g, request, session as cookie
+from flask import Flask, Response, current_app, g, request, session as cookie
 from flask_babel import gettext
 from flask_limiter.util import get_remote_address
 from flask_login import current_user, logout_user, user_logged_out
@@ -19,6 +20,7 @@ from flask_security import (
     wan_deleted,
     wan_registered,
 )
+from flask_security.tf_plugin import tf_clean_session
 from flask_security.utils import set_request_attr
 
 from app.audit.recorder import record
@@ -39,6 +41,8 @@ from config import Mode, Settings
 
 LOGIN_LIMIT = "10 per minute; 60 per hour"
 TOKEN = "sid"  # noqa: S105 - where the cookie keeps the token of its log-in
+# Flask-Security's name for who has shown a password, and how long that is good for.
+HALF_IN, HALF_IN_SINCE, HALF_IN_SECONDS = "tf_user_id", "tf_since", 600
 LETTER_LIMIT = "3 per hour"
 CODE_LIMIT = "5 per minute; 20 per hour"
 datastore = SQLAlchemyUserDatastore(db, User, Role, webauthn_model=Passkey)
@@ -152,6 +156,8 @@ def init_app(
     app.context_processor(_words)
     _keep_sessions(app, limits(settings))
     _limit_attempts(app)
+    app.before_request(_forget_half_log_in)
+    app.after_request(_time_half_log_in)
     for signal, action in (
         (wan_registered, "add_passkey"),
         (wan_deleted, "drop_passkey"),
@@ -181,6 +187,27 @@ def _second_factors() -> dict[str, Any]:
         "SECURITY_WAN_ALLOW_USER_HINTS": False,
         "SECURITY_WAN_POST_REGISTER_VIEW": "/wan-register",
     }
+
+
+def _time_half_log_in(response: Response) -> Response:
+    """Note since when somebody has shown a password and no second factor yet."""
+    if request.blueprint != "security":
+        return (
+            response  # elsewhere nothing of it changes; a file of ours asks for no cookie
+        )
+    if HALF_IN in cookie:
+        cookie.setdefault(HALF_IN_SINCE, time.time())
+    elif HALF_IN_SINCE in cookie:
+        del cookie[HALF_IN_SINCE]
+    return response
+
+
+def _forget_half_log_in() -> None:
+    """Let a password be shown anew when its second factor does not follow soon."""
+    since = cookie.get(HALF_IN_SINCE) if request.blueprint == "security" else None
+    if since is not None and time.time() - since > HALF_IN_SECONDS:
+        tf_clean_session()  # type: ignore[no-untyped-call]
+        cookie.pop(HALF_IN_SINCE, None)
 
 
 def _limit_attempts(app: Flask) -> None:

@@ -108,6 +108,19 @@ def test_a_code_is_good_for_one_use(app, log_in, person):
     assert second.post("/tf-validate", data={"code": code}).status_code == 200
 
 
+def test_a_password_waits_for_its_second_factor_for_ten_minutes(app, log_in, person):
+    _set_up(app, log_in(person.email))
+    client = app.test_client()
+    _password(client, person)
+    with client.session_transaction() as cookie:
+        cookie["tf_since"] -= 601
+
+    answer = client.post("/tf-validate", data={"code": _code(app, person)})
+
+    assert answer.headers["Location"].startswith("/login")
+    assert client.get("/").status_code == 302
+
+
 def test_codes_cannot_be_guessed_at_length(app, log_in, person):
     _set_up(app, log_in(person.email))
     client = app.test_client()
