@@ -19,6 +19,10 @@ DEFAULT_OFFICE = "Dinas Komunikasi, Informatika dan Statistik Provinsi Riau"
 DEFAULT_ZONE = "Asia/Jakarta"
 _HOST_PORT = re.compile(r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$")
 
+_SMTP = re.compile(
+    r"^(smtp|smtps|smtp\+plain)://([^/\s@]+@)?[A-Za-z0-9.\-]+(:\d{1,5})?/?$"
+)
+
 
 class ConfigError(Exception):
     """The environment does not describe a system that may start; lists every problem."""
@@ -34,6 +38,13 @@ class Mode(StrEnum):
     PRODUCTION = "production"
     DEMO = "demo"
     TEST = "test"
+
+
+class PasswordProfile(StrEnum):
+    """Which rule book passwords follow; what it says stands in ``app.identity.rules``."""
+
+    BSSN = "bssn"
+    ASVS = "asvs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,13 @@ class Settings:
     approved_hosts: tuple[str, ...] = ()  # exact host:port pairs beside those on sources
     cookie_secure: bool = True
     trusted_proxies: int = 0
+    password_profile: PasswordProfile = PasswordProfile.BSSN
+    session_idle_minutes: int = 60
+    session_hours: int = 12
+    public_url: str = ""  # how people reach the pages; links in mails begin with it
+    smtp_url: str = field(default="", repr=False)  # without it no mail leaves
+    smtp_ca_file: str = ""
+    mail_from: str = ""
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 10.0
     reconcile_seconds: float = 10.0
@@ -89,6 +107,15 @@ class Settings:
             approved_hosts=reader.hosts("APPROVED_HOSTS"),
             cookie_secure=reader.flag("COOKIE_SECURE", default=mode is Mode.PRODUCTION),
             trusted_proxies=reader.number("TRUSTED_PROXIES", 0, low=0, high=10),
+            password_profile=reader.password_profile("PASSWORD_PROFILE"),
+            session_idle_minutes=reader.number(
+                "SESSION_IDLE_MINUTES", 60, low=5, high=1440
+            ),
+            session_hours=reader.number("SESSION_HOURS", 12, low=1, high=168),
+            public_url=env.get("PUBLIC_URL", "").rstrip("/"),
+            smtp_url=reader.smtp_url("SMTP_URL"),
+            smtp_ca_file=env.get("SMTP_CA_FILE", ""),
+            mail_from=env.get("MAIL_FROM", ""),
             lease_seconds=reader.seconds("LEASE_SECONDS", 30.0),
             heartbeat_seconds=reader.seconds("HEARTBEAT_SECONDS", 10.0),
             reconcile_seconds=reader.seconds("RECONCILE_SECONDS", 10.0),
@@ -103,9 +130,24 @@ class Settings:
         reader.distinct("SECRET_KEY", "FIELD_KEY", "QUEUE_KEY", mode=mode)
         if settings.heartbeat_seconds * 2 > settings.lease_seconds:
             reader.problems.append("HEARTBEAT_SECONDS must be at most half LEASE_SECONDS")
+        reader.problems += settings.mail_problems()
         if reader.problems:
             raise ConfigError(reader.problems)
         return settings
+
+    def mail_problems(self) -> list[str]:
+        """Return what mails lack that shall leave the house."""
+        if not self.smtp_url:
+            return []
+        wanted = (
+            ("MAIL_FROM", self.mail_from, "@"),
+            ("PUBLIC_URL", self.public_url, "://"),
+        )
+        return [
+            f"{name} is missing or not whole: with SMTP_URL it must be set"
+            for name, value, sign in wanted
+            if sign not in value
+        ]
 
 
 class _Reader:
@@ -123,6 +165,14 @@ class _Reader:
         self.problems.append(f"SIMPUL_MODE must be one of {known}; it is {raw!r}")
         return Mode.PRODUCTION
 
+    def password_profile(self, name: str) -> PasswordProfile:
+        raw = self._env.get(name, PasswordProfile.BSSN)
+        if raw in set(PasswordProfile):
+            return PasswordProfile(raw)
+        known = ", ".join(PasswordProfile)
+        self.problems.append(f"{name} must be one of {known}; it is {raw!r}")
+        return PasswordProfile.BSSN
+
     def database_url(self, name: str, default: str = "") -> str:
         url = self._env.get(name, default)
         if not url:
@@ -137,6 +187,15 @@ class _Reader:
             self.problems.append(f"{name} is missing: redis://:password@host:6379/0")
         elif not url.startswith(("redis://", "rediss://", "unix://")):
             self.problems.append(f"{name} must begin with redis://, rediss:// or unix://")
+        return url
+
+    def smtp_url(self, name: str) -> str:
+        url = self._env.get(name, "")
+        if url and not _SMTP.match(url):
+            self.problems.append(
+                f"{name} must be smtp://user:password@host:587 (STARTTLS), smtps://… or"
+                " smtp+plain://…"
+            )
         return url
 
     def secret(self, name: str, mode: Mode) -> str:

@@ -21,11 +21,16 @@ from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
 from app.history import admin as history
 from app.identity import session as login
+from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
+from app.identity.welcome import WelcomePage
 from app.listings import admin as listings
 from app.listings.admin import EditPage, FindPage, SavedViewPage
 from app.listings.imports import ImportPage
+from app.notifications import account_mails, admin as notices_pages
+from app.notifications.admin import NotificationsPage, OutboxView
+from app.notifications.models import Mail
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -35,7 +40,7 @@ from app.web import assets, context, errors, format, guard, headers, health, i18
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
-from config import Mode, Settings
+from config import Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -60,15 +65,12 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["simpul_settings"] = settings
     _bind(app, settings)
     translations = i18n.init_app(app, settings.time_zone, settings.home)
-    login.init_app(
-        app,
-        secret=settings.secret_key,
-        translations=str(translations),
-        demo=settings.mode is not Mode.PRODUCTION,
-    )
+    login.init_app(app, settings, str(translations), account_mails.OutboxMail)
+    account_mails.init_app(app)
+    notices_pages.init_app(app)
     _add_pages(app, str(translations))
     app.register_blueprint(health.blueprint)
-    guard.init_app(app, login.load_principal)
+    guard.init_app(app, login.load_principal, login.detour)
     headers.init_app(app, https=settings.cookie_secure)
     errors.init_app(app)
     format.init_app(app)
@@ -138,6 +140,12 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
+        OutboxView(Mail, name=_("Outbox"), endpoint="outbox", url="/outbox"),
+        NotificationsPage(
+            _("Notifications"), endpoint="notifications", url="/notifications"
+        ),
+        WelcomePage(_("Welcome"), endpoint="welcome", url="/welcome"),
+        AccountPage(_("My account"), endpoint="account", url="/account"),
         FindPage(_("Find"), endpoint="find", url="/find"),
         ImportPage(_("Bring in a table"), endpoint="imports", url="/imports"),
         EditPage(_("Change of many rows"), endpoint="edits", url="/edits"),

@@ -9,6 +9,7 @@ from app.exports import models as exports
 from app.history import models as history
 from app.identity import models as identity
 from app.listings import models as listings
+from app.notifications import models as notifications
 from app.pulls import models as pulls
 from app.runs import models as runs
 from app.sources import models as sources
@@ -24,6 +25,7 @@ ROOMS = (
     exports,
     history,
     identity,
+    notifications,
     listings,
     pulls,
     runs,

@@ -62,6 +62,7 @@ PEOPLE = (
     ("auditor", "Suparman, S.E.", "Auditor Inspektorat", ("AUDITOR",), ""),
     ("sistem", "Rizki", "Administrator sistem", ("SYSADMIN",), ""),
     ("operator.bkd", "Dewi Lestari", "Operator BKD", ("OPD_OPERATOR",), "bkd"),
+    ("admin.bkd", "Ratna Juwita", "Administrator BKD", ("OPD_ADMIN",), "bkd"),
     ("kepala.bkd", "H. Zulkifli, S.H.", "Kepala BKD", ("OPD_PIMPINAN",), "bkd"),
     ("operator.tapem", "Budi Santoso", "Operator Biro Tapem", ("OPD_OPERATOR",), "tapem"),
     ("operator.dinkes", "Maria Simanjuntak", "Operator Dinkes", ("OPD_OPERATOR",), "dinkes"),
@@ -149,7 +150,7 @@ def _people(session: Session) -> dict[str, str]:
     passwords = {}
     for local, name, title, roles, agency in PEOPLE:
         email = f"{local}@{DOMAIN}"
-        passwords[email] = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}"
+        passwords[email] = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}-S"
         create_user(
             session,
             email=email,

@@ -1,9 +1,13 @@
 """The job that keeps the data folder free of what nobody needs any more."""
 
+from datetime import timedelta
+
 from app.core import db
 from app.exports import services
 from app.history import services as trash
+from app.identity import login_sessions
 from app.listings.services import forget_imports
+from app.notifications import notices, outbox
 from app.pulls import raw_pages
 from app.runs.ledger import Lease
 from jobs.runtime import current_settings
@@ -22,6 +26,9 @@ def tidy(lease: Lease) -> None:
         pages = raw_pages.forget_old(session, settings.raw_days)
         tables = forget_imports(session, settings.download_days)
         trashed = trash.empty(session, settings.trash_days)
+        outbox.forget_old(session)
+        notices.forget_old(session)
+        login_sessions.forget_dead(session, timedelta(hours=settings.session_hours))
         lease.log_in(
             session,
             "Removed: %(expired)s expired downloads, %(parts)s unfinished files, %(strays)s"

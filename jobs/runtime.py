@@ -10,6 +10,7 @@ from redis import Redis
 
 from app import models  # noqa: F401 - all tables must be known before the first query
 from app.core import crypto, db, faults
+from app.identity import passwords
 from config import Mode, Settings
 from jobs.bell import SignedSerializer, connect
 
@@ -38,6 +39,7 @@ def start() -> Runtime:
     _Started.settings = settings
     db.bind(settings)
     crypto.bind(settings.field_key)
+    passwords.bind(settings.password_profile)
     if settings.mode is Mode.TEST:
         faults.arm(os.environ)
     return Runtime(

@@ -20,10 +20,11 @@ from app.audit import anchors, sealer
 from app.core import db
 from app.core.line import PARAMETERS, SERVER_OPTIONS, Line, answers_within
 from app.core.policy import DISPATCHER, acting_as
+from app.notifications import spreading
 from app.runs import pulse, sweeps
 from app.runs.services import BELL
 from config import ConfigError
-from jobs import runtime
+from jobs import mails, runtime
 from jobs.bell import Bell
 
 log = logging.getLogger("simpul.scheduler")
@@ -36,6 +37,7 @@ class Scheduler:
     def __init__(self, started: runtime.Runtime) -> None:
         self._settings = started.settings
         self._bell = Bell(started.redis, started.serializer)
+        self._clerk = mails.clerk_of(started.settings)
         self._next_reconcile = 0.0
         self._next_seal = 0.0
         self._redis_down = False
@@ -44,12 +46,16 @@ class Scheduler:
     def step(self) -> None:
         """Open due slots, repair when it is time, ring for what waits."""
         self._sweep(sweeps.open_due_slots)
+        self._sweep(lambda session: spreading.spread(session, self._clerk))
+        if self._settings.smtp_url:
+            self._sweep(mails.request_sending)
         if time.monotonic() >= self._next_seal:
             self._next_seal = time.monotonic() + SEAL_SECONDS
             self._sweep(self._seal)
         if time.monotonic() >= self._next_reconcile:
             self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
             self._sweep(sweeps.reconcile)
+            self._sweep(lambda session: spreading.send_digests(session, self._clerk))
             self._sweep(lambda session: pulse.beat(session, role="scheduler"))
         self.dispatch()
 

@@ -56,6 +56,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "NotRevertableError": (1,),
     "NotRestorableError": (1,),
     "NotReplayableError": (1,),
+    "WeakPasswordError": (1,),
     "MemoryLimitError": (1,),
     "TimeLimitError": (1,),
     "DatabaseLostError": (1,),

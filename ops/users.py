@@ -19,12 +19,8 @@ from app.core.errors import RejectedError
 from app.core.policy import COMMAND_LINE, acting_as
 from app.history import services as _trash  # noqa: F401 - keeps the names of what is in it
 from app.identity.models import Agency, Role, User
-from app.identity.services import (
-    MIN_PASSWORD_LENGTH,
-    create_user,
-    normal_email,
-    settle_user,
-)
+from app.identity.passwords import policy
+from app.identity.services import create_user, normal_email, settle_user
 from jobs import runtime
 
 
@@ -174,12 +170,11 @@ def _agency(session: Session, code: str) -> Agency | None:
 
 def _new_password(*, generate: bool) -> str:
     if generate:
-        return "-".join(secrets.token_hex(3) for _ in range(3))
+        return "-".join(secrets.token_hex(3) for _ in range(3)) + "-S"
     password = _asked("Kata sandi baru / new password: ")
-    if len(password) < MIN_PASSWORD_LENGTH:
-        raise UsageError(
-            f"Minimal {MIN_PASSWORD_LENGTH} karakter. / At least {MIN_PASSWORD_LENGTH} characters."
-        )
+    least = policy().min_length
+    if len(password) < least:
+        raise UsageError(f"Minimal {least} karakter. / At least {least} characters.")
     if _asked("Sekali lagi / once more: ") != password:
         raise UsageError("Keduanya tidak sama. / The two are not the same.")
     return password

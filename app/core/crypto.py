@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -24,18 +25,27 @@ class SecretUnreadableError(PermanentError):
 
 class _Key:
     fernet: Fernet | None = None
+    text: bytes = b""
 
 
 def bind(field_key: str) -> None:
     """Set the key that encrypts secrets; any long random text will do."""
     digest = hashlib.sha256(b"simpul field key v1\0" + field_key.encode()).digest()
     _Key.fernet = Fernet(base64.urlsafe_b64encode(digest))
+    _Key.text = field_key.encode()
 
 
 def _fernet() -> Fernet:
     if _Key.fernet is None:
         raise RuntimeError("core.crypto.bind() was not called")
     return _Key.fernet
+
+
+def key_for(purpose: str) -> str:
+    """Return a key of this installation for one purpose alone; the field key stays here."""
+    if not _Key.text:
+        raise RuntimeError("core.crypto.bind() was not called")
+    return hmac.new(_Key.text, f"simpul {purpose}".encode(), hashlib.sha256).hexdigest()
 
 
 class EncryptedText(sa.types.TypeDecorator[str]):

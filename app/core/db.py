@@ -200,6 +200,8 @@ _TAKE_ROLE_IN_HASTE = sa.text(
     f"{_TAKE_ROLE}, set_config('synchronous_commit', 'off', true)"
 )
 
+_ONLY_READ = sa.text("SELECT set_config('transaction_read_only', 'on', true)")
+
 
 @event.listens_for(orm.Session, "after_begin")
 def _take_role(
@@ -220,6 +222,8 @@ def _take_role(
             "user": str(principal.user_id or ""),
         },
     )
+    if principal.read_only:
+        connection.execute(_ONLY_READ)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Permission(StrEnum):
 
     AGENCY_READ = "agency.read"
     AGENCY_WRITE = "agency.write"
+    AGENCY_VIEW_AS = "agency.view_as"
     USER_READ = "user.read"
     USER_WRITE = "user.write"
     CONTRACT_READ = "contract.read"
@@ -50,6 +51,8 @@ class Permission(StrEnum):
     EXCHANGE_READ = "exchange.read"
     TRASH_READ = "trash.read"
     TRASH_WRITE = "trash.write"
+    MAIL_READ = "mail.read"
+    MAIL_WRITE = "mail.write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Principal:
     user_id: UUID | None = None
     agency_id: UUID | None = None
     permissions: frozenset[str] = field(default_factory=frozenset)
+    read_only: bool = (
+        False  # looks on as somebody else; the database refuses every change
+    )
 
     @property
     def is_office(self) -> bool:

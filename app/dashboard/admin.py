@@ -9,7 +9,8 @@ from flask_admin import AdminIndexView, expose
 
 from app.core import db
 from app.dashboard import queries
-from app.web.guard import principal_now, signed_in
+from app.identity.services import set_language
+from app.web.guard import as_log_in, principal_now, signed_in
 from app.web.i18n import LANGUAGES
 from app.web.views import Page, back_to
 
@@ -34,6 +35,8 @@ class HomePage(Page, AdminIndexView):
         chosen = request.form.get("language", "")
         if chosen in LANGUAGES:
             cookie["language"] = chosen
+            with as_log_in() as session:
+                set_language(session, principal_now().user_id, chosen)
         return back_to("home.index")
 
 

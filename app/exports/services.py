@@ -19,6 +19,9 @@ from app.exports.errors import ExpiredError, NotAllowedError, NothingToExportErr
 from app.exports.models import ExchangeLog, ExportRun
 from app.exports.workbook import Contents, write_workbook
 from app.identity.models import User
+from app.identity.principals import principal_of
+from app.notifications import notices
+from app.notifications.states import NoticeKind
 from app.runs.kinds import ExportParams, KindName
 from app.runs.ledger import Lease
 from app.runs.models import JobRun
@@ -105,6 +108,14 @@ def export(
             rows=contents.row_count,
             bytes=stored.byte_count,
         )
+        notices.tell(
+            session,
+            NoticeKind.EXPORT_READY,
+            message_id("The file of %(name)s is ready: %(rows)s rows."),
+            {"name": asked.dataset.title, "rows": contents.row_count},
+            path="/downloads/",
+            user_id=asked.user_id,
+        )
         lease.succeed(session, {"rows": contents.row_count, "bytes": stored.byte_count})
 
 
@@ -116,7 +127,7 @@ def _require_still_allowed(session: Session, asked: ExportRun) -> str:
     Also for a run that somebody else has retried: the file goes to who asked first.
     """
     user = session.get_one(User, asked.user_id, populate_existing=True)
-    permissions = {each for role in user.roles for each in role.permissions}
+    permissions = principal_of(user).permissions
     is_active = user.active and (user.agency is None or user.agency.active)
     owns = user.agency_id in {None, asked.dataset.agency_id}
     if not (is_active and owns and Permission.DATASET_EXPORT in permissions):

@@ -94,9 +94,13 @@ class ViewDoor(Door):
 
     def why_not(self, name: str, before: Any, others: frozenset[str]) -> str:
         del others
-        if before == CENSORED:
+        if before == CENSORED or self._is_secret(name):
             return SECRET
         return "" if self._in_form(name) else FOLLOWS
+
+    def _is_secret(self, name: str) -> bool:
+        column = sa.inspect(self._view.model).columns.get(name)
+        return column is not None and bool(column.info.get("secret"))
 
     def _in_form(self, name: str) -> bool:
         relation = self._relation(name)
@@ -115,7 +119,7 @@ class ViewDoor(Door):
         value = getattr(obj, name, None)
         if name in sa.inspect(self._view.model).relationships:
             return sorted(str(each) for each in value or ())
-        return as_json(value)
+        return CENSORED if value and self._is_secret(name) else as_json(value)
 
     def put_back(self, session: orm.Session, obj: Any, values: Mapping[str, Any]) -> None:
         with session.no_autoflush:

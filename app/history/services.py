@@ -36,7 +36,7 @@ from app.history.errors import (
     StillUsedError,
 )
 from app.history.models import Trashed
-from app.identity.models import Agency, User
+from app.identity.models import Agency, Duty, Passkey, User
 from app.pulls.services import schedule_of
 from app.runs.errors import AlreadyActiveError, BadScheduleError, ReasonMissingError
 from app.runs.models import JobRun, Schedule
@@ -82,6 +82,13 @@ def _refuse_acted(session: orm.Session, user: User) -> None:
     )
     if session.scalar(acted):
         raise HasActedError
+
+
+def _keys_and_duties(session: orm.Session, user: User) -> list[Any]:
+    return [
+        *session.scalars(sa.select(Passkey).where(Passkey.user_id == user.id)),
+        *session.scalars(sa.select(Duty).where(Duty.user_id == user.id)),
+    ]
 
 
 def _end_sessions(_session: orm.Session, user: User) -> None:
@@ -154,6 +161,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 User,
                 Permission.USER_READ,
                 Permission.USER_WRITE,
+                parts=_keys_and_duties,
                 refuse=_refuse_acted,
                 settle=_end_sessions,
             ),
@@ -193,6 +201,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 _USERS: Mapping[str, str] = MappingProxyType(
     {
         "user": message_id("person"),
+        "duty": message_id("duty for somebody"),
         "contract": message_id("contract"),
         "contract_version": message_id("contract version"),
         "source": message_id("source"),
@@ -223,11 +232,10 @@ def require_trashable(session: orm.Session, obj: Any) -> list[Any]:
 
 
 def _require_unused(session: orm.Session, obj: Any, going: Sequence[Any]) -> None:
-    own = obj.__tablename__
-    leaving = {each.id for each in going}
-    for table, column in _references(own):
+    for table, column in _references(obj.__tablename__):
+        leaving = [each.id for each in going if each.__tablename__ == table.name]
         rows = sa.select(sa.func.count()).where(column == obj.id)
-        if "id" in table.columns:
+        if leaving:
             rows = rows.where(table.columns.id.not_in(leaving))
         count = session.scalar(rows) or 0
         if count:
@@ -235,18 +243,28 @@ def _require_unused(session: orm.Session, obj: Any, going: Sequence[Any]) -> Non
 
 
 def _references(name: str) -> Iterator[tuple[sa.Table, sa.Column[Any]]]:
-    """Yield the columns of other tables that point at a table, without its own lists."""
+    """Yield the columns of other tables that keep a row of a table where it is.
+
+    Not its own lists, nor what is gone with it by itself: a person's log-ins and notices.
+    """
     unread = {*_lists_of(name), *(Base.metadata.tables[each] for each in _UNREAD)}
     for table in Base.metadata.sorted_tables:
         for key in table.foreign_keys:
-            if key.column.table.name == name and table not in unread:
+            goes_along = key.ondelete is not None and table.name != Duty.__tablename__
+            if key.column.table.name == name and table not in unread and not goes_along:
                 yield table, key.parent
 
 
 def _lists_of(name: str) -> list[Any]:
     """Return the tables without a class that belong to a table's rows: a person's roles."""
     mapper = next(m for m in Base.registry.mappers if m.class_.__tablename__ == name)
-    return [each.secondary for each in mapper.relationships if each.secondary is not None]
+    return [
+        each.secondary
+        for each in mapper.relationships
+        if isinstance(
+            each.secondary, sa.Table
+        )  # not what is worked out: roles held for somebody
+    ]
 
 
 class Row(NamedTuple):

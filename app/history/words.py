@@ -92,7 +92,43 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "schedule": {"key": _("Work that must not overlap"), "params": _("Parameters")},
     "user": {
         "password": _("Password"),
+        "password_changed_at": _("Password changed"),
+        "must_change_password": _("Must choose an own password"),
+        "former_passwords": _("Former passwords"),
+        "tf_primary_method": _("Second factor"),
+        "tf_totp_secret": _("Second factor"),
+        "tf_last_counter": _("Last code"),
+        "mf_recovery_codes": _("Recovery codes"),
+        "fs_webauthn_user_handle": _("Passkeys"),
+        "language": _("Language of mails"),
         "fs_uniquifier": _("Sessions"),
+    },
+    "duty": {
+        "user_id": _("Person"),
+        "for_user_id": _("Acts for"),
+        "kind": _("Kind"),
+        "position": _("Position"),
+        "basis": _("Letter of appointment"),
+        "starts_at": _("From"),
+        "ends_at": _("Until"),
+        "given_by": _("Given by"),
+        "roles": _("Roles"),
+    },
+    "factor_reset": {
+        "user_id": _("Person"),
+        "reason": _("Reason"),
+        "asked_by": _("Asked for by"),
+        "asked_at": _("Asked for"),
+        "settled_by": _("Decided by"),
+        "settled_at": _("Decided"),
+        "granted": _("Granted"),
+    },
+    "invitation": {
+        "user_id": _("Person"),
+        "code_hash": _("One-time code"),
+        "invited_by": _("Invited by"),
+        "expires_at": _("Expires"),
+        "used_at": _("Used"),
     },
     "api_key": {
         "prefix": _("Key"),
@@ -104,7 +140,16 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 # Keys of people that are no foreign keys: the trail outlives the person.
-_PEOPLE = frozenset({"approved_by_id", "settled_by_ids"})
+_PEOPLE = frozenset(
+    {
+        "approved_by_id",
+        "settled_by_ids",
+        "given_by",
+        "asked_by",
+        "settled_by",
+        "invited_by",
+    }
+)
 
 
 def field_name(table: str, field: str) -> str:

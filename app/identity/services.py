@@ -1,21 +1,18 @@
 """Everything that changes people."""
 
 import unicodedata
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.core.policy import Permission, acting_principal
 from app.identity.errors import (
-    PasswordMissingError,
     RoleMismatchError,
     SelfLockoutError,
 )
 from app.identity.models import Agency, Role, User
-from app.identity.passwords import hash_of
-
-MIN_PASSWORD_LENGTH = 12
+from app.identity.passwords import check, hash_of
 
 
 def normal_email(text: str) -> str:
@@ -28,22 +25,51 @@ def settle_user(
 ) -> None:
     """Put a new or changed person in order before they are written.
 
-    A new password, or being switched off, ends every session of the person. Raises
-    ``RoleMismatchError``, ``PasswordMissingError`` or ``SelfLockoutError``.
+    A new password, other roles, another agency or being switched off ends every session of
+    the person; without one, a new person has to be invited. Raises ``RoleMismatchError``,
+    ``WeakPasswordError`` or ``SelfLockoutError``.
     """
     user.email = normal_email(user.email)
     for role in user.roles:
         if role.for_agency is not (user.agency is not None):
             raise RoleMismatchError(role.label)
-    if created and len(new_password) < MIN_PASSWORD_LENGTH:
-        raise PasswordMissingError
     if new_password:
-        user.password = hash_of(new_password)
-    if new_password or created or not user.active:
-        user.fs_uniquifier = uuid4().hex
+        _set_password(user, new_password)
+    if new_password or created or not user.active or _may_differently(user):
+        end_sessions(user)
     if not created and user.id == acting_principal().user_id:
         _refuse_lockout(user)
     session.add(user)
+
+
+def set_language(session: Session, user_id: UUID | None, language: str) -> None:
+    """Remember the language in which a person wants mails; what they see is no change of them."""
+    session.execute(
+        sa.update(User)
+        .where(User.id == user_id)
+        .values(language=language)
+        .execution_options(audited=True)
+    )
+
+
+def end_sessions(user: User) -> None:
+    """End every log-in of a person, and every link that was sent to them, when written."""
+    user.fs_uniquifier = uuid4().hex
+
+
+def _set_password(user: User, password: str) -> None:
+    check(user, password)
+    user.password = hash_of(password)
+    # Who was given one by somebody else chooses an own one first.
+    giver = acting_principal().user_id
+    user.must_change_password = giver is not None and giver != user.id
+
+
+def _may_differently(user: User) -> bool:
+    """Tell whether what a person may do is about to change."""
+    attributes = sa.inspect(user).attrs
+    changed = (attributes.roles, attributes.agency, attributes.agency_id)
+    return any(each.history.has_changes() for each in changed)
 
 
 def _refuse_lockout(user: User) -> None:

@@ -22,6 +22,7 @@ class KindName(StrEnum):
     EXPORT = "export"
     BULK_EDIT = "bulk_edit"
     HOUSEKEEPING = "housekeeping"
+    MAIL = "mail"
 
 
 class PullParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +59,10 @@ class BulkEditParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class MailParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
@@ -125,6 +130,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "jobs.housekeeping.tidy",
                 QueueName.NOTICES,
                 HousekeepingParams,
+            ),
+            Kind(
+                KindName.MAIL,
+                "Sending mails",
+                "jobs.mails.send",
+                QueueName.NOTICES,
+                MailParams,
             ),
         )
     }

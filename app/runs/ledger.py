@@ -23,6 +23,8 @@ from sqlalchemy.orm import Session
 from app.core import db
 from app.core.errors import PermanentError, SimpulError
 from app.core.words import message_id
+from app.notifications import notices
+from app.notifications.states import NoticeKind
 from app.runs.errors import HeldError, LeaseLostError, PutOffError
 from app.runs.kinds import KINDS
 from app.runs.models import CancelRequest, JobRun, RunLog
@@ -165,11 +167,20 @@ class Lease:
     def fail(self, session: Session, error: SimpulError) -> None:
         """End the run: the same call would fail again."""
         self._end(session, RunStatus.FAILED, **_error_values(error))
+        _tell_given_up(session, self.run_id, self.kind, self.label, self.agency_id)
         self.log_in(session, error.message, level=LogLevel.ERROR, **error.params)
 
     def hold(self, session: Session, held: HeldError) -> None:
         """End the run before its effect: a person decides whether it may go on."""
         self._end(session, RunStatus.HELD, **_error_values(held))
+        notices.tell(
+            session,
+            NoticeKind.PULL_HELD,
+            message_id("The pull of %(name)s is held: somebody has to look at it."),
+            {"name": self.label},
+            path=f"/runs/{self.run_id}",
+            agency_id=self.agency_id,
+        )
         self.log_in(session, held.message, level=LogLevel.WARNING, **held.params)
 
     def cancel(self, session: Session) -> None:
@@ -422,6 +433,7 @@ def requeue_or_bury(
     if run.attempt >= run.max_attempts:
         run.status = RunStatus.DEAD
         run.finished_at = now
+        _tell_given_up(session, run.id, run.kind, run.label, run.agency_id)
         closing = message_id(
             "All %(max_attempts)s attempts are used up; the run is given up."
         )
@@ -440,6 +452,21 @@ def requeue_or_bury(
     )
     session.flush()  # so that the caller's next statement sees the state, not the ORM's cache
     return True
+
+
+def _tell_given_up(
+    session: Session, run_id: UUID, kind: str, label: str, agency_id: UUID | None
+) -> None:
+    """Tell who may try it again that a run failed for good."""
+    known = KINDS.get(kind)
+    notices.tell(
+        session,
+        NoticeKind.RUN_GIVEN_UP,
+        message_id("%(kind)s failed for good: %(name)s"),
+        {"kind": known.label if known else kind, "name": label or "–"},
+        path=f"/runs/{run_id}",
+        agency_id=agency_id,
+    )
 
 
 def backoff(kind: str, attempt: int) -> float:

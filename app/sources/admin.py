@@ -436,6 +436,9 @@ def _save(
             source.max_failures = form.max_failures.data or 0
             services.save_source(session, source, settings, secrets=secrets)
             session.flush()  # its id is where we go next
+            waited = former is not None and not former.approved_host
+            if not waited and not services.is_approved(source, _office_list()):
+                services.ask_for_approval(session, source)
             return str(source.id)
     except RejectedError as error:
         flash_rejected(error)

@@ -22,7 +22,10 @@ from app.contracts.states import LoadMode
 from app.core import db
 from app.core.errors import SimpulError
 from app.core.policy import Permission, acting_principal
+from app.core.words import message_id
 from app.identity.models import Role
+from app.notifications import notices
+from app.notifications.states import NoticeKind
 from app.runs.errors import ReasonMissingError
 from app.runs.kinds import KindName
 from app.runs.models import JobRun
@@ -145,6 +148,18 @@ def save_source(
         _require_only(session, source)
     source.agency_id = source.contract.agency_id
     session.add(source)
+
+
+def ask_for_approval(session: Session, source: Source) -> None:
+    """Tell who may approve addresses that this one waits for it."""
+    notices.tell(
+        session,
+        NoticeKind.APPROVAL_ASKED,
+        message_id("The source %(name)s waits for the approval of its address."),
+        {"name": source.name},
+        path=f"/pulls/source/{source.id}",
+        agency_id=source.agency_id,
+    )
 
 
 def _differ(

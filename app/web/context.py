@@ -42,6 +42,21 @@ STATES = {
     "create": lazy_gettext("created"),
     "update": lazy_gettext("changed"),
     "delete": lazy_gettext("removed"),
+    "plt": lazy_gettext("acting official (Plt)"),
+    "plh": lazy_gettext("daily acting official (Plh)"),
+    "delegation": lazy_gettext("by delegation"),
+    "always": lazy_gettext("always"),
+    "on_problem": lazy_gettext("only when something is wrong"),
+    "daily_digest": lazy_gettext("once a day, all together"),
+    "never": lazy_gettext("never"),
+    "waiting": lazy_gettext("waiting"),
+    "sending": lazy_gettext("being sent"),
+    "sent": lazy_gettext("sent"),
+    "undeliverable": lazy_gettext("undeliverable"),
+    "add_passkey": lazy_gettext("passkey added"),
+    "drop_passkey": lazy_gettext("passkey taken away"),
+    "view_as": lazy_gettext("looked on as an agency"),
+    "log_in": lazy_gettext("logged in"),
     "retry": lazy_gettext("tried again"),
     "cancel": lazy_gettext("called off"),
     "replay": lazy_gettext("done again from the kept answer"),
@@ -70,6 +85,9 @@ OBJECTS = {
     "agency": lazy_gettext("agency"),
     "user": lazy_gettext("person"),
     "role": lazy_gettext("role"),
+    "duty": lazy_gettext("duty for somebody else"),
+    "invitation": lazy_gettext("invitation"),
+    "factor_reset": lazy_gettext("lost second factor"),
     "contract": lazy_gettext("contract"),
     "contract_version": lazy_gettext("contract version"),
     "contract_field": lazy_gettext("contract field"),
@@ -86,6 +104,7 @@ OBJECTS = {
 PERMISSIONS = {
     Permission.AGENCY_READ: lazy_gettext("see agencies"),
     Permission.AGENCY_WRITE: lazy_gettext("change agencies"),
+    Permission.AGENCY_VIEW_AS: lazy_gettext("look on as an agency"),
     Permission.USER_READ: lazy_gettext("see people"),
     Permission.USER_WRITE: lazy_gettext("change people"),
     Permission.CONTRACT_READ: lazy_gettext("see contracts"),
@@ -110,6 +129,8 @@ PERMISSIONS = {
     Permission.API_READ: lazy_gettext("see API clients and grants"),
     Permission.API_WRITE: lazy_gettext("give and take API access"),
     Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
+    Permission.MAIL_READ: lazy_gettext("see the outbox of mails"),
+    Permission.MAIL_WRITE: lazy_gettext("have mails sent again"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
     Permission.TRASH_READ: lazy_gettext("see what is in the trash"),
     Permission.TRASH_WRITE: lazy_gettext("move things to the trash and bring them back"),
@@ -127,7 +148,7 @@ MENU = (
     ),
     (
         lazy_gettext("Administration"),
-        ("agencies", "users", "roles", "audit", "trash", "ledger"),
+        ("agencies", "users", "roles", "outbox", "audit", "trash", "ledger"),
     ),
 )
 ICONS = {
@@ -135,7 +156,8 @@ ICONS = {
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
-    "roles": "person-badge", "audit": "clock-history", "trash": "trash3", "ledger": "stack",
+    "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "trash": "trash3",
+    "ledger": "stack",
 }  # fmt: skip
 
 
@@ -158,6 +180,11 @@ def object_name(table: str) -> str:
 def permission_name(code: str) -> str:
     """Name what a role may do; a code that is no permission any more stays as it is."""
     return str(PERMISSIONS[Permission(code)]) if code in set(Permission) else code
+
+
+def _is_looking_on() -> bool:
+    """Tell whether somebody of the office looks on as an agency."""
+    return principal_now().read_only
 
 
 def init_app(app: Flask, office_name: str) -> None:
@@ -210,6 +237,7 @@ def init_app(app: Flask, office_name: str) -> None:
             "object_name": object_name,
             "office_name": office_name,
             "may": may,
+            "is_looking_on": _is_looking_on,
             "status_name": state_name,
             "place_url": place_url,
             "get_locale": get_locale,

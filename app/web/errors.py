@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from app.core.errors import RejectedError, SimpulError
 from app.core.scope import NotFoundError
 from app.web.extensions import db
+from app.web.guard import LOOKING_ON
 from app.web.i18n import lazy_gettext, say
 
 log = logging.getLogger("simpul.web")
@@ -31,6 +32,10 @@ WORDS = {
     ),
     503: lazy_gettext("The database does not answer just now. Try again in a minute."),
 }
+
+_LOOKING_ON_WORDS = lazy_gettext(
+    "You are looking on as an agency: nothing can be changed. Stop looking on first."
+)
 
 
 def init_app(app: Flask) -> None:
@@ -61,6 +66,8 @@ def _answer(status: int, words: str) -> ResponseReturnValue:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
+    if error.description == LOOKING_ON:
+        return _answer(status, str(_LOOKING_ON_WORDS))
     if status < 400 and error.response is not None:
         return error.get_response()
     return _answer(status, str(WORDS.get(status, WORDS[400])))

@@ -5,7 +5,8 @@ view's class (``permissions``), or in ``EXTENSION_ROUTES`` for routes that exten
 route without one answers 404; a law test walks the map and fails on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,13 +14,16 @@ from uuid import uuid4
 
 from flask import Flask, abort, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import orm
 
+from app.core.db import unit_of_work
 from app.core.policy import (
     ANONYMOUS,
     DbRole,
     Permission,
     Principal,
     act_as,
+    acting_as,
     acting_principal,
     set_request_id,
 )
@@ -42,6 +46,7 @@ class Shut:
 
 Policy = Permission | type[Everyone] | type[SignedIn] | type[Shut]
 _ATTRIBUTE = "route_policy"
+LOOKING_ON = "looking on"  # why a change is refused to who looks on as an agency
 
 EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
     {
@@ -50,7 +55,23 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
         "security.login": Everyone,
         "security.logout": SignedIn,
         "security.change_password": SignedIn,
-        "security.verify": Shut,
+        "security.verify": SignedIn,
+        "security.forgot_password": Everyone,
+        "security.reset_password": Everyone,
+        "security.two_factor_setup": Everyone,  # also in the middle of a log-in
+        "security.two_factor_setup_validate": SignedIn,
+        "security.two_factor_token_validation": Everyone,
+        "security.two_factor_rescue": Shut,
+        "security.tf_select": Everyone,
+        "security.mf_recovery": Everyone,
+        "security.mf_recovery_codes": SignedIn,
+        "security.wan_signin": Everyone,
+        "security.wan_signin_response": Everyone,
+        "security.wan_register": SignedIn,
+        "security.wan_register_response": SignedIn,
+        "security.wan_delete": SignedIn,
+        "security.wan_verify": SignedIn,
+        "security.wan_verify_response": SignedIn,
         "home.static": Shut,
     }
 )
@@ -58,7 +79,31 @@ EXTENSION_ROUTES: Mapping[str, Policy] = MappingProxyType(
 
 # Where a person changes their own row of the people: only the log-in's role may write it,
 # whatever the person's own may do. Who acts, for the audit, is still the person.
-_AS_LOG_IN = frozenset({"security.change_password"})
+_AS_LOG_IN = frozenset(
+    {
+        "security.change_password",
+        "security.verify",
+        "security.two_factor_setup",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "security.mf_recovery_codes",
+        "security.wan_register",
+        "security.wan_register_response",
+        "security.wan_delete",
+        "security.wan_verify",
+        "security.wan_verify_response",
+    }
+)
+# What a person may do who must go through a detour first.
+_ON_THE_WAY = frozenset(
+    {
+        "security.logout",
+        "security.verify",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "home.language",
+    }
+)
 
 
 def needs(permission: Permission) -> Callable[[F], F]:
@@ -102,6 +147,17 @@ def policy_mark(function: Any) -> Policy | None:
     return mark
 
 
+@contextmanager
+def as_log_in() -> Iterator[orm.Session]:
+    """Yield a session that may write what the log-in's role alone may, in one's own name.
+
+    Whether it may be done at all is asked before, in one's own role.
+    """
+    own = replace(acting_principal(), db_role=DbRole.SYSTEM)
+    with acting_as(own), unit_of_work() as session:
+        yield session
+
+
 def begin(app: Flask) -> None:
     """Say who acts before any extension asks the database for the session's person.
 
@@ -119,8 +175,16 @@ def begin(app: Flask) -> None:
         act_as(None)
 
 
-def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
-    """Put the guard before every request. ``load_principal`` says who the session is."""
+def init_app(
+    app: Flask,
+    load_principal: Callable[[], Principal],
+    detour: Callable[[], str | None],
+) -> None:
+    """Put the guard before every request.
+
+    ``load_principal`` says who the session is, ``detour`` names the page that its person
+    must go through before anything else.
+    """
 
     @app.before_request
     def guard() -> ResponseReturnValue | None:
@@ -133,14 +197,18 @@ def init_app(app: Flask, load_principal: Callable[[], Principal]) -> None:
             return None
         principal = load_principal()
         db.session.rollback()  # the next transaction takes the person's role
-        if request.endpoint in _AS_LOG_IN and principal is not ANONYMOUS:
+        if request.endpoint in _AS_LOG_IN and principal.user_id is not None:
             act_as(replace(principal, db_role=DbRole.SYSTEM))
         else:
             act_as(principal)
-        return _refusal(policy, principal)
+        return _refusal(policy, principal) or _diversion(principal, detour)
 
 
 def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:
+    if principal.read_only and (
+        request.method not in {"GET", "HEAD"} or request.endpoint in _AS_LOG_IN
+    ):
+        abort(403, LOOKING_ON)
     if policy is Everyone:
         return None
     if principal is ANONYMOUS:
@@ -150,6 +218,18 @@ def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None
     if isinstance(policy, Permission) and not principal.may(policy):
         abort(403)
     return None
+
+
+def _diversion(
+    principal: Principal, detour: Callable[[], str | None]
+) -> ResponseReturnValue | None:
+    """Send a person where they must go first; None when they may go on."""
+    if principal is ANONYMOUS or request.endpoint in _ON_THE_WAY:
+        return None
+    first = detour()
+    if first is None or request.endpoint == first:
+        return None
+    return redirect(url_for(first))
 
 
 def principal_now() -> Principal:

@@ -247,12 +247,12 @@ class ScopedView(ModelView):
             ),
             "danger",
         )
-        form = self._edit_form_class(request.form)
+        form = self.trimmed(self._edit_form_class(request.form))
         return make_response(self._edit_page("–", form, None), 404)
 
     def standing_form(self, model: Any) -> Any:
         """Return the form as the row stands now, whatever was sent."""
-        form = self._edit_form_class(None, obj=model)
+        form = self.trimmed(self._edit_form_class(None, obj=model))
         self.on_form_prefill(form, str(self.get_pk_value(model)))
         return form
 
@@ -272,20 +272,24 @@ class ScopedView(ModelView):
     def create_form(self, obj: Any = None) -> Any:
         if not self.can_create:
             abort(403)
-        return super().create_form(obj)
+        return self.trimmed(super().create_form(obj))
 
     def edit_form(self, obj: Any = None, data: Any = None) -> Any:
         if not self.can_edit:
             abort(403)
-        return self._edit_form_class(data, obj=obj)
+        return self.trimmed(self._edit_form_class(data, obj=obj))
+
+    def trimmed(self, form: Any) -> Any:
+        """Hook of a view: take away the fields that the reader has no choice of."""
+        return form
 
     def form_for(self, former: Any, sent: "MultiDict[str, str] | None" = None) -> Any:
         """Return the form of a new row (None) or of a former one, filled as it was sent."""
         if former is None:
-            return self._create_form_class(sent)
+            return self.trimmed(self._create_form_class(sent))
         if sent is None:
             return self.standing_form(former)
-        return self._edit_form_class(sent, obj=former)
+        return self.trimmed(self._edit_form_class(sent, obj=former))
 
     def save(self, model: Any, *, created: bool) -> None:
         """Hook of a view: put the model in order before it is written; may refuse."""

@@ -9,7 +9,7 @@ from app.sources.models import Source
 from tests import make
 from tests.web.conftest import PASSWORD
 
-NEW = "kata-sandi-yang-lain"
+NEW = "kata-sandi-yang-lain-8"
 
 
 def _seen(page: str) -> str:

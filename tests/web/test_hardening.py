@@ -126,7 +126,7 @@ def test_a_new_password_or_a_switched_off_account_ends_every_session(app, log_in
 
     with make.session() as s:
         user = s.scalars(sa.select(User).where(User.email == email)).one()
-        settle_user(s, user, new_password="kata-sandi-yang-baru", created=False)
+        settle_user(s, user, new_password="kata-sandi-yang-baru-9", created=False)
 
     assert client.get("/").status_code == 302
 

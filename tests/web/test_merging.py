@@ -219,13 +219,13 @@ def test_roles_collide_by_themselves_and_a_typed_password_is_not_lost(log_in, pe
         | {
             "seen": seen,
             "roles": [key_of("Auditor"), key_of("Tim Teknis")],
-            "new_password": "kata-sandi-ketikan",
+            "new_password": "Kata-sandi-ketikan-9",
         },
     )
     text = second.get_data(True)
     assert second.status_code == 409
     assert "Walidata" in text
-    assert "kata-sandi-ketikan" not in text
+    assert "Kata-sandi-ketikan-9" not in text
     typed = re.search(r'name="typed" value="([^"]+)"', text).group(1)
     answer = client.post(
         address,

@@ -260,14 +260,15 @@ def test_a_child_waits_for_its_parent(client):
         ]
 
 
-def test_a_person_is_out_at_once_and_logs_in_anew_when_back(client, log_in):
+def test_a_person_comes_back_as_they_were_and_one_who_logged_in_stays(client, log_in):
     person = make.make_user("AUDITOR", password=hash_of(PASSWORD))
-    theirs = log_in(person.email)
     assert put(client, "user", person.id).status_code == 302
-    assert theirs.get("/").status_code == 302
+    with pytest.raises(AssertionError):
+        log_in(person.email)
     assert bring_back(client, person.id).status_code == 302
-    assert theirs.get("/").status_code == 302
     assert log_in(person.email).get("/").status_code == 200
+    # A log-in is a deed of theirs: from then on they are switched off, not taken away.
+    assert put(client, "user", person.id).status_code == 409
 
 
 def test_who_may_use_the_trash(log_in, people, client):

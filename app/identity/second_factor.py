@@ -1,0 +1,94 @@
+"""Second factors as Flask-Security keeps them, with what it leaves to us."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import sqlalchemy as sa
+from flask_security import MfRecoveryCodesUtil, Totp, WebauthnUtil
+from sqlalchemy.orm.attributes import set_committed_value
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from app.core import crypto
+from app.identity.models import User
+from app.web.extensions import db
+
+
+class Codes(Totp):
+    """Codes of an authenticator app, each good for one use."""
+
+    def get_last_counter(self, user: Any) -> int | None:
+        """Return the time step of the last code that was taken."""
+        counter: int | None = user.tf_last_counter
+        return counter
+
+    def set_last_counter(self, user: Any, tmatch: Any) -> None:
+        """Note the code that is taken now; no change of the person, so no audit row."""
+        db.session.execute(
+            sa.update(User)
+            .where(User.id == user.id)
+            .values(tf_last_counter=tmatch.counter)
+            .execution_options(audited=True, synchronize_session=False)
+        )
+        set_committed_value(user, "tf_last_counter", tmatch.counter)
+
+
+class RecoveryCodes(MfRecoveryCodesUtil):
+    """Recovery codes as keyed hashes: shown once, when they are made."""
+
+    def get_recovery_codes(self, user: Any) -> list[str]:
+        """Return none: nobody can say what they were."""
+        del user
+        return []
+
+    def check_recovery_code(self, user: Any, code: str) -> bool:
+        """Tell whether a person has this code left."""
+        return _code_hash(code) in (user.mf_recovery_codes or ())
+
+    def delete_recovery_code(self, user: Any, code: str) -> bool:
+        """Use a code up."""
+        left = user.mf_recovery_codes or []
+        user.mf_recovery_codes = [each for each in left if each != _code_hash(code)]
+        return True
+
+    def _encrypt_codes(self, codes: list[str]) -> list[str]:
+        return [_code_hash(code) for code in codes]
+
+
+def _code_hash(code: str) -> str:
+    """Return the hash of a code, however it was typed."""
+    plain = "".join(c for c in code.casefold() if c.isalnum())
+    key = crypto.key_for("recovery codes").encode()
+    return hmac.new(key, plain.encode(), hashlib.sha256).hexdigest()
+
+
+class Passkeys(WebauthnUtil):
+    """Keys that log in alone must know their owner (PIN, finger); a second factor need not."""
+
+    def authenticator_selection(
+        self, user: Any, usage: str
+    ) -> AuthenticatorSelectionCriteria:
+        """Return what a new key must be able to do."""
+        del user
+        if usage == "first":
+            return AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.REQUIRED,
+                user_verification=UserVerificationRequirement.REQUIRED,
+            )
+        return AuthenticatorSelectionCriteria(
+            resident_key=ResidentKeyRequirement.DISCOURAGED,
+            user_verification=UserVerificationRequirement.DISCOURAGED,
+        )
+
+    def user_verification(
+        self, user: Any, usage: list[str]
+    ) -> UserVerificationRequirement:
+        """Return whether a key must know its owner for this log-in."""
+        del user
+        if "secondary" in usage:
+            return UserVerificationRequirement.DISCOURAGED
+        return UserVerificationRequirement.REQUIRED
