@@ -36,7 +36,18 @@ from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
 from app.sources.models import Host
-from app.web import assets, context, errors, format, guard, headers, health, i18n, icons  # noqa: A004 - our format
+from app.web import (
+    assets,
+    context,
+    errors,
+    format,  # noqa: A004 - our format
+    guard,
+    headers,
+    health,
+    help,  # noqa: A004 - our help
+    i18n,
+    icons,
+)
 from app.web.extensions import bootstrap, csrf, db as flask_db, limiter
 from app.web.gateways import LARGEST_BODY, Mounted
 from app.web.i18n import lazy_gettext as _
@@ -76,6 +87,7 @@ def create_app(settings: Settings) -> Flask:
     format.init_app(app)
     icons.init_app(app)
     assets.init_app(app)
+    help.init_app(app)
     context.init_app(app, settings.office_name)
     history.init_app(app)
     dashboard.init_app(app)
