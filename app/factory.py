@@ -31,6 +31,9 @@ from app.listings.imports import ImportPage
 from app.notifications import account_mails, admin as notices_pages
 from app.notifications.admin import NotificationsPage, OutboxView
 from app.notifications.models import Mail
+from app.office import admin as office
+from app.office.admin import OfficeView
+from app.office.models import Office
 from app.pulls.admin import PullPage, QuarantinePage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -88,7 +91,8 @@ def create_app(settings: Settings) -> Flask:
     icons.init_app(app)
     assets.init_app(app)
     help.init_app(app)
-    context.init_app(app, settings.office_name)
+    context.init_app(app)
+    office.init_app(app, settings.office_name)
     history.init_app(app)
     dashboard.init_app(app)
     listings.init_app(app)
@@ -118,7 +122,7 @@ def _bind(app: Flask, settings: Settings) -> None:
 
 def _add_pages(app: Flask, translations: str) -> None:
     """Hang the back-office: the order is the order of the menu."""
-    office = Admin(
+    pages = Admin(
         name="Simpul",
         url="/",
         index_view=HomePage(_("Start"), url="/", endpoint="home"),
@@ -149,6 +153,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         ExchangeView(
             ExchangeLog, name=_("Exchange log"), endpoint="exchange", url="/exchange"
         ),
+        OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),
@@ -168,8 +173,8 @@ def _add_pages(app: Flask, translations: str) -> None:
         history.TrashPage(_("Trash"), endpoint="trash", url="/trash"),
     )
     for view in views:
-        office.add_view(view)
-    office.init_app(app)
+        pages.add_view(view)
+    pages.init_app(app)
     app.extensions["simpul_admin_views"] = {
-        view.endpoint: view for view in (office.index_view, *views)
+        view.endpoint: view for view in (pages.index_view, *views)
     }

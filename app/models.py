@@ -10,6 +10,7 @@ from app.history import models as history
 from app.identity import models as identity
 from app.listings import models as listings
 from app.notifications import models as notifications
+from app.office import models as office
 from app.pulls import models as pulls
 from app.runs import models as runs
 from app.sources import models as sources
@@ -27,6 +28,7 @@ ROOMS = (
     identity,
     notifications,
     listings,
+    office,
     pulls,
     runs,
     sources,

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     AGENCY_READ = "agency.read"
     AGENCY_WRITE = "agency.write"
     AGENCY_VIEW_AS = "agency.view_as"
+    OFFICE_WRITE = "office.write"
     USER_READ = "user.read"
     USER_WRITE = "user.write"
     CONTRACT_READ = "contract.read"

@@ -22,6 +22,7 @@ from app.identity.models import User
 from app.identity.principals import principal_of
 from app.notifications import notices
 from app.notifications.states import NoticeKind
+from app.office.queries import office_name as named_office
 from app.runs.kinds import ExportParams, KindName
 from app.runs.ledger import Lease
 from app.runs.models import JobRun
@@ -77,6 +78,7 @@ def export(
         asked = session.get_one(ExportRun, lease.params.export_id)
         dataset_id = asked.dataset_id
         owner = _require_still_allowed(session, asked)
+        office = named_office(session, office_name)
     with store.part() as part:
         contents = write_workbook(
             part,
@@ -84,7 +86,7 @@ def export(
             lease,
             requested_by=owner,
             time_zone=time_zone,
-            office_name=office_name,
+            office_name=office,
         )
         stored = store.keep(part)
     with db.unit_of_work() as session:

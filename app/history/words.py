@@ -88,6 +88,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "plain_reason": _("Without encryption because"),
         "mark": _("Published up to"),
     },
+    "office": {"is_only": _("The one office")},
     "host": {"next_at": _("Next request")},
     "schedule": {"key": _("Work that must not overlap"), "params": _("Parameters")},
     "user": {

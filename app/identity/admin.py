@@ -164,6 +164,11 @@ class UserView(ScopedView):
     form_columns = (
         "name", "email", "job_title", "agency", "roles", "active", "new_password",
     )  # fmt: skip
+    form_groups: ClassVar = (
+        (lazy_gettext("Person"), ("name", "email", "job_title")),
+        (lazy_gettext("Work"), ("agency", "roles")),
+        (lazy_gettext("Log-in"), ("active", "new_password")),
+    )
     form_overrides: ClassVar = dict.fromkeys(("name", "email", "job_title"), StringField)
     column_labels: ClassVar = {
         "name": lazy_gettext("Name"),

@@ -26,6 +26,7 @@ from app.identity.passwords import hash_of
 from app.notifications import notices, outbox
 from app.notifications.letters import Letter
 from app.notifications.states import NoticeKind
+from app.office.queries import office_name
 from app.web.extensions import db
 from app.web.format import moment
 from app.web.links import public_link
@@ -98,7 +99,9 @@ def _letter(
     return Letter(
         subject=subject,
         paragraphs=(gettext("Dear %(name)s,", name=user.name), *paragraphs),
-        office=current_app.extensions["simpul_settings"].office_name,
+        office=office_name(
+            db.session(), current_app.extensions["simpul_settings"].office_name
+        ),
         language=user.language,
         action=action,
     )

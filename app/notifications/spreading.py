@@ -23,6 +23,7 @@ from app.notifications.kinds import KINDS, Kind
 from app.notifications.letters import Letter
 from app.notifications.models import Notice, NoticePreference, Notification
 from app.notifications.states import Wish
+from app.office.queries import office_name
 
 MOST = 200
 DIGEST_AT = time(7)
@@ -221,7 +222,7 @@ def _write(
     letter = Letter(
         subject=subject,
         paragraphs=(clerk.say(language, _DEAR, {"name": user.name}), *lines),
-        office=clerk.office,
+        office=office_name(session, clerk.office),
         language=language,
         action=action,
     )

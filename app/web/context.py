@@ -83,6 +83,7 @@ STATES = {
 }
 OBJECTS = {
     "agency": lazy_gettext("agency"),
+    "office": lazy_gettext("office"),
     "user": lazy_gettext("person"),
     "role": lazy_gettext("role"),
     "duty": lazy_gettext("duty for somebody else"),
@@ -105,6 +106,9 @@ PERMISSIONS = {
     Permission.AGENCY_READ: lazy_gettext("see agencies"),
     Permission.AGENCY_WRITE: lazy_gettext("change agencies"),
     Permission.AGENCY_VIEW_AS: lazy_gettext("look on as an agency"),
+    Permission.OFFICE_WRITE: lazy_gettext(
+        "change the office's name, letterhead and deadlines"
+    ),
     Permission.USER_READ: lazy_gettext("see people"),
     Permission.USER_WRITE: lazy_gettext("change people"),
     Permission.CONTRACT_READ: lazy_gettext("see contracts"),
@@ -148,7 +152,7 @@ MENU = (
     ),
     (
         lazy_gettext("Administration"),
-        ("agencies", "users", "roles", "outbox", "audit", "trash", "ledger"),
+        ("office", "agencies", "users", "roles", "outbox", "audit", "trash", "ledger"),
     ),
 )
 ICONS = {
@@ -157,7 +161,7 @@ ICONS = {
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
     "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "trash": "trash3",
-    "ledger": "stack",
+    "ledger": "stack", "office": "bank",
 }  # fmt: skip
 
 
@@ -187,7 +191,7 @@ def _is_looking_on() -> bool:
     return principal_now().read_only
 
 
-def init_app(app: Flask, office_name: str) -> None:
+def init_app(app: Flask) -> None:
     """Give every template the same small vocabulary."""
 
     def menu() -> list[tuple[Any, list[dict[str, Any]]]]:
@@ -235,7 +239,6 @@ def init_app(app: Flask, office_name: str) -> None:
             "office_menu": menu,
             "pages_named": pages_named,
             "object_name": object_name,
-            "office_name": office_name,
             "may": may,
             "is_looking_on": _is_looking_on,
             "status_name": state_name,

@@ -81,6 +81,10 @@ HELP: Mapping[str, Help] = {
         _("What was handed out: to whom, when, how much, and by which agreement. Nothing leaves without a line here."),
         _("Narrow it by day, dataset or receiver to answer who has had which data. The log is sealed: a line that is changed later shows."),
     ),
+    "office": Help(
+        _("What letters, files and pages call the office, and how long each step of a request may take."),
+        _("Change it here when the office moves or is renamed. The former values stay in the history and can be put back."),
+    ),
     "agencies": Help(
         _("The agencies whose data is joined up, and those that receive it."),
         _("Add one by one, or bring in a table. People of an agency that is switched off cannot log in."),

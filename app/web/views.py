@@ -74,6 +74,8 @@ class ScopedView(ModelView):
     filters: ClassVar[Sequence[Filter]] = ()  # what a list may be narrowed by
     more_columns: Sequence[str] = ()  # that a list shows when they are chosen
     import_key: Sequence[str] = ()  # by which a file's row is recognised; none: no import
+    # Headings of the form and the fields below them; fields that are in none come last.
+    form_groups: ClassVar[Sequence[tuple[Any, Sequence[str]]]] = ()
     # Columns that stand in the form under another name.
     form_stands_for: ClassVar[Mapping[str, str]] = {}
     sorted_as: ClassVar[Mapping[str, str]] = {}  # by what else a column is sorted
@@ -278,6 +280,16 @@ class ScopedView(ModelView):
         if not self.can_edit:
             abort(403)
         return self.trimmed(self._edit_form_class(data, obj=obj))
+
+    def grouped(self, form: Any) -> list[tuple[Any, list[Any]]]:
+        """Return the headings of a form, each with its fields; "" where there is none."""
+        named = {name for _heading, names in self.form_groups for name in names}
+        rest = [each for each in form if each.name not in {*named, "csrf_token"}]
+        groups = [
+            (heading, [form[name] for name in names if name in form])
+            for heading, names in self.form_groups
+        ]
+        return [each for each in (*groups, ("", rest)) if each[1]]
 
     def trimmed(self, form: Any) -> Any:
         """Hook of a view: take away the fields that the reader has no choice of."""

@@ -1,0 +1,1 @@
+"""The office itself: what its papers and pages call it, and how long its steps may take."""

@@ -1,0 +1,43 @@
+"""The one row about the office."""
+
+from typing import ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, HasId, Versioned
+from app.core.scope import Scope
+
+# Working days that each of the twelve steps may take; 60 in all, within three months.
+STEP_DAYS = (3, 7, 8, 5, 10, 5, 2, 7, 4, 3, 4, 2)
+REPORT_MONTHS = 3
+
+
+class Office(HasId, Versioned, Base):
+    """What stands on letters and pages. ``name`` empty: as the settings of the server say.
+
+    ``is_only`` is always true and unique: there is one office.
+    """
+
+    __tablename__ = "office"
+    __scope__: ClassVar[Scope] = Scope.EVERYONE
+    __table_args__ = (sa.CheckConstraint("is_only", name="one_row"),)
+
+    is_only: Mapped[bool] = mapped_column(default=True, unique=True)
+    name: Mapped[str] = mapped_column(default="")
+    government: Mapped[str] = mapped_column(default="")
+    address: Mapped[str] = mapped_column(default="")
+    phone: Mapped[str] = mapped_column(default="")
+    fax: Mapped[str] = mapped_column(default="")
+    email: Mapped[str] = mapped_column(default="")
+    website: Mapped[str] = mapped_column(default="")
+    place: Mapped[str] = mapped_column(default="")  # before the date of a letter
+    head_title: Mapped[str] = mapped_column(default="")
+    step_days: Mapped[list[int]] = mapped_column(
+        ARRAY(sa.Integer), default=lambda: list(STEP_DAYS)
+    )
+    report_months: Mapped[int] = mapped_column(default=REPORT_MONTHS)
+
+    def __str__(self) -> str:
+        return self.name or self.government
