@@ -616,7 +616,7 @@ def test_expired_is_refused_and_tidied_away(exporter):
 
     assert run.status is RunStatus.SUCCEEDED
     assert run.result == {
-        "expired": 1, "parts": 1, "strays": 1, "pages": 0, "trashed": 0,
+        "expired": 1, "parts": 1, "strays": 1, "pages": 0, "tables": 0, "trashed": 0,
     }  # fmt: skip
     assert not any(each.exists() for each in (path, old, stray))
     assert fresh.exists()
