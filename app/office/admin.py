@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from flask import Flask, redirect
+from flask import Flask, current_app, redirect
 from flask_admin import expose
 from flask_babel import gettext
 from markupsafe import Markup
@@ -54,7 +54,7 @@ def _letterhead(_view: Any, _context: Any, office: Office, _name: str) -> Markup
         '<div class="letterhead"><p>{}</p><p><strong>{}</strong></p><p>{}</p><p>{}</p></div>'
     ).format(
         office.government.upper(),
-        office.name.upper(),
+        (office.name or current_app.extensions["simpul_settings"].office_name).upper(),
         office.address,
         " · ".join(filter(None, contact)),
     )
