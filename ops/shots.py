@@ -1,7 +1,8 @@
-"""``./simpul shots FOLDER``: a picture of every page for every demo role.
+"""``./simpul shots FOLDER``: a picture of every page for every demo role, and its guide.
 
-Each kind of page once a role, as a desktop and as a phone, light and dark, and a page with
-all of them beside each other. A demo office of its own is started for it, unless
+Each kind of page once a role, as a desktop and as a phone, light and dark; a page with all
+of them beside each other (``index.html``); and for each role a guide to print, with the help
+of each page and its picture. A demo office of its own is started for it, unless
 ``--address`` names one that runs, with its file of ``--accounts``.
 """
 
@@ -16,8 +17,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from playwright.sync_api import Page
 
 from ops.bootstrap import Refusal, say
 from ops.browser import (
@@ -110,6 +114,14 @@ def _await_ready(address: str, process: "subprocess.Popen[bytes]", log: Path) ->
     raise Refusal("Kantor contoh tidak menyala.", f"The demo office did not start: {log}")
 
 
+class Chapter(NamedTuple):
+    """A page in a role's guide: what it is called, its help, and its picture."""
+
+    title: str
+    paragraphs: list[str]
+    file: str
+
+
 def _take(folder: Path, address: str, accounts: list[Account], only: str) -> int:
     taken: list[tuple[Account, str, str]] = []
     with chromium() as browser:
@@ -118,6 +130,7 @@ def _take(folder: Path, address: str, accounts: list[Account], only: str) -> int
                 continue
             name = account.email.partition("@")[0]
             pages: dict[str, str] = {}
+            chapters: list[Chapter] = []
             for view in VIEWS:
                 context = context_of(browser, view)
                 page = context.new_page()
@@ -129,11 +142,47 @@ def _take(folder: Path, address: str, accounts: list[Account], only: str) -> int
                     page.goto(url)
                     page.screenshot(path=folder / file, full_page=True)
                     taken.append((account, kind, file))
+                    if view is VIEWS[0]:
+                        chapters.append(_chapter(page, file))
                 context.close()
+            _write_guide(folder / f"guide-{name}.html", account, chapters)
             say(f"{account.email}: {len(pages)} halaman / pages")
     _write_sheet(folder, taken)
     say(f"{len(taken)} gambar / pictures: {folder}/index.html")
     return 0 if taken else 1
+
+
+def _chapter(page: Page, file: str) -> Chapter:
+    texts = "all => all.map(one => one.textContent.trim())"
+    titles = page.eval_on_selector_all("h1", texts)
+    return Chapter(
+        titles[0] if titles else page.title(),
+        page.eval_on_selector_all(".page-help .card p", texts),
+        file,
+    )
+
+
+def _write_guide(file: Path, account: Account, chapters: list[Chapter]) -> None:
+    """Write a role's guide: a chapter for each page, help that says the same only once."""
+    told: set[str] = set()
+    parts = [f"<h1>Simpul · {html.escape(account.title)}</h1>"]
+    for chapter in chapters:
+        fresh = [text for text in chapter.paragraphs if text not in told]
+        told.update(fresh)
+        words = "".join(f"<p>{html.escape(text)}</p>" for text in fresh)
+        parts.append(
+            f"<section><h2>{html.escape(chapter.title)}</h2>{words}"
+            f'<img loading=lazy src="{chapter.file}" alt=""></section>'
+        )
+    style = (
+        "@page{size:A4;margin:18mm}body{font:11pt/1.5 system-ui,sans-serif;max-width:46rem;"
+        "margin:2rem auto;padding:0 1rem}section{break-inside:avoid;margin-bottom:2rem}"
+        "img{width:100%;max-height:20cm;object-fit:cover;object-position:top;"
+        "border:1px solid #bbb}"
+    )
+    head = "<!doctype html><html lang=id><meta charset=utf-8><title>Simpul</title>"
+    text = f"{head}<style>{style}</style>{''.join(parts)}</html>"
+    file.write_text(text, encoding="utf-8")
 
 
 def _file_name(kind: str) -> str:

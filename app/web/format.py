@@ -23,12 +23,13 @@ ZONE_NAMES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "
 
 
 def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
-    """Write an instant on the office's wall clock, with the zone's name."""
+    """Write an instant on the office's wall clock; a time of day with the zone's name."""
     if value is None:
         return "–"
     zone = to_user_timezone(value).tzinfo
     name = ZONE_NAMES.get(str(zone), to_user_timezone(value).tzname() or "")
-    return f"{format_datetime(value, pattern)} {name}"
+    told = format_datetime(value, pattern)
+    return f"{told} {name}" if "H" in pattern else str(told)
 
 
 def ago(value: datetime | None) -> str:
