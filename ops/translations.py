@@ -4,6 +4,7 @@ Message ids are the English sentences in the code. Besides ``gettext`` and its k
 place that stores an id for later (errors, log lines, plan steps, field errors) counts.
 """
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ METHODS = [
     ("jobs/**.py", "python"),
     ("app/templates/**.html", "jinja2"),
 ]
+# Libraries whose sentences people read: catalogue, package.
+LIBRARIES = {
+    "admin": "flask_admin", "wtforms": "wtforms", "flask_security": "flask_security",
+}  # fmt: skip
 # Callable -> which argument is a message id (counted from 1).
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,
@@ -104,6 +109,49 @@ def misfilled() -> list[str]:
     ]
 
 
+def unused() -> list[str]:
+    """Sentences of the catalogue that nothing shows any more."""
+    shown = message_ids()
+    return sorted(str(m.id) for m in catalogue() if m.id and m.id not in shown)
+
+
+def library_gaps() -> list[str]:
+    """What of the libraries' own sentences lacks Indonesian, or is theirs no more."""
+    gaps = []
+    for domain, package in LIBRARIES.items():
+        with CATALOGUE.with_name(f"{domain}.po").open("rb") as file:
+            known = {
+                _first(m.id) for m in read_po(file, locale="id") if m.id and m.string
+            }
+        theirs = set(_library_ids(package))
+        gaps += [f"{package}: {text!r}" for text in sorted(theirs ^ known)]
+    return gaps
+
+
+def _library_ids(package: str) -> Iterator[str]:
+    """Yield a library's sentences: out of its template of translations, else of its code."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(package)
+    folder = Path(found.origin).parent
+    template = next(folder.rglob("*.pot"), None)
+    if template is not None:
+        with template.open("rb") as file:
+            yield from (_first(m.id) for m in read_po(file) if m.id)
+        return
+    methods = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+    words: dict[str, tuple[int, ...] | None] = {
+        "gettext": None, "_": None, "lazy_gettext": None, "_gettext": None, "ngettext": (1, 2),
+    }  # fmt: skip
+    for each in extract_from_dir(folder, method_map=methods, keywords=words):
+        yield _first(each[2])
+
+
+def _first(text: str | tuple[str, ...] | list[str]) -> str:
+    """Return the singular of a sentence that has a plural."""
+    return text if isinstance(text, str) else text[0]
+
+
 def update() -> None:
     """Write the catalogue anew: ids that are gone leave, new ones stand there empty."""
     known = {m.id: m.string for m in catalogue() if m.id} if CATALOGUE.exists() else {}
@@ -118,7 +166,12 @@ def update() -> None:
 def main() -> int:
     if "--update" in sys.argv:
         update()
-    problems = [*(f"untranslated: {text!r}" for text in untranslated()), *misfilled()]
+    problems = [
+        *(f"untranslated: {text!r}" for text in untranslated()),
+        *(f"unused: {text!r}" for text in unused()),
+        *misfilled(),
+        *library_gaps(),
+    ]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

@@ -146,6 +146,11 @@ def test_no_list_shows_a_secret():
 def test_every_sentence_has_its_indonesian():
     assert translations.untranslated() == []
     assert translations.misfilled() == []
+    assert translations.unused() == []
+
+
+def test_the_libraries_speak_indonesian_whole():
+    assert translations.library_gaps() == []
 
 
 @pytest.mark.parametrize("mapper", sorted(Base.registry.mappers, key=str), ids=str)
