@@ -44,6 +44,15 @@ def ago(value: datetime | None) -> str:
     return str(gettext("%(time)s ago", time=duration(seconds)))
 
 
+def relative(value: datetime | None) -> Markup | str:
+    """Write how long ago an instant was, with the instant itself for who points at it."""
+    if value is None:
+        return "–"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(), moment(value, "d MMM y HH.mm.ss"), ago(value)
+    )
+
+
 def duration(seconds: float | None) -> str:
     """Write a span of seconds in its two largest units."""
     if seconds is None:
@@ -95,6 +104,6 @@ def cell(value: Any) -> str | Markup:
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        moment=moment, ago=ago, duration=duration, number=number, size=size, cell=cell,
+        moment=moment, ago=ago, relative=relative, duration=duration, number=number, size=size, cell=cell,
         say=say,
     )  # fmt: skip
