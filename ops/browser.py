@@ -23,7 +23,9 @@ _ONE = re.compile(
     r"/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|$)|(?<=/rows)/[^/]+|(?<=/datasets)/[^/]+"
     r"|(?<=/developers)/[^/]+"
 )
-_NO_PAGE = re.compile(r"^/(?:logout|static|bootstrap|api|downloads/.+)")
+_NO_PAGE = re.compile(
+    r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file)"
+)
 
 
 class Account(NamedTuple):

@@ -183,7 +183,9 @@ def _clause(
     chosen = next((each for each in filters if each.name == name), None)
     if chosen is None:
         return None
-    made = Clause(name, Op(op) if op in chosen.ops else chosen.ops[0])
+    # Another column is compared in its own usual way, with a value of its own.
+    kept = name == was and op in chosen.ops
+    made = Clause(name, Op(op) if kept else chosen.ops[0])
     text = value.replace("\0", "").strip()
     if not text or name != was or made.is_whole:
         return made

@@ -1,7 +1,6 @@
 """Every kind of page in a real browser: axe finds nothing serious, no script is refused,
 no other host is asked, and no page is heavy."""
 
-import os
 from pathlib import Path
 
 import axe_playwright_python
@@ -10,13 +9,11 @@ import pytest
 from ops.browser import (
     CHROMIUM,
     VIEWS,
-    accounts_in,
     chromium,
     context_of,
     log_in,
     pages_of,
 )
-from ops.shots import demo_office
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(
     encoding="utf-8"
@@ -34,19 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def office():
-    """A demo office: its address and its accounts by e-mail."""
-    running = os.environ.get("SIMPUL_OFFICE", "")  # ADDRESS,FILE of one that runs already
-    if running:
-        address, _, file = running.partition(",")
-        yield address, {each.email: each for each in accounts_in(Path(file))}
-        return
-    with demo_office() as (address, home):
-        accounts = accounts_in(home / "demo-accounts.txt")
-        yield address, {each.email: each for each in accounts}
 
 
 @pytest.mark.parametrize("who", WHO)

@@ -134,21 +134,21 @@ def test_the_panel_works_without_a_script(log_in, people):
              "o": ["is", "has", "is"], "v": ["1", "dinas", "was a name"]}  # fmt: skip
     get = lambda do: clauses(client.get("/agencies/", query_string={**asked, "do": do}))  # noqa: E731
     # The third row's column was changed: its former value is not taken over.
-    assert get("apply") == ["active:is:1", "name:has:dinas", "or", "code:is:"]
-    assert get("drop:1") == ["active:is:1", "or", "code:is:"]
+    assert get("apply") == ["active:is:1", "name:has:dinas", "or", "code:has:"]
+    assert get("drop:1") == ["active:is:1", "or", "code:has:"]
     assert get("drop:2") == ["active:is:1", "name:has:dinas"]
     assert get("and:0") == [
         "active:is:1",
         "name:has:dinas",
         "active:is:",
         "or",
-        "code:is:",
+        "code:has:",
     ]
     assert get("or") == [
         "active:is:1",
         "name:has:dinas",
         "or",
-        "code:is:",
+        "code:has:",
         "or",
         "active:is:",
     ]
