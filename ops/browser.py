@@ -21,7 +21,7 @@ ACCOUNT = re.compile(r"^\s+(\S+@\S+)\s+(\S+)\s+(.+)$", re.MULTILINE)
 # Parts of an address that name one object of many: a page of each kind is enough.
 _ONE = re.compile(
     r"/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|$)|(?<=/rows)/[^/]+|(?<=/datasets)/[^/]+"
-    r"|(?<=/developers)/[^/]+"
+    r"|(?<=/developers)/[^/]+|(?<=/audit/request)/[^/]+"
 )
 _NO_PAGE = re.compile(
     r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file)"

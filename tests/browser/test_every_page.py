@@ -68,7 +68,7 @@ def test_pages_are_accessible_light_and_dark_and_stay_within_themselves(office, 
                     if v["impact"] in {"serious", "critical"}
                 ]  # fmt: skip
             context.close()
-    assert found == []
+    assert found == [], found
     assert said == []
     assert strangers == []
 
