@@ -27,6 +27,7 @@ def migrate() -> None:
     with engine.connect() as connection:
         connection.execute(sa.text(f"SELECT pg_advisory_lock({LOCK})"))
         connection.execute(sa.text("SET lock_timeout = '10s'"))
+        connection.execute(sa.text("SET simpul.owner = 'on'"))  # see migration 0017
         connection.commit()
         context.configure(
             connection=connection,

@@ -200,6 +200,8 @@ _TAKE_ROLE_IN_HASTE = sa.text(
     f"{_TAKE_ROLE}, set_config('synchronous_commit', 'off', true)"
 )
 
+# The tables' policies hold for their owner too, but for one who says so (migration 0017).
+_SAY_OWNER = sa.text("SELECT set_config('simpul.owner', 'on', true)")
 _ONLY_READ = sa.text("SELECT set_config('transaction_read_only', 'on', true)")
 
 
@@ -210,7 +212,10 @@ def _take_role(
     connection: sa.Connection,
 ) -> None:
     """Give each transaction the role of who acts; no principal, no transaction."""
-    if transaction.nested or session.info.get("owner"):
+    if transaction.nested:
+        return
+    if session.info.get("owner"):
+        connection.execute(_SAY_OWNER)
         return
     principal = acting_principal()
     durable = session.info.get("durable", True)

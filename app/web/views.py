@@ -84,9 +84,12 @@ class ScopedView(ModelView):
     title: ClassVar[str] = ""
     lead: ClassVar[str] = ""
 
-    _WRITES = frozenset({"create_view", "edit_view", "delete_view", "action_view"})
-    # Stock routes that would go round the scope or that nothing here uses.
-    _SHUT = frozenset({"export", "ajax_lookup", "ajax_update"})
+    _WRITES = frozenset({"create_view", "edit_view"})
+    # Stock routes that would go round the scope or that nothing here uses: rows go to the
+    # trash, and many are changed by app.listings.
+    _SHUT = frozenset(
+        {"export", "ajax_lookup", "ajax_update", "delete_view", "action_view"}
+    )
 
     def __init__(self, model: Any, **kw: Any) -> None:
         super().__init__(model, db, **kw)

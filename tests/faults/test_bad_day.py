@@ -43,7 +43,7 @@ def look(query):
     end = time.monotonic() + RECOVERY_SECONDS
     while True:
         try:
-            with make.session() as s:
+            with make.session(make.WORKER_PRINCIPAL) as s:
                 return s.scalars(query).all()
         except DBAPIError:
             if time.monotonic() > end:

@@ -166,7 +166,7 @@ def test_no_room_for_a_file(small, pulled):
         fakes.wait_until(lambda: failed_in_words(asked.run_id), 20, small.processes.said)
         fakes.wait_until(lambda: list(folder.iterdir()) == [], 5)  # no half of it stays
     await_status(small, asked.run_id, RunStatus.SUCCEEDED)
-    with make.session() as s:
+    with make.session(make.WORKER_PRINCIPAL) as s:
         made = s.get_one(ExportRun, asked.id)
     path = exports.store_of(small.settings.home).path(made.file_key)
     with path.open("rb") as file:

@@ -84,7 +84,7 @@ def test_asked_again_it_is_done_once(desk, processes, upstream):
     made = sa.select(ExportRun).where(ExportRun.user_id == user.id)
 
     def files():
-        with make.session() as s:
+        with make.session(make.WORKER_PRINCIPAL) as s:
             return [each.file_key for each in s.scalars(made)]
 
     fakes.wait_until(lambda: all(files()), 40, processes.said)
