@@ -27,16 +27,17 @@ from werkzeug.datastructures import MultiDict
 
 from app.core import db
 from app.core.errors import RejectedError
-from app.core.scope import NotFoundError, visible
+from app.core.scope import NotFoundError, get_visible, visible
 from app.core.search import typed
 from app.listings import bulk, finding, services
 from app.listings.editing import EDITS, Editable, Edits
+from app.listings.errors import MovedOnError
 from app.listings.models import SavedView
 from app.web.extensions import db as flask_db
 from app.web.format import number
 from app.web.guard import principal_now, signed_in
 from app.web.i18n import say
-from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken
+from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken, taken
 
 SHOWN = 10  # rows that the page of a change names
 MOST_BOXES = 500
@@ -175,10 +176,25 @@ class EditPage(Page):
         except NotFoundError:
             raise
         except RejectedError as error:
-            return make_response(
-                jsonify(error=say(error.message, error.params)), HTTPStatus.CONFLICT
-            )
+            said = {"error": say(error.message, error.params)}
+            if isinstance(error, MovedOnError):
+                said |= self._now(view, name)
+            return make_response(jsonify(said), HTTPStatus.CONFLICT)
+        except IntegrityError:
+            return make_response(jsonify(error=taken()), HTTPStatus.CONFLICT)
         return jsonify(html=shown, value=value)
+
+    @staticmethod
+    def _now(view: ScopedView, name: str) -> dict[str, str]:
+        """Return what a cell shows by now, for who did not know."""
+        principal = principal_now()
+        with db.unit_of_work() as session:
+            edits = bulk.edits_of(view.endpoint, principal)
+            obj = get_visible(
+                session, edits.model, request.form.get("row", ""), principal
+            )
+            shown = str(escape(view.shown(obj, name)))
+            return {"html": shown, "value": edits.columns[name].text_of(obj)}
 
     def _ask(self, view: ScopedView, edits: Edits) -> str:
         with db.unit_of_work() as session:

@@ -34,10 +34,10 @@ class BadValueError(RejectedError):
 class MovedOnError(RejectedError):
     code = "moved_on"
 
-    def __init__(self, now: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            "Not saved: somebody else has changed this meanwhile; it is %(now)s now.",
-            now=now,
+            "Not saved: somebody else has changed this meanwhile, to what stands beside it now."
+            " Save once more if yours shall stand."
         )
 
 

@@ -73,13 +73,15 @@ class ImportPage(Page):
             return back_to("imports.show", ident=ident)
         table = sheets.Table.of(asked.sheet)
         outcomes = [Outcome.of(each) for each in asked.outcomes]
+        mapping = asked.mapping or importing.guess(view, table.headers)
         text: str = self.render(
             "listings/importing.html",
             view=view,
             asked=asked,
             table=table,
             fields=importing.fields_of(view),
-            mapping=asked.mapping or importing.guess(view, table.headers),
+            mapping=mapping,
+            ignored=importing.ignored(table.headers, mapping),
             by_kind={
                 kind: [each for each in outcomes if each.kind is kind] for kind in Kind
             },
@@ -133,7 +135,7 @@ class ImportPage(Page):
             content, name = asked.content, asked.file_name
         remarks = importing.remarks_of(outcomes, asked.mapping)
         try:
-            marked = sheets.remarked(content, gettext("Remarks of Simpul"), remarks)
+            marked = sheets.remarked(content, importing.remarks_heading(), remarks)
         except RejectedError as error:
             flash_rejected(error)
             return back_to("imports.show", ident=ident)

@@ -138,6 +138,34 @@ def test_wrong_rows_stop_all_or_are_left_out_and_come_back_coloured(log_in, peop
     assert figures(look(client, two, **ALL)) == [2, 0, 1, 0]
 
 
+def test_all_that_is_wrong_with_a_row_is_told_at_once(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("dua")
+    content = workbook((*HEADS, "Surel"), [f"{word}-1", "", "", "mungkin", "bukan surel"])
+    seen = look(client, ident(send(client, content)), **ALL, email=4)
+    for said in ("Nama: ", "Aktif: tulis ya atau tidak", "Surel: "):
+        assert f"<div>{said}" in seen
+
+
+def test_a_yes_or_no_that_is_not_filled_in_stays_as_it_is(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("kosong")
+    make.make_agency(code=f"{word}-1", name=f"Dinas {word}", active=False)
+    make.make_agency(code=f"{word}-2", name=f"Biro {word}", active=True)
+    content = workbook(
+        HEADS, *([f"{word}-{n}", f"Baru {word} {n}", "", ""] for n in (1, 2, 3))
+    )
+    one = ident(send(client, content))
+    look(client, one, **ALL)
+    client.post(f"/imports/{one}/apply")
+    assert [agency(f"{word}-{n}").active for n in (1, 2, 3)] == [False, True, True]
+
+
+def test_columns_that_nothing_is_read_from_are_named(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("lebih")
+    heads = ("Kode", "Nama", "Kepala", "Catatan Simpul")
+    one = ident(send(client, workbook(heads, [f"{word}-1", word, "Pak A", ""])))
+    assert "tidak dibaca: Kepala." in page(client, one)
+
+
 def test_a_csv_file_is_read_as_offices_write_it(log_in, people):
     client, word = log_in(people["SEMUA"]), make.word("csv")
     for n, text in enumerate((
