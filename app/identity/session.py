@@ -27,7 +27,7 @@ from app.audit.recorder import record
 from app.core import crypto
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS, Permission, Principal, acting_as, acting_principal
-from app.identity import login_sessions, passwords
+from app.identity import login_sessions, passwords, second_factor
 from app.identity.errors import WeakPasswordError
 from app.identity.login_sessions import Limits
 from app.identity.models import Agency, Passkey, Role, User
@@ -153,6 +153,7 @@ def init_app(
         mf_recovery_codes_util_cls=RecoveryCodes,
         webauthn_util_cls=Passkeys,
     )
+    second_factor.init_app(app)
     app.context_processor(_words)
     _keep_sessions(app, limits(settings))
     _limit_attempts(app)

@@ -23,9 +23,11 @@ ZONE_NAMES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "
 
 
 def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
-    """Write an instant on the office's wall clock, with the zone's name."""
+    """Write an instant on the office's wall clock, with the zone's name; a day has none."""
     if value is None:
         return "–"
+    if "H" not in pattern:
+        return str(format_datetime(value, pattern))
     zone = to_user_timezone(value).tzinfo
     name = ZONE_NAMES.get(str(zone), to_user_timezone(value).tzname() or "")
     return f"{format_datetime(value, pattern)} {name}"
