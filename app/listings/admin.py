@@ -27,11 +27,12 @@ from werkzeug.datastructures import MultiDict
 
 from app.core import db
 from app.core.errors import RejectedError
+from app.core.filters import OR
 from app.core.scope import NotFoundError, get_visible, visible
 from app.core.search import typed
 from app.listings import bulk, finding, services
 from app.listings.editing import EDITS, Editable, Edits
-from app.listings.errors import MovedOnError
+from app.listings.errors import ListMovedOnError, MovedOnError
 from app.listings.models import SavedView
 from app.web.extensions import db as flask_db
 from app.web.format import number
@@ -129,6 +130,8 @@ class EditPage(Page):
         try:
             with db.unit_of_work() as session:
                 idents = _chosen(session, view)
+                if request.form.get("count", str(len(idents))) != str(len(idents)):
+                    raise ListMovedOnError
                 run = bulk.request_edit(
                     session,
                     listed,
@@ -221,7 +224,12 @@ def _chosen(session: Session, view: ScopedView) -> list[UUID]:
     """Return the rows that were chosen: by their boxes, or all that the list is narrowed to."""
     if request.form.get("all") == "1":
         args = MultiDict(parse_qsl(services.kept_query(request.form.get("query", ""))))
-        query, words = view.narrowed(view.list_state(args))
+        state = view.list_state(args)
+        if len(state.where.clauses) < sum(
+            text not in {"", OR} for text in args.getlist("where")
+        ):
+            raise ListMovedOnError  # a filter that says nothing would choose too much
+        query, words = view.narrowed(state)
         key = sa.inspect(view.model).primary_key[0]
         wanted = query.with_only_columns(key, maintain_column_froms=True).order_by(None)
         if words is not None:

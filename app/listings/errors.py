@@ -98,6 +98,24 @@ class WrongRowsError(RejectedError):
         )
 
 
+class BroughtInError(RejectedError):
+    code = "brought_in"
+
+    def __init__(self) -> None:
+        super().__init__("This file has been brought in already; nothing was done again.")
+
+
+class ListMovedOnError(RejectedError):
+    """Not what somebody agreed to: other rows match by now, or a filter says nothing."""
+
+    code = "list_moved_on"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing was changed: other rows match the list by now. Look at it again."
+        )
+
+
 class NoFileError(RejectedError):
     code = "no_file"
 

@@ -13,7 +13,7 @@ from app.core.clock import utc_now
 from app.core.errors import RejectedError
 from app.core.scope import NotFoundError, get_visible
 from app.listings import importing, sheets
-from app.listings.errors import NoFileError, UnmappedError
+from app.listings.errors import BroughtInError, NoFileError, UnmappedError
 from app.listings.importing import Kind, Outcome
 from app.listings.models import DataImport
 from app.web.extensions import db as flask_db
@@ -94,7 +94,9 @@ class ImportPage(Page):
         asked.mapping = _mapping(view, asked)
         outcomes = importing.rehearse(flask_db.session(), view, asked)
         with db.unit_of_work() as session:
-            mine = session.get_one(DataImport, asked.id)
+            mine = session.get_one(DataImport, asked.id, with_for_update=True)
+            if mine.applied_at:  # what it did stands there, and is not rehearsed over
+                raise BroughtInError
             mine.mapping = asked.mapping
             mine.outcomes = [each.as_json() for each in outcomes]
 
@@ -108,6 +110,9 @@ class ImportPage(Page):
         good_only = request.form.get("only") == "good"
         reason = gettext("file %(name)s", name=asked.file_name)
         try:
+            session.refresh(asked, with_for_update=True)  # of two who press, one waits
+            if asked.applied_at:
+                raise BroughtInError
             if not asked.mapping:
                 raise NotFoundError
             done = importing.carry_out(

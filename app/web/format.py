@@ -57,7 +57,7 @@ def duration(seconds: float | None) -> str:
         (days, gettext("d")), (hours, gettext("h")), (minutes, gettext("min")), (secs, gettext("s")),
     ]  # fmt: skip
     shown = [f"{n} {unit}" for n, unit in parts if n][:2]
-    return " ".join(shown) or (f"{seconds:.1f} ".replace(".", ",") + gettext("s"))
+    return " ".join(shown) or f"{format_decimal(round(seconds, 1))} {gettext('s')}"
 
 
 def number(value: Any) -> str:

@@ -288,3 +288,25 @@ def test_a_run_of_somebody_who_was_switched_off_changes_nothing(
     assert all(fresh(each).active for each in made)
     with make.session(principal) as s:
         assert s.scalars(sa.select(BulkEdit.listed)).all() == ["agencies"]
+
+
+def test_what_was_agreed_to_is_what_is_changed(log_in, people):
+    """Rows that came to match meanwhile were not agreed to; a broken filter chooses nothing."""
+    word, made = agencies(2)
+    client, query = log_in(people["SEMUA"]), f"search={word}"
+    change = {"change": "phone", "to-phone": "baru", "all": "1"}
+    asked = client.post(
+        "/edits/", data={"listed": "agencies", "all": "1", "query": query}
+    )
+    assert 'name="count" value="2"' in asked.get_data(as_text=True)
+    late = make.make_agency(name=f"Dinas {word} Belakangan")
+
+    answer = apply(client, query=query, count="2", **change)
+
+    assert "baris lain kini cocok" in answer.get_data(as_text=True)
+    assert 'name="count" value="3"' in answer.get_data(as_text=True)
+    answer = apply(client, query=f"{query}&where=zz:is:1", **change)
+    assert answer.status_code == 409
+    assert events(*made, late) == []
+    assert apply(client, query=query, count="3", **change).status_code == 302
+    assert len(events(*made, late)) == 3

@@ -3,14 +3,17 @@
 import io
 import re
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import openpyxl
 import pytest
 import sqlalchemy as sa
+from psycopg.errors import DeadlockDetected
+from sqlalchemy.exc import OperationalError
 
 from app.audit.models import AuditEvent
 from app.identity.models import Agency, User
-from app.listings import sheets
+from app.listings import importing, sheets
 from app.listings.models import DataImport
 from tests import make
 
@@ -325,3 +328,40 @@ def test_people_come_by_file_without_their_passwords(log_in, people):
         after = s.get_one(User, former.id)
         assert (after.job_title, after.email) == (word, people["AUDITOR"])
         assert after.password == former.password
+
+
+def test_who_presses_twice_brings_in_once_and_what_it_did_stays_told(app, log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("ganda")
+    content = workbook(
+        HEADS, *([f"{word}-{n}", f"{word} {n}", "", ""] for n in range(20))
+    )
+    one = ident(send(client, content))
+    look(client, one, **ALL)
+    clients = [client, log_in(people["SEMUA"])]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda c: c.post(f"/imports/{one}/apply"), clients))
+
+    assert {each.status_code for each in answers} == {302}
+    seen = look(client, one, **ALL)
+    assert figures(seen) == [20, 0, 0, 0]
+    assert "sudah dimasukkan" in seen
+    with make.session() as s:
+        found = sa.select(sa.func.count()).where(Agency.code.startswith(f"{word}-"))
+        assert s.scalar(found) == 20
+
+
+def test_of_two_who_wait_for_each_other_one_is_told_that_somebody_was_faster(
+    log_in, people, monkeypatch
+):
+    client = log_in(people["SEMUA"])
+    one = ident(send(client, workbook(HEADS, [make.word("kunci"), "x", "", ""])))
+    look(client, one, **ALL)
+
+    def dead(*_args, **_named):
+        raise OperationalError("", {}, DeadlockDetected())
+
+    monkeypatch.setattr(importing, "carry_out", dead)
+    answer = client.post(f"/imports/{one}/apply")
+    assert answer.status_code == 409
+    assert "pada saat yang sama" in answer.get_data(as_text=True)
