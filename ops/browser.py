@@ -21,7 +21,7 @@ ACCOUNT = re.compile(r"^\s+(\S+@\S+)\s+(\S+)\s+(.+)$", re.MULTILINE)
 # Parts of an address that name one object of many: a page of each kind is enough.
 _ONE = re.compile(
     r"/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|$)|(?<=/rows)/[^/]+|(?<=/datasets)/[^/]+"
-    r"|(?<=/developers)/[^/]+|(?<=/audit/request)/[^/]+"
+    r"|(?<=/developers)/[^/]+|(?<=/audit)/\d+|(?<=/audit/request)/[^/]+"
 )
 _NO_PAGE = re.compile(
     r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file)"
@@ -102,7 +102,7 @@ def pages_of(page: Page, address: str) -> dict[str, str]:
         page.goto(found[waiting.pop(0)], wait_until="domcontentloaded")
         here = page.url
         for link in page.eval_on_selector_all(
-            "a[href]", "all => all.map(a => a.getAttribute('href'))"
+            "a[href]:not([download])", "all => all.map(a => a.getAttribute('href'))"
         ):
             url = urlsplit(urljoin(here, link))
             kind = kind_of(url.path)

@@ -324,10 +324,7 @@ def _bad(clause: Clause) -> Any:
 
 
 def _whole(text: str) -> int:
-    if (
-        not text.lstrip("-").isascii()
-        or not text.lstrip("-").isdecimal()
-        or len(text) > 18
-    ):
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()) or len(text) > 18:
         raise BadClauseError(text)
     return int(text)

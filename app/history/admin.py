@@ -154,20 +154,33 @@ class AuditView(ReadOnlyView):
     @expose("/request/<request_id>/revert", methods=("GET", "POST"))
     @needs(Permission.AUDIT_READ)
     def revert_request(self, request_id: str) -> ResponseReturnValue:
-        """Show what putting back all that one request changed would do, and do it."""
-        events = trail.events_of_request(db.session(), request_id, principal_now())
+        """Show what putting back all that one request changed would do, and do it.
+
+        What is too much for one page is put back page by page; ``after`` is an event.
+        """
+        after = min(request.args.get("after", 0, int), 2**62)
+        events = trail.events_of_request(db.session(), request_id, principal_now(), after)
         if not events:
             raise NotFoundError
-        return self._revert(events, self.get_url(".request_view", request_id=request_id))
+        back = self.get_url(".request_view", request_id=request_id)
+        further = ""
+        if len(events) == trail.MOST_OF_REQUEST:
+            further = self.get_url(
+                ".revert_request", request_id=request_id, after=events[-1].id
+            )
+        return self._revert(events, back, further)
 
-    def _revert(self, events: list[AuditEvent], back: str) -> ResponseReturnValue:
+    def _revert(
+        self, events: list[AuditEvent], back: str, further: str = ""
+    ) -> ResponseReturnValue:
+        """Answer for a plan; ``further`` is where it goes on, when these are not all."""
         session, is_sent = db.session(), request.method == "POST"
         if is_sent:
             if not any(map(reverts.may_be_reverted, events)):
                 abort(403)
             if _put_back(events):
                 flash(gettext("It is put back."), "success")
-                return redirect(back)
+                return redirect(further or back)
             session.rollback()
         plan = reverts.plan_of(session, events)
         chosen = (
@@ -180,7 +193,9 @@ class AuditView(ReadOnlyView):
                 if line.verdict is reverts.Verdict.BACK
             ]
         )
-        page = self.render("history/revert.html", plan=plan, chosen=chosen, back=back)
+        page = self.render(
+            "history/revert.html", plan=plan, chosen=chosen, back=back, further=further
+        )
         return make_response(page, 409 if is_sent else 200)
 
 

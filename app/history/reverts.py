@@ -88,6 +88,12 @@ class Item:
         return self.door is not None and principal_now().may(self.door.write)
 
     @property
+    def is_odd(self) -> bool:
+        """Whether it has to be looked at: something of it cannot come back just like that."""
+        plain = {Verdict.BACK, Verdict.SAME}
+        return bool(self.refusal) or any(each.verdict not in plain for each in self.lines)
+
+    @property
     def open_lines(self) -> list[Line]:
         wanted = {Verdict.BACK, Verdict.CHANGED}
         return [each for each in self.lines if each.verdict in wanted]

@@ -91,15 +91,22 @@ def _versions(session: orm.Session, obj: Any) -> list[str]:
 
 
 def events_of_request(
-    session: orm.Session, request_id: str, principal: Principal
+    session: orm.Session, request_id: str, principal: Principal, after: int = 0
 ) -> list[AuditEvent]:
-    """Return all that one request changed, in the order in which it did."""
+    """Return what one request changed, in the order in which it did: all, or very many.
+
+    ``after``: go on behind this event.
+    """
     if not request_id:
         return []
     return list(
         session.scalars(
             sa.select(AuditEvent)
-            .where(AuditEvent.request_id == request_id, visible(AuditEvent, principal))
+            .where(
+                AuditEvent.request_id == request_id,
+                AuditEvent.id > after,
+                visible(AuditEvent, principal),
+            )
             .order_by(AuditEvent.id)
             .limit(MOST_OF_REQUEST)
         )

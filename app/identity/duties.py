@@ -22,6 +22,7 @@ from app.identity.models import Duty, User
 from app.identity.states import DutyKind
 
 LONGEST = timedelta(days=366)
+LAST_YEAR = 2999
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def colleagues_of(session: Session, user: User) -> Sequence[User]:
 def _span(given: HandOver, zone: str) -> tuple[datetime, datetime]:
     """Return the instants between which a duty lasts, both days whole, on the office's clock."""
     days = given.last_day - given.first_day
-    if days < timedelta(0) or days > LONGEST:
+    if days < timedelta(0) or days > LONGEST or given.last_day.year > LAST_YEAR:
         raise BadDutyDaysError
     starts_at, ends_at = (
         datetime.combine(day, time(), tzinfo=ZoneInfo(zone))

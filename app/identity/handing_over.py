@@ -43,7 +43,7 @@ def hand_over(holder: User, form: HandOverForm) -> None:
         flash_rejected(error)
     else:
         flash(
-            gettext("Handed over to %(name)s. It ends by itself.", name=successor.name),
+            gettext("Handed over to %(name)s; it ends by itself.", name=successor.name),
             "success",
         )
 

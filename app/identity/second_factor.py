@@ -5,7 +5,9 @@ import hmac
 from typing import Any
 
 import sqlalchemy as sa
-from flask_security import MfRecoveryCodesUtil, Totp, WebauthnUtil
+from flask import Flask, Response, current_app, request, session as cookie
+from flask_security import MfRecoveryCodesUtil, Totp, WebauthnUtil, current_user
+from passlib.exc import UsedTokenError
 from sqlalchemy.orm.attributes import set_committed_value
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
@@ -27,14 +29,50 @@ class Codes(Totp):
         return counter
 
     def set_last_counter(self, user: Any, tmatch: Any) -> None:
-        """Note the code that is taken now; no change of the person, so no audit row."""
-        db.session.execute(
+        """Note the code that is taken now; no change of the person, so no audit row.
+
+        Raises ``UsedTokenError``, which is a wrong code, when another request was faster.
+        """
+        last = User.tf_last_counter
+        taken = db.session.execute(
             sa.update(User)
-            .where(User.id == user.id)
+            .where(User.id == user.id, sa.or_(last.is_(None), last < tmatch.counter))
             .values(tf_last_counter=tmatch.counter)
             .execution_options(audited=True, synchronize_session=False)
         )
+        if getattr(taken, "rowcount", 0) != 1:
+            raise UsedTokenError
         set_committed_value(user, "tf_last_counter", tmatch.counter)
+
+
+def init_app(app: Flask) -> None:
+    """Let who mistypes the first code of a new app type it again."""
+    app.extensions["security"].tf_setup_context_processor(_setting_up)
+    app.after_request(_once_more)
+
+
+def _once_more(response: Response) -> Response:
+    """Send who mistyped it back to the same picture, which their app has by now."""
+    if (
+        request.endpoint == "security.two_factor_setup_validate"
+        and response.location
+        and response.location.endswith("/tf-setup")
+    ):
+        response.location += "?again=1"
+    return response
+
+
+def _setting_up() -> dict[str, Any]:
+    """Return the picture and the key that were shown before, if they are to be shown again."""
+    secret = cookie.get("tf_totp_secret")
+    if not (request.args.get("again") and secret and current_user.is_authenticated):
+        return {"shown_before": None}
+    security = current_app.extensions["security"]
+    state = {"totp_secret": secret, "method": "authenticator", "phone": None}
+    return {
+        "shown_before": security.totp_factory.fetch_setup_values(secret, current_user),
+        "same_token": security.tf_setup_serializer.dumps(state),
+    }
 
 
 class RecoveryCodes(MfRecoveryCodesUtil):

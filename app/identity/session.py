@@ -2,7 +2,7 @@
 
 import time
 from datetime import timedelta
-from functools import partial
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any
 
@@ -16,18 +16,19 @@ from flask_security import (
     PasswordUtil,
     Security,
     SQLAlchemyUserDatastore,
+    reset_password_instructions_sent,
     user_authenticated,
     wan_deleted,
     wan_registered,
 )
 from flask_security.tf_plugin import tf_clean_session
-from flask_security.utils import set_request_attr
+from flask_security.utils import hash_data, set_request_attr
 
 from app.audit.recorder import record
 from app.core import crypto
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS, Permission, Principal, acting_as, acting_principal
-from app.identity import login_sessions, passwords
+from app.identity import login_sessions, passwords, second_factor
 from app.identity.errors import WeakPasswordError
 from app.identity.login_sessions import Limits
 from app.identity.models import Agency, Passkey, Role, User
@@ -153,6 +154,7 @@ def init_app(
         mf_recovery_codes_util_cls=RecoveryCodes,
         webauthn_util_cls=Passkeys,
     )
+    second_factor.init_app(app)
     app.context_processor(_words)
     _keep_sessions(app, limits(settings))
     _limit_attempts(app)
@@ -236,10 +238,30 @@ def _limit_attempts(app: Flask) -> None:
 
 def _limit_letters(app: Flask) -> None:
     """Let nobody fill a mailbox with links, nor ask for those of a whole town."""
-    view: Any = app.view_functions["security.forgot_password"]
+    view: Any = _as_slow_for_strangers(
+        app.view_functions["security.forgot_password"], app
+    )
     for rate, key in ((LETTER_LIMIT, _asked_for), (LOGIN_LIMIT, get_remote_address)):
         view = limiter.limit(rate, key_func=key, methods=["POST"])(view)
     app.view_functions["security.forgot_password"] = view
+
+
+def _as_slow_for_strangers(view: Any, app: Flask) -> Any:
+    """Have a link take as long for an address that nobody has: its token hashes slowly."""
+
+    def note(_app: Flask, user: User, **_: Any) -> None:
+        g.token_was_hashed = bool(user.password)
+
+    reset_password_instructions_sent.connect(note, app, weak=False)
+
+    @wraps(view)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        answer = view(*args, **kwargs)
+        if request.method == "POST" and not g.get("token_was_hashed"):
+            hash_data("nobody's password")
+        return answer
+
+    return asked
 
 
 def _asked_for() -> str:

@@ -27,16 +27,18 @@ from werkzeug.datastructures import MultiDict
 
 from app.core import db
 from app.core.errors import RejectedError
-from app.core.scope import NotFoundError, visible
+from app.core.filters import OR
+from app.core.scope import NotFoundError, get_visible, visible
 from app.core.search import typed
 from app.listings import bulk, finding, services
 from app.listings.editing import EDITS, Editable, Edits
+from app.listings.errors import ListMovedOnError, MovedOnError
 from app.listings.models import SavedView
 from app.web.extensions import db as flask_db
 from app.web.format import number
 from app.web.guard import principal_now, signed_in
 from app.web.i18n import say
-from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken
+from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken, taken
 
 SHOWN = 10  # rows that the page of a change names
 MOST_BOXES = 500
@@ -128,6 +130,8 @@ class EditPage(Page):
         try:
             with db.unit_of_work() as session:
                 idents = _chosen(session, view)
+                if request.form.get("count", str(len(idents))) != str(len(idents)):
+                    raise ListMovedOnError
                 run = bulk.request_edit(
                     session,
                     listed,
@@ -175,10 +179,25 @@ class EditPage(Page):
         except NotFoundError:
             raise
         except RejectedError as error:
-            return make_response(
-                jsonify(error=say(error.message, error.params)), HTTPStatus.CONFLICT
-            )
+            said = {"error": say(error.message, error.params)}
+            if isinstance(error, MovedOnError):
+                said |= self._now(view, name)
+            return make_response(jsonify(said), HTTPStatus.CONFLICT)
+        except IntegrityError:
+            return make_response(jsonify(error=taken()), HTTPStatus.CONFLICT)
         return jsonify(html=shown, value=value)
+
+    @staticmethod
+    def _now(view: ScopedView, name: str) -> dict[str, str]:
+        """Return what a cell shows by now, for who did not know."""
+        principal = principal_now()
+        with db.unit_of_work() as session:
+            edits = bulk.edits_of(view.endpoint, principal)
+            obj = get_visible(
+                session, edits.model, request.form.get("row", ""), principal
+            )
+            shown = str(escape(view.shown(obj, name)))
+            return {"html": shown, "value": edits.columns[name].text_of(obj)}
 
     def _ask(self, view: ScopedView, edits: Edits) -> str:
         with db.unit_of_work() as session:
@@ -205,7 +224,12 @@ def _chosen(session: Session, view: ScopedView) -> list[UUID]:
     """Return the rows that were chosen: by their boxes, or all that the list is narrowed to."""
     if request.form.get("all") == "1":
         args = MultiDict(parse_qsl(services.kept_query(request.form.get("query", ""))))
-        query, words = view.narrowed(view.list_state(args))
+        state = view.list_state(args)
+        if len(state.where.clauses) < sum(
+            text not in {"", OR} for text in args.getlist("where")
+        ):
+            raise ListMovedOnError  # a filter that says nothing would choose too much
+        query, words = view.narrowed(state)
         key = sa.inspect(view.model).primary_key[0]
         wanted = query.with_only_columns(key, maintain_column_froms=True).order_by(None)
         if words is not None:

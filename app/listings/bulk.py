@@ -62,7 +62,7 @@ def change_cell(
     session.refresh(obj, with_for_update={"of": edits.model})
     now = editable.text_of(obj)
     if now != was:
-        raise MovedOnError(now)
+        raise MovedOnError
     setattr(obj, name, editable.read(session, text))
     edits.settle(session, obj)
     return obj

@@ -3,9 +3,10 @@
 The same for a page and for a run in the background: nothing here knows the web.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +35,9 @@ class Kind(StrEnum):
     TEXT = "text"
 
 
+GROUPED = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]+)?")
+WHOLE = re.compile(r"[0-9]{1,15}")
+DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 Choices = Callable[[Session], list[tuple[str, str]]]
 
 
@@ -92,16 +96,16 @@ class Editable:
         return self.column.type.python_type(text)
 
     def _number(self, text: str) -> Any:
+        """Read a number as lists write it: 10.000 is ten thousand, 1,5 one and a half."""
         kind = self.column.type.python_type
-        try:
-            number = Decimal(text.replace(",", "."))
-        except InvalidOperation:
-            number = Decimal("NaN")
+        if GROUPED.fullmatch(text):
+            text = text.replace(".", "")
+        text = text.replace(",", ".")
         low, high = self.bounds
-        whole = kind is not int or number == number.to_integral_value()
-        if not (number.is_finite() and low <= number <= high and whole):
+        is_number = (WHOLE if kind is int else DECIMAL).fullmatch(text)
+        if not is_number or not low <= Decimal(text) <= high:
             raise BadValueError(self.label, message_id("a number within its limits"))
-        return kind(number)
+        return kind(Decimal(text))
 
 
 def _policies(_session: Session) -> list[tuple[str, str]]:

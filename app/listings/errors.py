@@ -34,10 +34,10 @@ class BadValueError(RejectedError):
 class MovedOnError(RejectedError):
     code = "moved_on"
 
-    def __init__(self, now: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            "Not saved: somebody else has changed this meanwhile; it is %(now)s now.",
-            now=now,
+            "Not saved: somebody else has changed this meanwhile, to what stands beside it now."
+            " Save once more if yours shall stand."
         )
 
 
@@ -95,6 +95,24 @@ class WrongRowsError(RejectedError):
             "Nothing was brought in: %(rows)s rows are wrong. Mend them, or bring in the good"
             " ones alone.",
             rows=rows,
+        )
+
+
+class BroughtInError(RejectedError):
+    code = "brought_in"
+
+    def __init__(self) -> None:
+        super().__init__("This file has been brought in already; nothing was done again.")
+
+
+class ListMovedOnError(RejectedError):
+    """Not what somebody agreed to: other rows match by now, or a filter says nothing."""
+
+    code = "list_moved_on"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing was changed: other rows match the list by now. Look at it again."
         )
 
 

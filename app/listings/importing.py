@@ -37,7 +37,7 @@ from app.web.i18n import say
 from app.web.views import ScopedView
 
 YES = frozenset({"1", "ya", "y", "yes", "true", "benar", "aktif", "x", "✓"})
-NO = frozenset({"", "0", "tidak", "t", "no", "n", "false", "salah", "nonaktif", "-", "–"})
+NO = frozenset({"0", "tidak", "t", "no", "n", "false", "salah", "nonaktif", "-", "–"})
 DAYS = ("%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
 Columns = Mapping[str, int]  # which column of the file a field is read from
 
@@ -93,6 +93,21 @@ def guess(view: ScopedView, headers: Sequence[str]) -> dict[str, int]:
                 found[each.name] = column
                 break
     return found
+
+
+def remarks_heading() -> str:
+    """Return the head of the column in which a file gets its remarks."""
+    return str(gettext("Remarks of Simpul"))
+
+
+def ignored(headers: Sequence[str], mapping: Columns) -> list[str]:
+    """Return the named columns of a file that no field is read from, but for our remarks."""
+    known = {"", remarks_heading()}
+    return [
+        header
+        for column, header in enumerate(headers)
+        if header not in known and column not in mapping.values()
+    ]
 
 
 def _plain(text: str) -> str:
@@ -183,13 +198,14 @@ class Import:
         for name, values in (unsaid | sent).items():
             whole.setlist(name, values)
         form = self._form(former, whole)
-        if not form.validate():
-            for each in form:
-                if each.errors:
-                    outcome.wrong.append(each.name)
-                    outcome.remarks.append(
-                        f"{each.label.text}: {' '.join(map(str, each.errors))}"
-                    )
+        form.validate()
+        for each in form:
+            if each.errors and each.name not in outcome.wrong:
+                outcome.wrong.append(each.name)
+                outcome.remarks.append(
+                    f"{each.label.text}: {' '.join(map(str, each.errors))}"
+                )
+        if outcome.remarks:
             raise _WrongRow
         self._save(form, former, outcome)
 
@@ -271,17 +287,20 @@ class Import:
         return self._choices[each.name]
 
     def _sent(self, line: Line, outcome: Outcome) -> dict[str, list[str]]:
-        """Return the cells as a form would send them."""
+        """Return the cells as a form would send them, without those that say nothing.
+
+        What is wrong with them is noted; the others are looked at all the same.
+        """
         sent: dict[str, list[str]] = {}
         for name in self._mapping:
-            each = self._blank[name]
+            each, text = self._blank[name], self._cell(line, name)
+            if isinstance(each, BooleanField) and not text.strip():
+                continue  # says neither yes nor no: it stays as it is, or as a new one begins
             try:
-                sent[name] = self._value(each, self._cell(line, name))
+                sent[name] = self._value(each, text)
             except BadCellError as error:
                 outcome.wrong.append(name)
                 outcome.remarks.append(f"{each.label.text}: {error}")
-        if outcome.remarks:
-            raise _WrongRow
         return sent
 
     def _value(self, each: Field, text: str) -> list[str]:

@@ -13,7 +13,7 @@ from app.core.clock import utc_now
 from app.core.errors import RejectedError
 from app.core.scope import NotFoundError, get_visible
 from app.listings import importing, sheets
-from app.listings.errors import NoFileError, UnmappedError
+from app.listings.errors import BroughtInError, NoFileError, UnmappedError
 from app.listings.importing import Kind, Outcome
 from app.listings.models import DataImport
 from app.web.extensions import db as flask_db
@@ -73,13 +73,15 @@ class ImportPage(Page):
             return back_to("imports.show", ident=ident)
         table = sheets.Table.of(asked.sheet)
         outcomes = [Outcome.of(each) for each in asked.outcomes]
+        mapping = asked.mapping or importing.guess(view, table.headers)
         text: str = self.render(
             "listings/importing.html",
             view=view,
             asked=asked,
             table=table,
             fields=importing.fields_of(view),
-            mapping=asked.mapping or importing.guess(view, table.headers),
+            mapping=mapping,
+            ignored=importing.ignored(table.headers, mapping),
             by_kind={
                 kind: [each for each in outcomes if each.kind is kind] for kind in Kind
             },
@@ -92,7 +94,9 @@ class ImportPage(Page):
         asked.mapping = _mapping(view, asked)
         outcomes = importing.rehearse(flask_db.session(), view, asked)
         with db.unit_of_work() as session:
-            mine = session.get_one(DataImport, asked.id)
+            mine = session.get_one(DataImport, asked.id, with_for_update=True)
+            if mine.applied_at:  # what it did stands there, and is not rehearsed over
+                raise BroughtInError
             mine.mapping = asked.mapping
             mine.outcomes = [each.as_json() for each in outcomes]
 
@@ -106,6 +110,9 @@ class ImportPage(Page):
         good_only = request.form.get("only") == "good"
         reason = gettext("file %(name)s", name=asked.file_name)
         try:
+            session.refresh(asked, with_for_update=True)  # of two who press, one waits
+            if asked.applied_at:
+                raise BroughtInError
             if not asked.mapping:
                 raise NotFoundError
             done = importing.carry_out(
@@ -133,7 +140,7 @@ class ImportPage(Page):
             content, name = asked.content, asked.file_name
         remarks = importing.remarks_of(outcomes, asked.mapping)
         try:
-            marked = sheets.remarked(content, gettext("Remarks of Simpul"), remarks)
+            marked = sheets.remarked(content, importing.remarks_heading(), remarks)
         except RejectedError as error:
             flash_rejected(error)
             return back_to("imports.show", ident=ident)

@@ -51,7 +51,14 @@ function openCell(cell) {
         cell.dataset.was = found.value;
         cell.classList.add("cell-saved");
         said = "";
-      } else said = found.error;
+      } else {
+        said = found.error;
+        if ("value" in found) {  // somebody else was faster: theirs stands beside what was typed
+          shown.innerHTML = found.html;
+          cell.dataset.was = found.value;
+          shown.hidden = false;
+        }
+      }
     } catch {
       // The server is away, or said something that is no answer to this.
     }

@@ -164,7 +164,7 @@ for (const wrap of document.querySelectorAll(".table-wrap:not([tabindex])")) {
 }
 
 // A file may be dropped instead of chosen; how far it is on its way is shown.
-for (const form of document.querySelectorAll("[data-upload]")) {
+function sendFiles(form) {
   const drop = form.querySelector("[data-drop]");
   const file = drop.querySelector("input[type=file]");
   const bar = form.querySelector("[data-progress]");
@@ -176,14 +176,24 @@ for (const form of document.querySelectorAll("[data-upload]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     bar.hidden = false;
+    form.querySelector("button").disabled = true;
+    const here = location.href.split("#")[0];
     const sending = new XMLHttpRequest();
-    sending.open("POST", location.href);
+    sending.open("POST", here);
     sending.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; });
-    sending.addEventListener("load", () => location.assign(sending.responseURL));
-    sending.addEventListener("error", () => { bar.hidden = true; form.submit(); });
+    sending.addEventListener("load", () => {
+      if (sending.responseURL !== here) { location.assign(sending.responseURL); return; }
+      // The file was refused: the answer says why, and is not asked for a second time.
+      const said = new DOMParser().parseFromString(sending.responseText, "text/html").querySelector("main");
+      document.querySelector("main").replaceChildren(...said.children);
+      document.querySelectorAll("main [data-upload]").forEach(sendFiles);
+      scrollTo(0, 0);
+    });
+    sending.addEventListener("error", () => form.submit());
     sending.send(new FormData(form));
   });
 }
+document.querySelectorAll("[data-upload]").forEach(sendFiles);
 
 // A field is looked at when one leaves it, and while it is being mended; the server looks again.
 function wrongOf({ validity }) {

@@ -6,6 +6,7 @@ from flask import Flask, current_app, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
+from psycopg.errors import DeadlockDetected
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
@@ -104,6 +105,10 @@ def _clash(error: Exception) -> ResponseReturnValue:
 
 
 def _database(error: DBAPIError) -> ResponseReturnValue:
+    if isinstance(
+        error.orig, DeadlockDetected
+    ):  # two waited for each other: one gave way
+        return _clash(error)
     log.error("database: %s", type(error.orig).__name__)
     # The page must not ask the database who is looking at it.
     g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001 - where Flask-Login keeps it

@@ -23,9 +23,11 @@ ZONE_NAMES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "
 
 
 def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
-    """Write an instant on the office's wall clock; a time of day with the zone's name."""
+    """Write an instant on the office's wall clock, with the zone's name; a day has none."""
     if value is None:
         return "–"
+    if "H" not in pattern:
+        return str(format_datetime(value, pattern))
     zone = to_user_timezone(value).tzinfo
     name = ZONE_NAMES.get(str(zone), to_user_timezone(value).tzname() or "")
     told = format_datetime(value, pattern)
@@ -65,7 +67,7 @@ def duration(seconds: float | None) -> str:
         (days, gettext("d")), (hours, gettext("h")), (minutes, gettext("min")), (secs, gettext("s")),
     ]  # fmt: skip
     shown = [f"{n} {unit}" for n, unit in parts if n][:2]
-    return " ".join(shown) or (f"{seconds:.1f} ".replace(".", ",") + gettext("s"))
+    return " ".join(shown) or f"{format_decimal(round(seconds, 1))} {gettext('s')}"
 
 
 def number(value: Any) -> str:

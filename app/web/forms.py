@@ -14,7 +14,8 @@ class _Words:
         return said
 
     def ngettext(self, singular: str, plural: str, n: int) -> str:
-        words = current_app.extensions["simpul_form_words"]
+        """Return the sentence with its gaps: WTForms fills them, a domain's own way would too."""
+        words = current_app.extensions["simpul_form_words"].get_translations()
         said: str = words.ngettext(singular, plural, n)
         return said
 

@@ -358,10 +358,13 @@ def flash_rejected(error: RejectedError) -> None:
 
 def flash_taken() -> None:
     """Say that a unique value is taken, or that something is still in use."""
-    flash(
+    flash(taken(), "danger")
+
+
+def taken() -> str:
+    return str(
         gettext(
             "Not saved: something with this name, code or e-mail exists already, or it is"
             " still in use elsewhere."
-        ),
-        "danger",
+        )
     )

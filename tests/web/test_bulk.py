@@ -11,6 +11,7 @@ from app.identity.models import Agency, User
 from app.listings import bulk
 from app.listings.models import BulkEdit
 from app.runs.models import JobRun
+from app.sources.models import Host
 from tests import make
 
 
@@ -61,8 +62,64 @@ def test_a_cell_that_somebody_else_changed_meanwhile_is_not_written_over(log_in,
     assert cell(client, agency, "phone", was="1", to="2").status_code == 200
     answer = cell(client, agency, "phone", was="1", to="3")
     assert answer.status_code == 409
-    assert "sekarang isinya 2" in answer.get_json()["error"]
+    assert "orang lain telah mengubahnya" in answer.get_json()["error"]
     assert fresh(agency).phone == "2"
+    told = answer.get_json()  # what it is by now, so that it can be changed from that
+    assert (told["html"], told["value"]) == ("2", "2")
+    assert cell(client, agency, "phone", was=told["value"], to="3").status_code == 200
+
+
+def test_a_cell_tells_in_words_what_somebody_else_made_of_it(log_in, people):
+    _, (agency,) = agencies(1, active=False)
+    answer = cell(log_in(people["SEMUA"]), agency, "active", was="1", to="0")
+    assert (answer.status_code, answer.get_json()["html"]) == (409, "tidak")
+
+
+def a_host() -> Host:
+    with make.session() as s:
+        host = Host(pair=f"{make.word('host')}.go.id:443")
+        s.add(host)
+    return host
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "sNaN",
+        "NaN",
+        "1e999999999",
+        "1e2",
+        "-1",
+        "1,5",
+        "1.5",
+        "Infinity",
+        "1_0",
+        "٣",
+        "1.00",
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_words(log_in, people, to):
+    client, host = log_in(people["SEMUA"]), a_host()
+    answer = cell(client, host, "at_once", was="0", to=to, listed="hosts")
+    assert answer.status_code == 409
+    assert "batas" in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("column", "to", "value"),
+    [
+        ("at_once", "1.000", "1000"),  # as the list writes it
+        ("at_once", " 12 ", "12"),
+        ("per_second", "1.000", "1000.0"),
+        ("per_second", "1,5", "1.5"),
+        ("per_second", "0.250", "0.25"),
+    ],
+)
+def test_a_number_is_read_as_the_list_writes_it(log_in, people, column, to, value):
+    client, host = log_in(people["SEMUA"]), a_host()
+    was = "0" if column == "at_once" else "0.0"
+    answer = cell(client, host, column, was=was, to=to, listed="hosts")
+    assert answer.get_json()["value"] == value
 
 
 @pytest.mark.parametrize(
@@ -231,3 +288,25 @@ def test_a_run_of_somebody_who_was_switched_off_changes_nothing(
     assert all(fresh(each).active for each in made)
     with make.session(principal) as s:
         assert s.scalars(sa.select(BulkEdit.listed)).all() == ["agencies"]
+
+
+def test_what_was_agreed_to_is_what_is_changed(log_in, people):
+    """Rows that came to match meanwhile were not agreed to; a broken filter chooses nothing."""
+    word, made = agencies(2)
+    client, query = log_in(people["SEMUA"]), f"search={word}"
+    change = {"change": "phone", "to-phone": "baru", "all": "1"}
+    asked = client.post(
+        "/edits/", data={"listed": "agencies", "all": "1", "query": query}
+    )
+    assert 'name="count" value="2"' in asked.get_data(as_text=True)
+    late = make.make_agency(name=f"Dinas {word} Belakangan")
+
+    answer = apply(client, query=query, count="2", **change)
+
+    assert "baris lain kini cocok" in answer.get_data(as_text=True)
+    assert 'name="count" value="3"' in answer.get_data(as_text=True)
+    answer = apply(client, query=f"{query}&where=zz:is:1", **change)
+    assert answer.status_code == 409
+    assert events(*made, late) == []
+    assert apply(client, query=query, count="3", **change).status_code == 302
+    assert len(events(*made, late)) == 3

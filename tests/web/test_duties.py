@@ -201,3 +201,23 @@ def test_pressing_twice_gives_one_duty(log_in, people, chief, deputy):
         client.post(f"/users/{chief.id}/hand-over", data=_form(deputy))
 
     assert len(_duties(chief)) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"position": "x" * 201}, "Isian maksimal 200 karakter"),
+        ({"first_day": "9999-12-31", "last_day": "9999-12-31"}, "Tanggal"),
+        ({"first_day": "0001-01-01", "last_day": "0001-01-02"}, "Tanggal"),
+    ],
+)
+def test_what_no_duty_can_be_is_refused_in_words(
+    log_in, people, chief, deputy, more, said
+):
+    office = log_in(people["SYSADMIN"])
+    answer = office.post(
+        f"/users/{chief.id}/hand-over", data=_form(deputy) | more, follow_redirects=True
+    )
+    assert answer.status_code == 200
+    assert said in answer.get_data(as_text=True)
+    assert _duties(chief) == []

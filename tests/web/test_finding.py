@@ -103,6 +103,12 @@ def test_a_filter_that_says_nothing_is_named_and_left_out(log_in, people, found,
     assert names(page)
 
 
+@pytest.mark.parametrize("value", ["--5", "-", "99999999999999999999", "٣", "1_0", "0"])
+def test_a_number_of_days_that_is_none_is_named_and_left_out(log_in, people, value):
+    page = read(log_in(people["SEMUA"]), f"/users/?where=created_at:last:{value}")
+    assert "Saringan ini tidak bermakna di sini" in page
+
+
 def test_days_are_those_of_the_office_first_and_last_included(log_in, people, app):
     name = make.word("hari")
     for hour, tag in (("2026-03-01T16:59:59Z", "before"), ("2026-03-01T17:00:00Z", "first"),

@@ -3,14 +3,17 @@
 import io
 import re
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import openpyxl
 import pytest
 import sqlalchemy as sa
+from psycopg.errors import DeadlockDetected
+from sqlalchemy.exc import OperationalError
 
 from app.audit.models import AuditEvent
 from app.identity.models import Agency, User
-from app.listings import sheets
+from app.listings import importing, sheets
 from app.listings.models import DataImport
 from tests import make
 
@@ -136,6 +139,34 @@ def test_wrong_rows_stop_all_or_are_left_out_and_come_back_coloured(log_in, peop
     sheet.parent.save(file)
     two = ident(send(client, file.getvalue()))
     assert figures(look(client, two, **ALL)) == [2, 0, 1, 0]
+
+
+def test_all_that_is_wrong_with_a_row_is_told_at_once(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("dua")
+    content = workbook((*HEADS, "Surel"), [f"{word}-1", "", "", "mungkin", "bukan surel"])
+    seen = look(client, ident(send(client, content)), **ALL, email=4)
+    for said in ("Nama: ", "Aktif: tulis ya atau tidak", "Surel: "):
+        assert f"<div>{said}" in seen
+
+
+def test_a_yes_or_no_that_is_not_filled_in_stays_as_it_is(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("kosong")
+    make.make_agency(code=f"{word}-1", name=f"Dinas {word}", active=False)
+    make.make_agency(code=f"{word}-2", name=f"Biro {word}", active=True)
+    content = workbook(
+        HEADS, *([f"{word}-{n}", f"Baru {word} {n}", "", ""] for n in (1, 2, 3))
+    )
+    one = ident(send(client, content))
+    look(client, one, **ALL)
+    client.post(f"/imports/{one}/apply")
+    assert [agency(f"{word}-{n}").active for n in (1, 2, 3)] == [False, True, True]
+
+
+def test_columns_that_nothing_is_read_from_are_named(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("lebih")
+    heads = ("Kode", "Nama", "Kepala", "Catatan Simpul")
+    one = ident(send(client, workbook(heads, [f"{word}-1", word, "Pak A", ""])))
+    assert "tidak dibaca: Kepala." in page(client, one)
 
 
 def test_a_csv_file_is_read_as_offices_write_it(log_in, people):
@@ -297,3 +328,40 @@ def test_people_come_by_file_without_their_passwords(log_in, people):
         after = s.get_one(User, former.id)
         assert (after.job_title, after.email) == (word, people["AUDITOR"])
         assert after.password == former.password
+
+
+def test_who_presses_twice_brings_in_once_and_what_it_did_stays_told(app, log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("ganda")
+    content = workbook(
+        HEADS, *([f"{word}-{n}", f"{word} {n}", "", ""] for n in range(20))
+    )
+    one = ident(send(client, content))
+    look(client, one, **ALL)
+    clients = [client, log_in(people["SEMUA"])]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda c: c.post(f"/imports/{one}/apply"), clients))
+
+    assert {each.status_code for each in answers} == {302}
+    seen = look(client, one, **ALL)
+    assert figures(seen) == [20, 0, 0, 0]
+    assert "sudah dimasukkan" in seen
+    with make.session() as s:
+        found = sa.select(sa.func.count()).where(Agency.code.startswith(f"{word}-"))
+        assert s.scalar(found) == 20
+
+
+def test_of_two_who_wait_for_each_other_one_is_told_that_somebody_was_faster(
+    log_in, people, monkeypatch
+):
+    client = log_in(people["SEMUA"])
+    one = ident(send(client, workbook(HEADS, [make.word("kunci"), "x", "", ""])))
+    look(client, one, **ALL)
+
+    def dead(*_args, **_named):
+        raise OperationalError("", {}, DeadlockDetected())
+
+    monkeypatch.setattr(importing, "carry_out", dead)
+    answer = client.post(f"/imports/{one}/apply")
+    assert answer.status_code == 409
+    assert "pada saat yang sama" in answer.get_data(as_text=True)

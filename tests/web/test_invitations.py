@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from flask_security import recoverable
 
 from app.audit.models import AuditEvent
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS
+from app.identity import session
 from app.identity.models import Invitation, User
 from app.identity.passwords import hash_of
 from app.notifications.models import Mail, Notice
@@ -282,3 +284,23 @@ def test_codes_cannot_be_guessed_at_length(app, log_in, people, newcomer):
 
     assert statuses[:20] == [410] * 20
     assert statuses[-1] == 429
+
+
+@pytest.mark.parametrize("who", ["known", "without a password", "stranger"])
+def test_how_long_it_takes_does_not_tell_who_has_an_account(
+    app, person, monkeypatch, who
+):
+    """The slow part, hashing for the link's token, is done once for whomever it is asked."""
+    hashed = []
+    for module in (recoverable, session):
+        real = module.hash_data
+        monkeypatch.setattr(
+            module, "hash_data", lambda text, real=real: hashed.append(1) or real(text)
+        )
+    email = {
+        "known": person.email,
+        "without a password": make.make_user("AUDITOR", password=None).email,
+        "stranger": f"{make.word('asing')}@contoh.test",
+    }[who]
+    assert _ask(app.test_client(), email).status_code == 200
+    assert hashed == [1]

@@ -12,6 +12,7 @@ from app.contracts import services as contract_services
 from app.contracts.models import ContractVersion
 from app.core.db import because
 from app.core.policy import set_request_id
+from app.history import trail
 from app.identity.models import Agency, Role, User
 from app.pulls.services import ScheduleWish, set_schedule
 from app.runs.models import Schedule
@@ -166,6 +167,27 @@ def test_forty_schedules_of_one_request_are_put_back_at_once(log_in, people):
     with make.session() as s:
         crons = [s.get_one(Schedule, ident).cron for ident in ids]
     assert crons == ["0 5 * * *"] + ["0 2 * * *"] * 39
+
+
+def test_what_is_too_much_for_one_page_is_put_back_page_by_page(
+    log_in, people, monkeypatch
+):
+    monkeypatch.setattr(trail, "MOST_OF_REQUEST", 2)
+    made = [make.make_agency(phone="0761-1") for _ in range(5)]
+    request_id = make.word("permintaan")
+    set_request_id(request_id)
+    with make.session() as s:
+        for each in made:
+            s.get_one(Agency, each.id).phone = "0761-2"
+    set_request_id("")
+    client = log_in(people["SEMUA"])
+    address = f"/audit/request/{request_id}/revert"
+    for rest in (3, 1, 0):
+        answer = put_back(client, address)
+        address = answer.headers["Location"]
+        phones = [stored(Agency, each.id).phone for each in made]
+        assert phones.count("0761-2") == rest
+    assert address.endswith(request_id), "and back to the request"
 
 
 def test_roles_come_back_and_a_password_never(log_in, people):

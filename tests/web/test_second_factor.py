@@ -2,6 +2,8 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from app.audit.models import AuditEvent
 from app.core.policy import acting_as
 from app.identity.models import FactorReset, Role, User
 from app.identity.passwords import hash_of
+from app.identity.second_factor import Codes, RecoveryCodes
 from app.web.extensions import limiter
 from tests import make
 from tests.web.conftest import PASSWORD, seen_in
@@ -106,6 +109,50 @@ def test_a_code_is_good_for_one_use(app, log_in, person):
 
     assert first.post("/tf-validate", data={"code": code}).status_code == 302
     assert second.post("/tf-validate", data={"code": code}).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["tf-validate", "mf-recovery"])
+def test_a_code_is_good_for_one_of_two_log_ins_at_the_same_moment(
+    app, log_in, person, monkeypatch, way
+):
+    client = log_in(person.email)
+    _set_up(app, client)
+    page = client.post("/mf-recovery-codes", data={"generate_new_codes": "1"})
+    recovery = re.search(r"<li><code>([^<]+)</code>", page.get_data(as_text=True))[1]
+    code = _code(app, person) if way == "tf-validate" else recovery
+    both = Barrier(2, timeout=10)  # both have looked before one of them writes
+    for kind, name in (
+        (Codes, "get_last_counter"),
+        (RecoveryCodes, "check_recovery_code"),
+    ):
+        look = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *a, look=look: (look(*a), both.wait())[0])
+    clients = [app.test_client(), app.test_client()]
+    for each in clients:
+        _password(each, person)
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(lambda c: c.post(f"/{way}", data={"code": code}), clients)
+        )
+
+    assert [each.get("/").status_code for each in clients].count(200) == 1
+    assert max(each.status_code for each in answers) < 500
+
+
+def test_who_mistypes_the_first_code_types_it_again_for_the_same_key(app, log_in, person):
+    client = log_in(person.email)
+    page = client.post("/tf-setup", data={"setup": "authenticator"}).get_data(True)
+    key, target = _key_on(page), re.search(r'action="(/tf-[^"]+)"', page)[1]
+    answer = client.post(target, data={"code": "000000"})
+    again = client.get(answer.headers["Location"]).get_data(True)
+    assert "Kode tidak benar" in again
+    assert _key_on(again) == key, "the phone has this one by now"
+    target = re.search(r'action="(/tf-[^"]+)"', again)[1]
+    answer = client.post(target, data={"code": _code_of_key(app, key)})
+    assert answer.headers["Location"] == "/mf-recovery-codes"
+    assert _user(person).tf_primary_method == "authenticator"
+    assert "data:image" not in client.get("/tf-setup?again=1").get_data(True)
 
 
 def test_a_password_waits_for_its_second_factor_for_ten_minutes(app, log_in, person):
