@@ -54,6 +54,14 @@ def hand_over(
     if successor.agency_id != holder.agency_id:
         raise NotForOneselfError
     starts_at, ends_at = _span(given, zone)
+    # Who presses twice waits here for themselves, and then sees what they have done.
+    session.execute(
+        sa.select(
+            sa.func.pg_advisory_xact_lock(
+                sa.func.hashtextextended(f"duty {holder.id}", 0)
+            )
+        )
+    )
     if _acts_already(session, holder, successor, starts_at, ends_at):
         raise ActsAlreadyError
     duty = Duty(

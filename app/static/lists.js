@@ -45,6 +45,7 @@ function openCell(cell) {
     let said = cells.dataset.failed;
     try {
       const answer = await fetch(cells.dataset.cells, { method: "POST", body: sent });
+      if (answer.redirected || answer.status === 400) said = cells.dataset.expired;
       const found = await answer.json();
       if (answer.ok) {
         shown.innerHTML = found.html;

@@ -79,12 +79,19 @@ for (const select of document.querySelectorAll("[data-shows]")) {
   show();
 }
 
+// A part of a page that was answered by the log-in's page: that page is shown whole.
+function isLoggedOut(answer) {
+  if (answer.redirected) location.reload();
+  return answer.redirected;
+}
+
 // Parts that look again by themselves until the server says that they are settled.
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const again = async () => {
     if (document.hidden) { setTimeout(again, 1500); return; }
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { "X-Part": "1" } });
+      if (isLoggedOut(answer)) return;
       if (answer.ok) {
         part.innerHTML = await answer.text();
         if (answer.headers.get("X-Settled") === "1") {
@@ -109,6 +116,7 @@ if (palette) {
   const links = () => [...found.querySelectorAll("a")];
   let at = 0;
   let asked = 0;
+  let answered = null;  // the words that what stands there was found by
   const mark = () => links().forEach((link, n) => {
     link.classList.toggle("at", n === at);
     link.id = `found-${n}`;
@@ -116,10 +124,12 @@ if (palette) {
   });
   const ask = async () => {
     const mine = ++asked;
+    const words = field.value;
     try {
-      const answer = await fetch(`${palette.dataset.palette}?q=${encodeURIComponent(field.value)}`);
-      if (!answer.ok || mine !== asked) return;
+      const answer = await fetch(`${palette.dataset.palette}?q=${encodeURIComponent(words)}`);
+      if (isLoggedOut(answer) || !answer.ok || mine !== asked) return;
       found.innerHTML = await answer.text();
+      answered = words;
       at = 0;
       mark();
     } catch {
@@ -128,11 +138,17 @@ if (palette) {
   };
   const open = (text = "") => { palette.showModal(); field.value = text; field.focus(); ask(); };
   let wait = 0;
+  // Who is faster than the answer opens what they typed, not what still stands there.
+  const enter = async () => {
+    clearTimeout(wait);
+    if (answered !== field.value) await ask();
+    if (answered === field.value) links()[at]?.click();
+  };
   field.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(ask, 150); });
   field.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && links().length) { event.preventDefault(); at = (at + step + links().length) % links().length; mark(); }
-    if (event.key === "Enter") { event.preventDefault(); links()[at]?.click(); }
+    if (event.key === "Enter") { event.preventDefault(); enter(); }
   });
   palette.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
   document.addEventListener("keydown", (event) => {

@@ -1,6 +1,9 @@
 """Acting for somebody else: more roles for some days, ended by date, by a person, and told."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +11,7 @@ import sqlalchemy as sa
 from app.audit.models import AuditEvent
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS
+from app.identity import duties
 from app.identity.models import Duty, User
 from app.identity.passwords import hash_of
 from app.identity.principals import principal_of
@@ -221,3 +225,23 @@ def test_what_no_duty_can_be_is_refused_in_words(
     assert answer.status_code == 200
     assert said in answer.get_data(as_text=True)
     assert _duties(chief) == []
+
+
+def test_who_presses_twice_hands_over_once(log_in, people, chief, deputy, monkeypatch):
+    clients = [log_in(people["SYSADMIN"]) for _ in range(2)]
+    looked, both = duties._acts_already, Barrier(2)
+
+    def slowly(*args):
+        found = looked(*args)
+        with suppress(
+            BrokenBarrierError
+        ):  # the other one waits its turn: as it should be
+            both.wait(timeout=1)
+        return found
+
+    monkeypatch.setattr(duties, "_acts_already", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(
+            lambda c: c.post(f"/users/{chief.id}/hand-over", data=_form(deputy)), clients
+        ))  # fmt: skip
+    assert len(_duties(chief)) == 1

@@ -151,7 +151,7 @@ def test_an_authenticator_app_is_set_up_by_a_picture(app, page, person):
     assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
 
     page.fill("#code", _code(app, page.locator("code").inner_text()))
-    page.get_by_role("button", name="Setujui").click()
+    page.get_by_role("button", name="Periksa kode").click()
     page.get_by_role("button", name="Buat kode pemulihan").click()
 
     expect(page.locator(".recovery-codes li")).to_have_count(8)

@@ -21,6 +21,12 @@ def seen_on(answer) -> str:
     return re.search(r'name="seen" value="(gAAAA[^"]*)"', answer.get_data(True)).group(1)
 
 
+def role_on(page: str, label: str) -> str:
+    """Return what a form's box for a role stands for."""
+    box = rf'name="roles" value="([^"]+)"[^>]*><label[^>]*>{label}'
+    return re.search(box, page).group(1)
+
+
 def input_of(answer, name: str) -> str:
     found = re.search(rf'<input[^>]*name="{name}"[^>]*>', answer.get_data(True)).group()
     return re.search(r'value="([^"]*)"', found).group(1)
@@ -187,9 +193,7 @@ def test_counters_and_log_ins_collide_with_nobody(app, log_in, people):
     person = make.make_user("AUDITOR", password=hash_of(PASSWORD))
     address = f"/users/edit/?id={person.id}"
     seen = seen_in(client, address)
-    role = re.search(
-        r'<option selected value="([^"]+)">Auditor', client.get(address).get_data(True)
-    ).group(1)
+    role = role_on(client.get(address).get_data(True), "Auditor")
     log_in(person.email)
     data = {"seen": seen, "name": "Baru", "email": person.email, "active": "y"}
     answer = client.post(address, data=data | {"roles": role, "agency": "__None"})
@@ -208,7 +212,7 @@ def test_roles_collide_by_themselves_and_a_typed_password_is_not_lost(log_in, pe
     seen = seen_in(client, address)
 
     def key_of(label: str) -> str:
-        return re.search(rf'value="([^"]+)">{label}', page).group(1)
+        return role_on(page, label)
 
     data = {"name": person.name, "email": person.email, "active": "y", "agency": "__None"}
     first = data | {"seen": seen, "roles": [key_of("Auditor"), key_of("Walidata")]}
