@@ -74,7 +74,8 @@ class Principal:
 
     @property
     def is_office(self) -> bool:
-        return self.db_role is not DbRole.AGENCY
+        """Whether it is nobody's of an agency, also where they write in the log-in's role."""
+        return self.db_role is not DbRole.AGENCY and self.agency_id is None
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

@@ -1,12 +1,24 @@
-"""Links that leave the house: in mails, on paper. They begin as people reach us."""
+"""Links that leave the house: in mails, on paper; and those that must not leave it."""
 
 import base64
 import io
+import re
 from typing import Any
 
 import qrcode
 import qrcode.image.svg
 from flask import current_app, request, url_for
+
+# One slash and then no second one, whichever way it leans; nothing that browsers leave out.
+_LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+
+
+def is_local(address: str) -> bool:
+    """Tell whether an address that a request brings along leads to a page of ours.
+
+    Stricter than Flask-Admin, which takes ``http:evil.test`` for a path.
+    """
+    return _LOCAL.fullmatch(address) is not None
 
 
 def public_link(endpoint: str, **values: Any) -> str:

@@ -30,6 +30,7 @@ from app.web import merging
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
+from app.web.links import is_local
 from app.web.listing import ListState, Panel, office_zone, read_state, where_of_panel
 from app.web.paging import tell_lost, turn
 
@@ -116,7 +117,10 @@ class ScopedView(ModelView):
         return principal_now().may(self.read)
 
     def _handle_view(self, name: str, **kwargs: Any) -> None:
-        """Leave refusing to the guard, which has done so already."""
+        """Refuse to lead elsewhere afterwards; the guard has refused all else already."""
+        del name, kwargs
+        if not is_local(request.values.get("url") or "/"):
+            abort(400)
 
     # Reading -------------------------------------------------------------------------
 

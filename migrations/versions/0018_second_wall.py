@@ -31,7 +31,7 @@ FENCED = (
     "user_role",
 )  # fmt: skip
 # What the log-in, the dispatcher and the door of the API have no business with.
-NOT_FOR_THE_SYSTEM = ("api_usage", "export_run", "pull_run", "quarantined_record")
+NOT_FOR_THE_SYSTEM = ("api_usage", "export_run")
 # For whom the policies of their owner open: who says so in the session or transaction, and
 # the API's functions, which have their owner's rights and are called in the role simpul_api.
 SAYS_SO = (

@@ -5,6 +5,7 @@ Generated from the models: a table of somebody's that has no policies fails here
 
 import os
 import subprocess
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from psycopg import sql
 from app.core import db
 from app.core.db import Base
 from app.core.policy import DbRole, Principal, acting_as
-from app.core.scope import Scope
+from app.core.scope import NotFoundError, Scope, get_visible, visible
 from app.identity.models import Agency, User
 from app.listings import bulk
 from app.listings.errors import NoLongerAllowedError
@@ -196,8 +197,7 @@ def test_an_agencys_role_sees_its_own_rows_alone(settings, two, table):
 
 
 NOT_THE_SYSTEMS = (
-    "api_usage", "bulk_edit", "data_import", "export_run", "pull_run",
-    "quarantined_record", "raw_body", "raw_page", "saved_view", "trash",
+    "api_usage", "bulk_edit", "data_import", "export_run", "raw_body", "raw_page", "saved_view", "trash",
 )  # fmt: skip
 
 
@@ -266,6 +266,18 @@ def test_a_transaction_that_failed_leaves_no_role_behind(bound, two):
             ).one()
         assert said[0] == "none"
         assert not said[1]
+
+
+def test_who_changes_their_own_log_in_is_still_of_their_agency(bound, two):
+    """Pages about one's password write in the log-in's role; their frame counts rows, too."""
+    own, other = two
+    person = replace(make.agency_principal(own.id), db_role=DbRole.SYSTEM)
+    assert not person.is_office
+    with make.session(person) as s:
+        seen = s.scalars(sa.select(User.agency_id).where(visible(User, person)))
+        assert set(seen) == {own.id}
+        with pytest.raises(NotFoundError):
+            get_visible(s, Agency, other.id, person)
 
 
 # --- in the background -------------------------------------------------------------------------

@@ -67,10 +67,10 @@ class Estate:
 
 @pytest.fixture(scope="session")
 def estates(app, people, settings) -> tuple[Estate, Estate]:
-    return _estate(settings), _estate(settings)
+    return make_estate(settings), make_estate(settings)
 
 
-def _estate(settings) -> Estate:
+def make_estate(settings) -> Estate:
     canary = make.word("kenari")
     agency = make.make_agency(name=f"Dinas {canary}")
     operator = make.make_user(
