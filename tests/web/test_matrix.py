@@ -37,6 +37,7 @@ from app.identity.principals import onlooker_of, principal_of
 from app.listings.models import DataImport, SavedView
 from app.notifications.models import Mail, Notification
 from app.notifications.states import MailState
+from app.office.models import Office
 from app.sources.models import Host
 from app.web.guard import Everyone, Shut, SignedIn, policy_of
 from tests import make
@@ -139,12 +140,13 @@ def _held(estate: Estate) -> Holding:
         ).first()
         key = s.scalars(sa.select(ApiKey.id).where(ApiKey.client_id == client.id)).one()
         role = s.scalars(sa.select(Role.id).where(Role.name == "OPD_OPERATOR")).one()
+        office = s.scalars(sa.select(Office.id)).one()
     return Holding(
         estate,
         {
             "agency": estate.agency, "user": estate.user, "contract": estate.contract,
             "contract_version": estate.version, "source": estate.source,
-            "dataset": estate.slug, "job_run": estate.run, "role": role,
+            "dataset": estate.slug, "job_run": estate.run, "role": role, "office": office,
             "quarantined_record": estate.record, "export_run": estate.export,
             "schedule": estate.schedule, "api_client": client.id, "api_key": key,
             "audit_event": event, "request": request_id,
