@@ -112,7 +112,8 @@ def test_nothing_that_an_auditor_sends_changes_anything(app, client, estates):
             tried += method == "POST"
     assert tried > 40
     changed = {table for table, seen in everything().items() if seen != before[table]}
-    assert changed == set()
+    # Once a minute the log-in's own row says when it was seen last.
+    assert changed <= {"public.login_session"}
 
 
 @pytest.mark.parametrize(
