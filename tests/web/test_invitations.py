@@ -124,7 +124,9 @@ def test_the_code_stands_nowhere_and_the_trail_tells_who(app, log_in, people, ne
 
     with make.session() as s:
         rows = s.scalars(
-            sa.select(AuditEvent).where(AuditEvent.object_label.contains(newcomer.email))
+            sa.select(AuditEvent)
+            .where(AuditEvent.object_label.contains(newcomer.email))
+            .order_by(AuditEvent.id)
         ).all()
     assert {"invitation", "user"} <= {row.object_type for row in rows}
     assert not any(code in str((row.before, row.after)) for row in rows)
