@@ -1,6 +1,7 @@
 """The page of the office's own name, letterhead, titles and deadlines."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from flask import Flask, current_app, redirect
 from flask_admin import expose
 from flask_babel import gettext
 from markupsafe import Markup
+from sqlalchemy.exc import DBAPIError
 from werkzeug import Response
 from wtforms import EmailField, IntegerField, StringField
 from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional
@@ -153,14 +155,17 @@ class OfficeView(ScopedView):
 
 
 def name_reader(default: str) -> Callable[[], str]:
-    """Return what tells the office's name, asked of the database every few seconds."""
+    """Return what tells the office's name, asked of the database every few seconds.
+
+    Without a database the former name serves: the page that says so has a head as well.
+    """
     known: list[tuple[float, str]] = []
 
     def read() -> str:
         if not known or monotonic() - known[0][0] >= REMEMBERED_SECONDS:
-            with db.unit_of_work() as session:
+            with suppress(DBAPIError), db.unit_of_work() as session:
                 known[:] = [(monotonic(), office_name(session, default))]
-        return known[0][1]
+        return known[0][1] if known else default
 
     return read
 
