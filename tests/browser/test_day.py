@@ -174,7 +174,8 @@ def test_a_cell_is_changed_in_its_place_and_the_second_of_two_is_told(enter, off
         page.fill("[data-editing]", text)
         page.keyboard.press("Enter")
     expect(first.locator("[data-cell=phone] [data-shown]")).to_have_text("111")
-    expect(second.locator(".cell-said")).to_contain_text("sekarang isinya 111")
+    expect(second.locator(".cell-said")).to_contain_text("orang lain telah mengubahnya")
+    expect(second.locator("[data-cell=phone]")).to_contain_text("111")
 
 
 def test_two_in_one_form_lose_no_word(enter, office):
