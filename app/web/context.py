@@ -229,7 +229,7 @@ def init_app(app: Flask) -> None:
 
     def place_url(**place: str) -> str:
         """Return the address of the list at hand at another place, narrowed as it is."""
-        kept = {k: v for k, v in request.args.items() if k not in {"after", "before"}}
+        kept = {k: v for k, v in request.args.lists() if k not in {"after", "before"}}
         address: dict[str, Any] = {**kept, **(request.view_args or {}), **place}
         return url_for(request.endpoint or "home.index", **address)
 

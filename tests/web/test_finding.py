@@ -178,6 +178,18 @@ def test_columns_are_chosen_and_the_address_holds_them(log_in, people, found):
     assert parse_qs(urlsplit(sort).query)["cols"] == ["code", "phone"]
 
 
+def test_the_next_page_is_narrowed_by_all_filters_and_has_all_columns(log_in, people):
+    word = make.word("lanjut")
+    for n in range(30):
+        make.make_agency(code=f"{word} {n:02}", name=f"{word} {n:02}", active=n % 10 > 0)
+    address = f"/agencies/?where=name:has:{word}&where=active:is:1&cols=code&cols=name&sort=name"
+    client = log_in(people["SEMUA"])
+    page = read(client, address)
+    following = unescape(re.search(r'rel="next" href="([^"]+)"', page)[1])
+    told = names(page) + names(read(client, following))
+    assert told == [f"{word} {n:02}" for n in range(30) if n % 10]
+
+
 def test_a_word_that_many_have_is_walked_to_and_one_that_few_have_is_sorted(
     bound, monkeypatch
 ):
