@@ -17,6 +17,7 @@ from app.history import words
 from app.history.models import Trashed
 from app.web.extensions import db
 from app.web.guard import principal_now
+from app.web.paging import address_here
 
 PAGE_SIZE = 50
 PLACE = "history_before"  # where the page's address says from which event on
@@ -131,11 +132,8 @@ def changes_of(event: AuditEvent) -> Iterator[Change]:
 
 def earlier_url(place: str) -> str:
     """Return the address of the page at hand with earlier events of its history."""
-    kept = {k: v for k, v in request.args.items() if k != PLACE}
-    more: dict[str, Any] = {**kept, **(request.view_args or {})}
-    if place:
-        more[PLACE] = place
-    return url_for(request.endpoint or "home.index", **more) + "#history"
+    there = {PLACE: place} if place else {}
+    return address_here(PLACE, **there) + "#history"
 
 
 def page_of(table: str, ident: str) -> str:

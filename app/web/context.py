@@ -8,6 +8,7 @@ from flask_babel import get_locale, gettext
 from app.core.policy import Permission
 from app.web.guard import principal_now
 from app.web.i18n import lazy_gettext
+from app.web.paging import address_here
 
 STATES = {
     "queued": lazy_gettext("waiting"),
@@ -229,9 +230,7 @@ def init_app(app: Flask) -> None:
 
     def place_url(**place: str) -> str:
         """Return the address of the list at hand at another place, narrowed as it is."""
-        kept = {k: v for k, v in request.args.lists() if k not in {"after", "before"}}
-        address: dict[str, Any] = {**kept, **(request.view_args or {}), **place}
-        return url_for(request.endpoint or "home.index", **address)
+        return address_here("after", "before", **place)
 
     @app.context_processor
     def words() -> dict[str, Any]:

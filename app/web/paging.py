@@ -1,6 +1,8 @@
 """Turning the pages of a list by its address."""
 
-from flask import flash, request
+from typing import Any
+
+from flask import flash, request, url_for
 from flask_babel import gettext
 
 from app.core.lists import Slice, Turn
@@ -18,3 +20,10 @@ def tell_lost(page: Slice) -> None:
             gettext("This address names no place of the list; here is its beginning."),
             "warning",
         )
+
+
+def address_here(*dropped: str, **changed: str) -> str:
+    """Return the address of the page at hand, some of its parts dropped or changed."""
+    kept = {name: many for name, many in request.args.lists() if name not in dropped}
+    parts: dict[str, Any] = {**kept, **(request.view_args or {}), **changed}
+    return url_for(request.endpoint or "home.index", **parts)
