@@ -286,6 +286,8 @@ class Bodies:
                 return False
             part = message.get("body", b"")
             if self._size + len(part) > MOST_BODIES:
+                self.forget(body)
+                body.clear()  # now, not after the answer: it would push out the next one too
                 await _refuse(receive, send, 503, _BUSY)
                 return False
             body += part
