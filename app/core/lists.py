@@ -22,8 +22,8 @@ from sqlalchemy import orm
 
 # Counting so many rows takes a few milliseconds; beyond, the planner's guess is told.
 COUNTED = 10_000
-# So many rows are looked at in their order before all rows with a word are sorted instead.
-WALKED = 5_000
+# So many rows are looked at in their order before all that are found are sorted instead.
+WALKED = 2_000
 MAX_PLACE = 2_000
 
 
@@ -118,22 +118,18 @@ def read_slice(
 ) -> Slice:
     """Return ``size`` rows of ``query`` behind or before a place, or the first ones.
 
-    ``words`` is what rows are found by (``app.core.search``), apart from the query.
+    ``words`` is what rows are found by (``app.core.search``), and all that goes with it.
     """
     back = turn.before != "" and turn.after == ""
     place = order.read(turn.before if back else turn.after)
     is_lost = place is None and turn != FIRST
     back = back and not is_lost
-    total = count(session, query, words)
-    found: list[Any] = []
-    for part in _parts(order, place, back=back):
-        wanted = size + 1 - len(found)
-        if words is None:
-            found += session.scalars(part(query).limit(wanted)).unique().all()
-        else:
-            found += _Hunt(session, query, order, words, total)(part, wanted)
-        if len(found) > size:
-            break
+    parts = _parts(order, place, back=back)
+    if words is None:
+        total = count(session, query)
+        found = _in_order(session, query, parts, size + 1)
+    else:
+        found, total = _Hunt(session, query, order, words)(parts, size + 1, back=back)
     goes_on, rows = len(found) > size, found[:size]
     if back:
         rows.reverse()
@@ -161,10 +157,8 @@ def count(
         bare = bare.where(words)
     some = bare.limit(COUNTED + 1).subquery()
     counted = session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-    if counted <= COUNTED:
-        return Total(counted)
-    if words is not None:  # of which the planner has no idea
-        return Total(COUNTED, Told.MORE)
+    if counted <= COUNTED or words is not None:  # of which the planner has no idea
+        return _counted(counted)
     compiled = bare.compile(
         session.connection(), compile_kwargs={"render_postcompile": True}
     )
@@ -175,6 +169,19 @@ def count(
     return Total(max(expected, COUNTED + 1), Told.ABOUT)
 
 
+def _in_order(
+    session: orm.Session, query: sa.Select[Any], parts: Sequence["_Part"], wanted: int
+) -> list[Any]:
+    """Return so many rows by walking stretch after stretch."""
+    found: list[Any] = []
+    for part in parts:
+        rows = session.scalars(part(query).limit(wanted - len(found)))
+        found += rows.unique().all()
+        if len(found) == wanted:
+            break
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Hunt:
     """Finds rows by words in the order of a list, first their keys and then the rows."""
@@ -183,18 +190,20 @@ class _Hunt:
     query: sa.Select[Any]
     order: Order
     words: sa.ColumnElement[bool]
-    total: Total
 
-    def __call__(self, part: "_Part", wanted: int) -> list[Any]:
-        keys = self._walked(part, wanted) if self.total.told is Told.MORE else []
+    def __call__(
+        self, parts: Sequence["_Part"], wanted: int, *, back: bool
+    ) -> tuple[list[Any], Total]:
+        total: Total | None = None
+        keys = self._walked(parts[0], wanted)
         if len(keys) < wanted:
-            keys = self._sorted(part, wanted)
-        if not keys:
-            return []
+            keys, total = self._sorted(parts, wanted, back=back)
+        if total is None:
+            total = count(self.session, self.query, self.words)
         name = self.order.key.key
         found = self.session.scalars(self.query.where(self.order.key.in_(keys)))
-        by_key = {getattr(row, name): row for row in found.unique()}
-        return [by_key[key] for key in keys if key in by_key]
+        by_key = {getattr(row, name): row for row in found.unique()} if keys else {}
+        return [by_key[key] for key in keys if key in by_key], total
 
     def _walked(self, part: "_Part", wanted: int) -> list[Any]:
         """Walk the list's order for a while: a word that many rows have is soon met."""
@@ -202,23 +211,37 @@ class _Hunt:
         met = sa.select(way.c.key).where(way.c.is_met).limit(wanted)
         return list(self.session.scalars(met))
 
-    def _sorted(self, part: "_Part", wanted: int) -> list[Any]:
-        """Find all rows with the words by their index, and sort them."""
-        found = self._keys().where(*part.where, self.words).order_by(None)
-        hits = found.offset(0).subquery()  # not to be taken for a walk in order
-        by = [
-            each.desc() if part.down else each.asc()
-            for each in (hits.c.value, hits.c.key)
-        ]
-        return list(
-            self.session.scalars(sa.select(hits.c.key).order_by(*by).limit(wanted))
-        )
+    def _sorted(
+        self, parts: Sequence["_Part"], wanted: int, *, back: bool
+    ) -> tuple[list[Any], Total | None]:
+        """Find all rows by the index of words, count and sort them.
+
+        The total is None where no row was left to tell it.
+        """
+        is_ahead = sa.or_(*(sa.and_(sa.true(), *part.where) for part in parts))
+        rows = sa.func.count().over().label("total")
+        found = self._keys(is_ahead.label("is_ahead"), rows).where(self.words)
+        hits = found.order_by(None).offset(0).subquery()  # no walk in order
+        value = hits.c.value.desc() if parts[0].down else hits.c.value.asc()
+        key = hits.c.key.desc() if parts[0].down else hits.c.key.asc()
+        page = self.session.execute(
+            sa.select(hits.c.key, hits.c.total)
+            .where(hits.c.is_ahead)
+            .order_by(value.nulls_first() if back else value.nulls_last(), key)
+            .limit(wanted)
+        ).all()
+        total = _counted(page[0].total) if page else None
+        return [row.key for row in page], total
 
     def _keys(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
         return self.query.with_only_columns(
             self.order.column.label("value"), self.order.key.label("key"), *more,
             maintain_column_froms=True,
         )  # fmt: skip
+
+
+def _counted(rows: int) -> Total:
+    return Total(rows) if rows <= COUNTED else Total(COUNTED, Told.MORE)
 
 
 class _Part(NamedTuple):

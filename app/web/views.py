@@ -51,7 +51,7 @@ class Page(BaseView):
 
 
 class Narrowed(NamedTuple):
-    """What a list shows: a query, and the words that its rows are found by."""
+    """What a list shows: a query, and what its rows are found by when words are among it."""
 
     query: sa.Select[Any]
     words: sa.ColumnElement[bool] | None
@@ -131,11 +131,14 @@ class ScopedView(ModelView):
         return sa.select(self.model).where(scope).options(*loads)
 
     def narrowed(self, state: ListState) -> Narrowed:
-        """Return the rows that a list is narrowed to, and apart from it by which words."""
-        condition, words = narrowing(state.where, self.filters, office_zone())
-        query = self.rows() if condition is None else self.rows().where(condition)
-        both = [w for w in (words, found_by(self.model, state.search)) if w is not None]
-        return Narrowed(query, sa.and_(*both) if both else None)
+        """Return the rows that a list is narrowed to; all conditions beside words go with them."""
+        condition, *words = narrowing(state.where, self.filters, office_zone())
+        found = [w for w in (*words, found_by(self.model, state.search)) if w is not None]
+        if not found:
+            query = self.rows() if condition is None else self.rows().where(condition)
+            return Narrowed(query, None)
+        beside = () if condition is None else (condition,)
+        return Narrowed(self.rows(), sa.and_(*beside, *found))
 
     def order(self, state: ListState) -> lists.Order:
         """Return what the list is sorted by: as the address says, or as it is by itself."""

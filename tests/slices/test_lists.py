@@ -55,12 +55,12 @@ def in_order(things, column, *, down):
     return [each.id for each in filled + empty]
 
 
-def walk(session, order, size, places):
+def walk(session, order, size, places, words=None):
     """Return the rows of all pages in the direction of ``places``, from the far end."""
     query, pages = sa.select(Thing), []
     turn = Turn()
     while True:
-        page = lists.read_slice(session, query, order, size, turn)
+        page = lists.read_slice(session, query, order, size, turn, words)
         pages.append(page)
         if not page.later:
             break
@@ -68,7 +68,7 @@ def walk(session, order, size, places):
     back = [pages[-1]]
     while back[-1].earlier:
         turn = Turn(before=back[-1].earlier)
-        back.append(lists.read_slice(session, query, order, size, turn))
+        back.append(lists.read_slice(session, query, order, size, turn, words))
     places += [len(pages), len(back)]
     return (
         [row.id for page in pages for row in page.rows],
@@ -76,29 +76,31 @@ def walk(session, order, size, places):
     )
 
 
-@given(
-    values=st.lists(
+def thing(name, day):
+    at = None if day is None else EPOCH + timedelta(days=day)
+    return Thing(id=uuid.uuid4(), name=name, at=at)
+
+
+any_list = {
+    "values": st.lists(
         st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 3)), max_size=25
     ),
-    size=st.integers(1, 7),
-    column=st.sampled_from(["name", "at", "id"]),
-    down=st.booleans(),
-)
-@settings(
+    "size": st.integers(1, 7),
+    "column": st.sampled_from(["name", "at", "id"]),
+    "down": st.booleans(),
+}
+many_lists = settings(
     max_examples=60, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # emptied by each example
 )  # fmt: skip
+
+
+@given(**any_list)
+@many_lists
 def test_a_list_is_walked_forth_and_back_without_a_gap_or_a_repeat(
     session, values, size, column, down
 ):
-    things = [
-        Thing(
-            id=uuid.uuid4(),
-            name=name,
-            at=None if n is None else EPOCH + timedelta(days=n),
-        )
-        for name, n in values
-    ]
+    things = [thing(*value) for value in values]
     put(session, *things)
     order = Order(getattr(Thing, column), Thing.id, down)
     wanted, places = in_order(things, column, down=down), []
@@ -107,6 +109,26 @@ def test_a_list_is_walked_forth_and_back_without_a_gap_or_a_repeat(
     # Backwards the first page may be a short one; no row is missing or told twice.
     assert back == wanted
     assert places[0] == max(1, -(-len(things) // size))
+
+
+@given(walked=st.integers(1, 30), **any_list)
+@many_lists
+def test_so_is_a_list_of_what_was_found_whether_it_is_soon_met_or_not(
+    session, values, size, column, down, walked
+):
+    things = [thing(*value) for value in values]
+    put(session, *things)
+    order = Order(getattr(Thing, column), Thing.id, down)
+    met = [each for each in things if each.name == "a"]
+    wanted = in_order(met, column, down=down)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "WALKED", walked)
+        forth, back = walk(session, order, size, [], Thing.name == "a")
+        page = lists.read_slice(
+            session, sa.select(Thing), order, size, words=Thing.name == "a"
+        )
+    assert (forth, back) == (wanted, wanted)
+    assert page.total == lists.Total(len(met))
 
 
 @pytest.mark.parametrize(
