@@ -7,7 +7,7 @@ from flask import Response, flash, g, request
 from flask_admin import expose
 from flask_babel import gettext
 from flask_security.utils import send_mail
-from wtforms import PasswordField, StringField
+from wtforms import PasswordField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Email, Length, Optional
 
 from app.audit.recorder import record
@@ -360,15 +360,15 @@ class UserView(ScopedView):
 
 
 class RoleView(ScopedView):
-    """Roles and what they allow; of a role the office sets here what a log-in must show."""
+    """Roles: how they are called, what they allow, what a log-in with them must show."""
 
     read = Permission.USER_READ
     write = Permission.USER_WRITE
-    form_columns = ("second_factor",)
+    form_columns = ("label", "description", "permissions", "second_factor")
     can_create = False
     can_edit = property(lambda self: self._may_write() and principal_now().is_office)
     lead = lazy_gettext("What each role may do. A person may hold several.")
-    column_list = ("label", "for_agency", "second_factor", "permissions")
+    column_list = ("label", "description", "for_agency", "second_factor", "permissions")
     column_default_sort = "label"
     wide_details = ("permissions",)
     column_sortable_list = ("label",)
@@ -383,17 +383,39 @@ class RoleView(ScopedView):
         "second_factor": lazy_gettext("Second factor required"),
         "permissions": lazy_gettext("May"),
     }
+    form_overrides: ClassVar = {"permissions": SelectMultipleField}
     form_args: ClassVar = {
+        "label": {"validators": [DataRequired(), Length(max=200)]},
+        "description": {"validators": [Length(max=2000)]},
+        "permissions": {
+            "choices": lambda: [
+                (str(each), permission_name(each)) for each in Permission
+            ],
+            "description": lazy_gettext(
+                "Holds from the next page that a person with this role opens."
+            ),
+        },
         "second_factor": {
             "description": lazy_gettext(
                 "Who holds the role sets one up at the next page that they open."
             )
-        }
+        },
     }
+
     column_formatters: ClassVar = {
         "for_agency": _yes,
         "second_factor": _yes,
+        "permissions": lambda _v, _c, m, _n: gettext(
+            "%(n)s permissions", n=len(m.permissions)
+        ),
+    }
+    column_formatters_detail: ClassVar = {
+        **column_formatters,
         "permissions": lambda _v, _c, m, _n: ", ".join(
             permission_name(each) for each in sorted(m.permissions)
         ),
     }
+
+    def save(self, model: Role, *, created: bool) -> None:
+        del created
+        services.settle_role(db.session(), model)

@@ -33,6 +33,17 @@ class SelfLockoutError(RejectedError):
         )
 
 
+class UnfitPermissionsError(RejectedError):
+    """A role is given what no role of its sort may allow."""
+
+    code = "unfit_permissions"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A role for people of agencies cannot allow this: it is work of the office."
+        )
+
+
 class NoSecondFactorError(RejectedError):
     code = "no_second_factor"
 

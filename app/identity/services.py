@@ -10,9 +10,20 @@ from app.core.policy import Permission, acting_principal
 from app.identity.errors import (
     RoleMismatchError,
     SelfLockoutError,
+    UnfitPermissionsError,
 )
 from app.identity.models import Agency, Role, User
 from app.identity.passwords import check, hash_of
+
+# What people of agencies may do at all, whatever a role says: the rest is work of the office.
+FOR_AGENCIES = frozenset(
+    {
+        Permission.CONTRACT_READ, Permission.SOURCE_READ, Permission.SOURCE_PREVIEW,
+        Permission.RUN_READ, Permission.QUARANTINE_READ, Permission.DATASET_READ,
+        Permission.DATASET_EXPORT, Permission.API_READ, Permission.EXCHANGE_READ,
+        Permission.USER_READ, Permission.USER_WRITE,
+    }
+)  # fmt: skip
 
 
 def normal_email(text: str) -> str:
@@ -70,6 +81,19 @@ def _may_differently(user: User) -> bool:
     attributes = sa.inspect(user).attrs
     changed = (attributes.roles, attributes.agency, attributes.agency_id)
     return any(each.history.has_changes() for each in changed)
+
+
+def settle_role(session: Session, role: Role) -> None:
+    """Put a changed role in order before it is written; whoever holds it notices at once.
+
+    Raises ``UnfitPermissionsError``, or ``SelfLockoutError`` when whoever changes it could
+    change no role any more.
+    """
+    if role.for_agency and set(role.permissions) - FOR_AGENCIES:
+        raise UnfitPermissionsError
+    user = session.get(User, acting_principal().user_id)
+    if user is not None and role in user.held_roles:
+        _refuse_lockout(user)
 
 
 def _refuse_lockout(user: User) -> None:

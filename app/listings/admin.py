@@ -34,6 +34,7 @@ from app.listings import bulk, finding, services
 from app.listings.editing import EDITS, Editable, Edits
 from app.listings.errors import ListMovedOnError, MovedOnError
 from app.listings.models import SavedView
+from app.runs.models import JobRun
 from app.web.extensions import db as flask_db
 from app.web.format import number
 from app.web.guard import principal_now, signed_in
@@ -157,6 +158,23 @@ class EditPage(Page):
         flash(gettext("Changed: %(n)s rows.", n=number(len(idents))), "success")
         return _to(listed, services.kept_query(request.form.get("query", "")))
 
+    @expose("/undo/<ident>", methods=("POST",))
+    @signed_in
+    def undo(self, ident: str) -> Response:
+        """Have a run put back what another one has changed."""
+        reason = request.form.get("reason", "").replace("\0", "").strip()[:500]
+        try:
+            with db.unit_of_work() as session:
+                run = get_visible(session, JobRun, ident, principal_now())
+                label = gettext("Putting back: %(what)s", what=run.label)
+                new = bulk.request_undo(session, run, reason=reason, label=label)
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+            return back_to("runs.show", ident=ident)
+        return back_to("runs.show", ident=new)
+
     @expose("/<listed>/cell", methods=("POST",))
     @signed_in
     def cell(self, listed: str) -> Response:
@@ -278,6 +296,9 @@ def init_app(app: Flask) -> None:
         def saved_views(listed: str) -> Sequence[SavedView]:
             return services.views_of(flask_db.session(), principal_now(), listed)
 
+        def undoable(run: JobRun) -> bool:
+            return bulk.undo_of(flask_db.session(), run) is not None
+
         def editable(listed: str) -> Mapping[str, Editable]:
             """Return the columns that one may change in a list, without its form."""
             edits = EDITS.get(listed)
@@ -288,4 +309,5 @@ def init_app(app: Flask) -> None:
             "saved_views": saved_views,
             "view_address": address_of,
             "editable": editable,
+            "undoable": undoable,
         }

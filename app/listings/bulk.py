@@ -4,13 +4,17 @@ Every row is changed by the service that a form would call, with an event in the
 trail; all events of one request have its number, by which it can be undone at once.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.audit.models import AuditEvent
+from app.audit.recorder import as_json
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.policy import WORKER, Principal, acting_as, acting_principal
@@ -27,13 +31,18 @@ from app.listings.errors import (
     TooManyRowsError,
 )
 from app.listings.models import BulkEdit
+from app.runs.errors import ReasonMissingError
 from app.runs.kinds import BulkEditParams, KindName
 from app.runs.ledger import Lease
+from app.runs.models import JobRun
 from app.runs.services import Order, request_run
+from app.runs.states import RunStatus
 
 AT_ONCE = 500  # more rows are changed by a run in the background
 MOST_ROWS = 100_000
 STEP = 500
+NAMED = 20  # of the rows that stay as they are, so many are named in the log
+STAYS = message_id("Stays as it is, it was changed again since: %(what)s")
 Changes = Mapping[str, str]
 
 
@@ -107,12 +116,72 @@ def request_edit(
         session,
         Order(
             kind=KindName.BULK_EDIT,
-            key=str(asked.id),
+            key=_key_of(asked),
             params=BulkEditParams(edit_id=asked.id),
             label=label,
             agency_id=principal.agency_id,
         ),
     )
+
+
+def _key_of(asked: BulkEdit) -> str:
+    """Return what is the same for the same changes of the same rows: a second press."""
+    parts = (
+        str(asked.user_id),
+        asked.listed,
+        asked.changes,
+        sorted(map(str, asked.idents)),
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def undo_of(session: Session, run: JobRun) -> Edits | None:
+    """Return what a run changed that may be put back by who asks; None for nothing."""
+    if run.kind != KindName.BULK_EDIT or run.status is not RunStatus.SUCCEEDED:
+        return None
+    table = session.scalar(_changed_by(run.id, AuditEvent.object_type).limit(1))
+    for edits in EDITS.values():
+        if edits.model.__tablename__ == table and acting_principal().may(edits.write):
+            return edits
+    return None
+
+
+def request_undo(session: Session, run: JobRun, *, reason: str, label: str) -> UUID:
+    """Ask for a run that puts back what another one changed; return it.
+
+    Raises ``NotFoundError`` where there is nothing of the kind, ``ReasonMissingError``, or
+    ``AlreadyActiveError``.
+    """
+    edits = undo_of(session, run)
+    if edits is None:
+        raise NotFoundError
+    if not reason:
+        raise ReasonMissingError
+    asked = BulkEdit(
+        user_id=acting_principal().user_id,
+        listed=next(name for name, each in EDITS.items() if each is edits),
+        changes={},
+        idents=[
+            UUID(each)
+            for each in session.scalars(_changed_by(run.id, AuditEvent.object_id))
+        ],
+        reason=reason,
+    )
+    session.add(asked)
+    session.flush()
+    params = BulkEditParams(edit_id=asked.id, undoes=run.id)
+    return request_run(
+        session,
+        Order(KindName.BULK_EDIT, f"undo {run.id}", params, label, run.agency_id),
+    )
+
+
+def _changed_by(run_id: UUID, *columns: Any) -> sa.Select[Any]:
+    """Return the changes that a run's events tell of, the rows' own alone."""
+    return sa.select(*columns).where(
+        AuditEvent.request_id == f"run-{run_id}", AuditEvent.action == "update",
+        visible(AuditEvent, acting_principal()),
+    )  # fmt: skip
 
 
 def carry_out(lease: Lease) -> None:
@@ -128,11 +197,19 @@ def carry_out(lease: Lease) -> None:
             raise NoLongerAllowedError
         principal = principal_of(user)
     with acting_as(principal), db.unit_of_work() as session:
-        count = 0
-        for count in _changing(session, asked):
+        count, left = 0, list[str]()
+        undoes = lease.params.undoes
+        steps = (
+            _changing(session, asked)
+            if undoes is None
+            else _undoing(session, asked, undoes, left)
+        )
+        for count in steps:
             _tell(lease, count, len(asked.idents))
         lease.log_in(session, message_id("%(rows)s rows were changed."), rows=count)
-        lease.succeed(session, {"rows": count})
+        for row in left[:NAMED]:
+            lease.log_in(session, STAYS, what=row)
+        lease.succeed(session, {"rows": count} | ({"left": len(left)} if left else {}))
 
 
 def _tell(lease: Lease, done: int, total: int) -> None:
@@ -143,25 +220,68 @@ def _tell(lease: Lease, done: int, total: int) -> None:
 
 def _changing(session: Session, asked: BulkEdit) -> Iterator[int]:
     """Change the rows in steps; yield after each how many are done."""
-    principal = acting_principal()
-    edits = edits_of(asked.listed, principal)
+    edits = edits_of(asked.listed, acting_principal())
     values = _values(session, edits, asked.changes)
     db.because(session, asked.reason)
     done = 0
-    for begin in range(0, len(asked.idents), STEP):
-        part = asked.idents[begin : begin + STEP]
-        rows = session.scalars(
-            sa.select(edits.model)
-            .where(edits.model.id.in_(part), visible(edits.model, principal))
-            .order_by(edits.model.id)
-            .with_for_update(of=edits.model)
-        )
-        for row in rows.unique().all():
+    for rows in _locked(session, edits, asked.idents):
+        for row in rows:
             _change(session, edits, row, values)
             done += 1
         session.flush()
         session.expunge_all()
         yield done
+
+
+def _undoing(
+    session: Session, asked: BulkEdit, undoes: UUID, left: list[str]
+) -> Iterator[int]:
+    """Put rows back in steps, like ``_changing``; ``left`` takes the names of what stays."""
+    edits = edits_of(asked.listed, acting_principal())
+    db.because(session, asked.reason)
+    done = 0
+    for rows in _locked(session, edits, asked.idents):
+        wanted = AuditEvent.object_id.in_([str(row.id) for row in rows])
+        events = session.scalars(_changed_by(undoes, AuditEvent).where(wanted))
+        event_of = {event.object_id: event for event in events}
+        for row in rows:
+            event = event_of[str(row.id)]
+            values = _former_values(edits, row, event)
+            if values is None:
+                left.append(str(row))
+                continue
+            _change(session, edits, row, values)
+            done += 1
+        session.flush()
+        session.expunge_all()
+        yield done
+
+
+def _former_values(edits: Edits, row: Any, event: AuditEvent) -> dict[str, Any] | None:
+    """Return what a row had before an event; None when it was changed again since."""
+    before, after = event.before or {}, event.after or {}
+    names = [name for name in before if name in edits.columns]
+    if any(as_json(getattr(row, name)) != after.get(name) for name in names):
+        return None
+    return {name: edits.columns[name].of_trail(before[name]) for name in names}
+
+
+def _locked(
+    session: Session, edits: Edits, idents: Sequence[UUID]
+) -> Iterator[Sequence[Any]]:
+    """Yield rows in steps, those that are still there, for nobody else to change now."""
+    for begin in range(0, len(idents), STEP):
+        part = idents[begin : begin + STEP]
+        yield (
+            session.scalars(
+                sa.select(edits.model)
+                .where(edits.model.id.in_(part), visible(edits.model, acting_principal()))
+                .order_by(edits.model.id)
+                .with_for_update(of=edits.model)
+            )
+            .unique()
+            .all()
+        )
 
 
 def _change(session: Session, edits: Edits, row: Any, values: Mapping[str, Any]) -> None:

@@ -73,6 +73,10 @@ class Editable:
             return ""
         return str(int(value)) if self.kind is Kind.SWITCH else f"{value}"
 
+    def of_trail(self, value: Any) -> Any:
+        """Return a value out of the audit trail as the column has it."""
+        return None if value is None else self.column.type.python_type(value)
+
     def read(self, session: Session, text: str) -> Any:
         """Return the value of a form's text; raises ``BadValueError``."""
         text = text.replace("\0", "").strip()

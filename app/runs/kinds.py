@@ -55,7 +55,10 @@ class RollbackParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BulkEditParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``undoes`` is the run whose changes are put back, instead of making others."""
+
     edit_id: UUID
+    undoes: UUID | None = None
 
 
 class HousekeepingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

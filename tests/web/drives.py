@@ -49,6 +49,7 @@ OBJECTS = {
     "developers.trial": Drive("dataset", "slug"),
     "downloads.fetch": Drive("export_run"),
     "downloads.request_export": Drive("dataset", "slug"),
+    "edits.undo": Drive("job_run", always=False),  # of a change of many rows alone
     "hosts.lift": Drive("host"),
     "imports.apply": Drive("data_import"),
     "imports.file": Drive("data_import", always=False),  # before it is brought in

@@ -207,6 +207,7 @@ def test_open_doors_are_these_and_no_others(app):
         "edits.index",
         "edits.apply",
         "edits.cell",
+        "edits.undo",
         "saved_views.index",
         "saved_views.delete",
         "security.logout",

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.audit.models import AuditEvent
-from app.core.policy import acting_as
+from app.core.policy import acting_as, set_request_id
 from app.identity.models import Agency, User
 from app.listings import bulk
 from app.listings.models import BulkEdit
@@ -260,6 +260,66 @@ def test_many_rows_are_changed_by_a_run_with_the_rights_of_who_asked(
         assert s.scalar(
             sa.select(sa.func.count()).select_from(JobRun).where(JobRun.id == ident)
         )
+
+
+def run_of(answer):
+    """Carry out the run that an answer leads to; return it."""
+    ident = answer.headers["Location"].rsplit("/", 1)[-1]
+    set_request_id(f"run-{ident}")  # as jobs.perform does
+    with acting_as(make.WORKER_PRINCIPAL):
+        bulk.carry_out(make.claim(ident))
+    set_request_id("")
+    return make.run_of(ident)
+
+
+def test_what_a_run_changed_is_put_back_by_one_press(log_in, people, monkeypatch):
+    monkeypatch.setattr(bulk, "AT_ONCE", 5)
+    monkeypatch.setattr(bulk, "STEP", 4)
+    word, made = agencies(9)
+    client = log_in(people["SEMUA"])
+    run = run_of(apply(
+        client, all="1", query=f"search={word}", change="phone", **{"to-phone": "salah"},
+    ))  # fmt: skip
+    with make.session() as s:
+        s.get_one(Agency, made[3].id).phone = "diubah lagi"
+        s.get_one(Agency, made[4].id).address = "lain"  # another column: no obstacle
+    assert f"/edits/undo/{run.id}" in client.get(f"/runs/{run.id}").get_data(True)
+    address = f"/edits/undo/{run.id}"
+    assert (
+        log_in(people["AUDITOR"]).post(address, data={"reason": "x"}).status_code == 404
+    )
+    assert "/edits/undo" not in log_in(people["AUDITOR"]).get(f"/runs/{run.id}").get_data(
+        True
+    )
+    assert client.post(address, data={}).headers["Location"].endswith(str(run.id))
+    asked = client.post(address, data={"reason": "salah ketik"})
+    # A second press leads to no second run.
+    again = client.post(address, data={"reason": "salah ketik"})
+    assert again.headers["Location"].endswith(str(run.id))
+
+    undone = run_of(asked)
+
+    assert undone.result == {"rows": 8, "left": 1}
+    phones = [fresh(each).phone for each in made]
+    assert phones == [
+        each.phone if each is not made[3] else "diubah lagi" for each in made
+    ]
+    assert fresh(made[4]).address == "lain"
+    assert str(made[3]) in client.get(f"/runs/{undone.id}").get_data(True), "is told"
+    back = run_of(client.post(f"/edits/undo/{undone.id}", data={"reason": "benar"}))
+    assert back.result == {"rows": 8}
+    assert fresh(made[0]).phone == "salah"
+
+
+def test_a_second_press_of_a_large_change_begins_no_second_run(
+    log_in, people, monkeypatch
+):
+    monkeypatch.setattr(bulk, "AT_ONCE", 1)
+    word, _made = agencies(3)
+    client = log_in(people["SEMUA"])
+    form = {"all": "1", "query": f"search={word}", "change": "phone", "to-phone": "1"}
+    assert apply(client, **form).status_code == 302
+    assert "sedang" in apply(client, **form).get_data(True)
 
 
 def test_a_run_of_somebody_who_was_switched_off_changes_nothing(

@@ -254,8 +254,9 @@ def test_the_office_says_which_roles_ask(log_in, people):
                 address,
                 data={
                     "seen": seen_in(client, address),
+                    "label": role.label,
+                    "permissions": role.permissions,
                     "second_factor": "y",
-                    "permissions": "x",
                 },
             ).status_code
             == 302
