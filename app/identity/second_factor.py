@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,9 @@ from webauthn.helpers.structs import (
 )
 
 from app.core import crypto
+from app.core.policy import acting_as, acting_principal
 from app.identity.models import User
+from app.identity.principals import principal_of
 from app.web.extensions import db
 
 
@@ -88,9 +91,13 @@ class RecoveryCodes(MfRecoveryCodesUtil):
         return _code_hash(code) in (user.mf_recovery_codes or ())
 
     def delete_recovery_code(self, user: Any, code: str) -> bool:
-        """Use a code up."""
+        """Use a code up; the trail names who showed it, though nobody is logged in yet."""
+        person = principal_of(user)
+        showing = replace(acting_principal(), label=person.label, user_id=person.user_id)
         left = user.mf_recovery_codes or []
-        user.mf_recovery_codes = [each for each in left if each != _code_hash(code)]
+        with acting_as(showing):
+            user.mf_recovery_codes = [each for each in left if each != _code_hash(code)]
+            db.session().flush()  # what the trail is told of is what is written now
         return True
 
     def _encrypt_codes(self, codes: list[str]) -> list[str]:

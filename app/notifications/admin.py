@@ -159,16 +159,22 @@ class NotificationsPage(Page):
     def wishes(self) -> str | Response:
         """Say when one wants to be told of what."""
         if request.method == "POST":
-            for name, kind in KINDS.items():
-                in_app, mail = (_wish(f"{name}-{way}") for way in ("in_app", "mail"))
-                if (
-                    in_app in notices.IN_APP_WISHES
-                    and mail is not None
-                    and kind.may_silence
-                ):
+            wanted = {
+                kind: (_wish(f"{name}-in_app"), _wish(f"{name}-mail"))
+                for name, kind in KINDS.items()
+                if kind.may_silence
+                and {f"{name}-in_app", f"{name}-mail"} & set(request.form)
+            }
+            if all(a in notices.IN_APP_WISHES and m for a, m in wanted.values()):
+                for kind, (in_app, mail) in wanted.items():
                     notices.wish(db.session(), _own_id(), kind, in_app, mail)
-            db.session.commit()
-            flash(gettext("Remembered."), "success")
+                db.session.commit()
+                flash(gettext("Remembered."), "success")
+            else:
+                flash(
+                    gettext("Nothing was changed: choose one of the answers for each."),
+                    "danger",
+                )
             return back_to("notifications.wishes")
         text: str = self.render(
             "notifications/wishes.html",

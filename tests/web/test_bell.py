@@ -80,9 +80,14 @@ def test_wishes_are_remembered_and_nonsense_is_not(log_in):
     wishes = {
         "pull_held-in_app": "never", "pull_held-mail": "daily_digest",
         "account-in_app": "never", "account-mail": "never",
-        "export_ready-in_app": "daily_digest", "export_ready-mail": "sometimes",
     }  # fmt: skip
+    nonsense = {"export_ready-in_app": "daily_digest", "export_ready-mail": "sometimes"}
 
+    said = client.post(
+        "/notifications/wishes", data=wishes | nonsense, follow_redirects=True
+    ).get_data(as_text=True)
+    assert "Tidak ada yang diubah" in said
+    assert 'value="never" selected' not in said.split('"pull_held-mail"')[0]
     assert client.post("/notifications/wishes", data=wishes).status_code == 302
 
     page = client.get("/notifications/wishes").get_data(as_text=True)

@@ -200,6 +200,12 @@ def test_recovery_codes_are_shown_once_and_work_once(app, log_in, person):
         _password(fresh, person)
         assert fresh.post("/mf-recovery", data={"code": typed}).status_code == wanted
     assert len(_user(person).mf_recovery_codes) == 7
+    with make.session() as s:
+        of_person = AuditEvent.object_id == str(person.id)
+        changes = sa.select(AuditEvent).where(of_person, AuditEvent.action == "update")
+        used = s.scalars(changes.order_by(AuditEvent.id.desc())).first()
+    assert "mf_recovery_codes" in used.after
+    assert person.email in used.actor
 
 
 def test_recovery_codes_cannot_be_guessed_at_length(app, log_in, person):
