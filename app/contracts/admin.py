@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 from flask import Response, flash, make_response, request
@@ -26,16 +27,20 @@ from app.contracts.states import (
 )
 from app.core import db
 from app.core.errors import RejectedError
+from app.core.filters import Filter
 from app.core.policy import Permission
 from app.core.scope import get_visible, visible
 from app.core.words import message_id
+from app.identity.forms import agency_options
 from app.identity.models import Agency
 from app.web import merging
 from app.web.context import state_label
 from app.web.forms import Form
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
-from app.web.views import Page, back_to, flash_rejected
+from app.web.listing import named
+from app.web.tables import Table
+from app.web.views import Page, back_to, flash_rejected, go_to
 
 
 class ContractForm(Form):
@@ -75,20 +80,53 @@ class LimitsForm(Form):
     )
 
 
+CONTRACTS = Table(
+    endpoint="contracts.index",
+    model=Contract,
+    columns={
+        "title": _("Contract"),
+        "agency_id": _("Agency"),
+        "kind": _("Kind of data"),
+        "versions": _("Versions"),
+        "load_mode": _("What a pull brings"),
+        "description": _("Description"),
+        "created_at": _("Since"),
+    },
+    usual=("title", "agency_id", "kind", "versions"),
+    sorts={
+        "title": Contract.title, "kind": Contract.kind, "created_at": Contract.created_at,
+    },
+    sorted_by="title",
+    is_down=False,
+    filters=(
+        Filter(Contract.agency_id, _("Agency"), agency_options, quick=True),
+        Filter(Contract.kind, _("Kind of data"), named(*DatasetKind), quick=True),
+        Filter(Contract.load_mode, _("What a pull brings"), named(*LoadMode)),
+        Filter(Contract.title, _("Title")),
+        Filter(Contract.created_at, _("Since")),
+    ),
+    searched=_("title, short name, description"),
+    former={},
+)  # fmt: skip
+
+
 class ContractPage(Page):
     """Contracts and their versions."""
 
+    table = CONTRACTS
+
     @expose("/")
     @needs(Permission.CONTRACT_READ)
-    def index(self) -> str:
+    def index(self) -> Response | str:
+        if elsewhere := CONTRACTS.other_address():
+            return go_to(elsewhere)
         with db.unit_of_work() as session:
-            contracts = session.scalars(
-                sa.select(Contract)
-                .where(visible(Contract, principal_now()))
-                .order_by(Contract.title)
-            ).all()
+            rows = sa.select(Contract).where(visible(Contract, principal_now()))
+            shown = CONTRACTS.shown(session, rows)
             text: str = self.render(
-                "contracts/list.html", contracts=contracts, versions=_newest(session)
+                "contracts/list.html",
+                shown=shown,
+                versions=_newest(session, [each.id for each in shown.rows]),
             )
         return text
 
@@ -249,11 +287,12 @@ def _agencies(session: Any) -> list[SelectChoice]:
     return [SelectChoice(str(agency.id), agency.name) for agency in rows]
 
 
-def _newest(session: Any) -> dict[Any, list[ContractVersion]]:
-    """Return each contract's living versions: the active one and the draft."""
+def _newest(session: Any, contracts: list[UUID]) -> dict[Any, list[ContractVersion]]:
+    """Return the living versions of some contracts: the active one and the draft."""
     found: dict[Any, list[ContractVersion]] = {}
     for version in session.scalars(
         sa.select(ContractVersion).where(
+            ContractVersion.contract_id.in_(contracts),
             ContractVersion.status != VersionStatus.RETIRED,
             visible(ContractVersion, principal_now()),
         )

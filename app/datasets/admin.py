@@ -1,5 +1,6 @@
 """Pages of datasets: rows with search and paging, the dictionary, one row's history."""
 
+import sqlalchemy as sa
 from flask import Response, flash, request
 from flask_admin import expose
 from sqlalchemy.exc import DataError
@@ -7,28 +8,64 @@ from sqlalchemy.exc import DataError
 from app.contracts.models import ContractVersion
 from app.core import db
 from app.core.errors import RejectedError
+from app.core.filters import Filter
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible
+from app.core.scope import NotFoundError, get_visible, visible
 from app.datasets import activation, queries
 from app.datasets.activation import PlanRefusedError
+from app.datasets.models import Dataset
+from app.identity.forms import agency_options
 from app.web.guard import needs, principal_now
-from app.web.i18n import say
-from app.web.views import Page, back_to, flash_rejected
+from app.web.i18n import lazy_gettext as _, say
+from app.web.tables import Table
+from app.web.views import Page, back_to, flash_rejected, go_to
 
 MAX_SEARCH = 200
+
+
+DATASETS = Table(
+    endpoint="datasets.index",
+    model=Dataset,
+    columns={
+        "title": _("Dataset"),
+        "agency_id": _("Agency"),
+        "kind": _("Kind"),
+        "row_count": _("Rows"),
+        "published_at": _("Data as of"),
+        "slug": _("Name in the system"),
+    },
+    usual=("title", "agency_id", "kind", "row_count", "published_at"),
+    sorts={
+        "title": Dataset.title, "row_count": Dataset.row_count,
+        "published_at": Dataset.published_at, "slug": Dataset.slug,
+    },
+    sorted_by="title",
+    is_down=False,
+    filters=(
+        Filter(Dataset.agency_id, _("Agency"), agency_options, quick=True),
+        Filter(Dataset.title, _("Title")),
+        Filter(Dataset.row_count, _("Rows")),
+        Filter(Dataset.published_at, _("Data as of")),
+    ),
+    searched=_("title, short name"),
+    former={},
+)  # fmt: skip
 
 
 class DatasetPage(Page):
     """Central tables, to look at."""
 
+    table = DATASETS
+
     @expose("/")
     @needs(Permission.DATASET_READ)
-    def index(self) -> str:
+    def index(self) -> Response | str:
+        if elsewhere := DATASETS.other_address():
+            return go_to(elsewhere)
         with db.unit_of_work() as session:
-            text: str = self.render(
-                "datasets/list.html",
-                datasets=queries.datasets_seen(session, principal_now()),
-            )
+            rows = sa.select(Dataset).where(visible(Dataset, principal_now()))
+            shown = DATASETS.shown(session, rows)
+            text: str = self.render("datasets/list.html", shown=shown)
         return text
 
     @expose("/<slug>")

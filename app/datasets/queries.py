@@ -21,13 +21,6 @@ PAGE_SIZE = 50
 MAX_SEARCH_COLUMNS = 40
 
 
-def datasets_seen(session: Session, principal: Principal) -> Sequence[Dataset]:
-    """Return the datasets that exist for this principal."""
-    return session.scalars(
-        sa.select(Dataset).where(visible(Dataset, principal)).order_by(Dataset.title)
-    ).all()
-
-
 def dataset_by_slug(session: Session, slug: str, principal: Principal) -> Dataset:
     """Return one dataset; raises ``NotFoundError`` when it is not the principal's to see."""
     dataset = session.scalar(

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import sqlalchemy as sa
 from flask import Response, flash, g, request
 from flask_admin import expose
 from flask_babel import gettext
@@ -13,9 +12,9 @@ from wtforms.validators import DataRequired, Email, Length, Optional
 from app.audit.recorder import record
 from app.core.clock import utc_now
 from app.core.errors import RejectedError
-from app.core.filters import Filter, Options
+from app.core.filters import Filter
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible, visible
+from app.core.scope import NotFoundError, get_visible
 from app.core.words import message_id
 from app.identity import (
     duties,
@@ -25,6 +24,7 @@ from app.identity import (
     services,
 )
 from app.identity.events import happened
+from app.identity.forms import agency_options
 from app.identity.handing_over import hand_over, hand_over_form
 from app.identity.models import Agency, Duty, FactorReset, Role, User
 from app.web.context import permission_name
@@ -61,13 +61,6 @@ def _role_names(user: User) -> str:
     labels = sorted(role.label for role in user.roles)
     shown = ", ".join(labels[:2])
     return f"{shown} (+{len(labels) - 2})" if len(labels) > 3 else ", ".join(labels)
-
-
-def _agencies() -> Options:
-    """Return the agencies that one sees, to choose from."""
-    found = sa.select(Agency.id, Agency.name).where(visible(Agency, principal_now()))
-    rows = db.session.execute(found.order_by(Agency.name))
-    return [(str(row.id), row.name) for row in rows]
 
 
 class AgencyView(ScopedView):
@@ -148,7 +141,7 @@ class UserView(ScopedView):
     column_sortable_list = ("name", "email", "active", "last_login_at")
     filters: ClassVar = (
         Filter(User.active, lazy_gettext("Active"), yes_or_no, quick=True),
-        Filter(User.agency_id, lazy_gettext("Agency"), _agencies, quick=True),
+        Filter(User.agency_id, lazy_gettext("Agency"), agency_options, quick=True),
         Filter(User.name, lazy_gettext("Name")),
         Filter(User.email, lazy_gettext("E-mail")),
         Filter(User.job_title, lazy_gettext("Job title")),

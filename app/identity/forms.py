@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from wtforms import DateField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, Length
 
+from app.core.filters import Options
+from app.core.scope import visible
 from app.identity.duties import HandOver
-from app.identity.models import User
+from app.identity.models import Agency, User
 from app.identity.states import DutyKind
 from app.web.context import state_label
+from app.web.extensions import db
 from app.web.forms import Form
+from app.web.guard import principal_now
 from app.web.i18n import lazy_gettext
 
 
@@ -50,3 +55,10 @@ class HandOverForm(Form):
             first_day=self.first_day.data,
             last_day=self.last_day.data,
         )
+
+
+def agency_options() -> Options:
+    """Return the agencies that one sees, to choose from."""
+    found = sa.select(Agency.id, Agency.name).where(visible(Agency, principal_now()))
+    rows = db.session.execute(found.order_by(Agency.name))
+    return [(str(row.id), row.name) for row in rows]

@@ -247,11 +247,9 @@ def _chosen(session: Session, view: ScopedView) -> list[UUID]:
             text not in {"", OR} for text in args.getlist("where")
         ):
             raise ListMovedOnError  # a filter that says nothing would choose too much
-        query, words = view.narrowed(state)
+        query = view.narrowed(state).whole()
         key = sa.inspect(view.model).primary_key[0]
         wanted = query.with_only_columns(key, maintain_column_froms=True).order_by(None)
-        if words is not None:
-            wanted = wanted.where(words)
         return list(session.scalars(wanted.limit(bulk.MOST_ROWS + 1)))
     given = []
     for text in request.form.getlist("row")[:MOST_BOXES]:
@@ -271,20 +269,29 @@ def _view(text: str) -> ScopedView:
 
 
 def _listed(text: str) -> str:
-    _view(text)
+    """Return the name of a list that one may see; raises ``NotFoundError`` for none."""
+    view = current_app.extensions["simpul_admin_views"].get(text)
+    if not (isinstance(view, Page) and view.table and view.is_accessible()):
+        _view(text)
     return text
 
 
 def _to(listed: str, query: str) -> Response:
-    view = _view(listed)
     return back_to(
-        f"{view.endpoint}.index_view", **MultiDict(parse_qsl(query)).to_dict(flat=False)
+        _first_page(_listed(listed)),
+        **MultiDict(parse_qsl(query)).to_dict(flat=False),
     )
+
+
+def _first_page(listed: str) -> str:
+    """Return the endpoint of a list."""
+    table = getattr(current_app.extensions["simpul_admin_views"][listed], "table", None)
+    return table.endpoint if table is not None else f"{listed}.index_view"
 
 
 def address_of(listed: str, query: str) -> str:
     """Return the address of a view."""
-    address = url_for(f"{listed}.index_view")
+    address = url_for(_first_page(listed))
     return f"{address}?{query}" if query else address
 
 

@@ -165,8 +165,13 @@ class NotificationsPage(Page):
                 if kind.may_silence
                 and {f"{name}-in_app", f"{name}-mail"} & set(request.form)
             }
-            if all(a in notices.IN_APP_WISHES and m for a, m in wanted.values()):
-                for kind, (in_app, mail) in wanted.items():
+            known = {
+                kind: (in_app, mail)
+                for kind, (in_app, mail) in wanted.items()
+                if in_app in notices.IN_APP_WISHES and mail is not None
+            }
+            if len(known) == len(wanted):
+                for kind, (in_app, mail) in known.items():
                     notices.wish(db.session(), _own_id(), kind, in_app, mail)
                 db.session.commit()
                 flash(gettext("Remembered."), "success")

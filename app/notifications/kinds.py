@@ -39,7 +39,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 is_problem=True,
                 mail=Wish.DIGEST,
                 many=message_id("%(n)s runs failed for good."),
-                many_path="/runs/?status=dead",
+                many_path="/runs/?where=status:is:dead",
             ),
             Kind(
                 NoticeKind.PULL_HELD,
@@ -48,7 +48,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 is_problem=True,
                 mail=Wish.ALWAYS,
                 many=message_id("%(n)s pulls are held: somebody has to look at them."),
-                many_path="/runs/?status=held",
+                many_path="/runs/?where=status:is:held",
             ),
             Kind(
                 NoticeKind.EXPORT_READY,

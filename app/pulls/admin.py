@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import sqlalchemy as sa
 from flask import Response, current_app, flash, make_response, request
 from flask_admin import expose
 from flask_babel import gettext
@@ -13,9 +14,9 @@ from wtforms.validators import DataRequired, Length, Optional
 
 from app.core import db
 from app.core.errors import RejectedError
+from app.core.filters import Filter, Options
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible
-from app.core.search import typed
+from app.core.scope import NotFoundError, get_visible, visible
 from app.pulls import queries, services
 from app.pulls.models import PullRun, QuarantinedRecord
 from app.runs.errors import BadScheduleError, ReasonMissingError
@@ -33,41 +34,63 @@ from app.sources.services import (
 )
 from app.web import merging
 from app.web.context import state_label
+from app.web.extensions import db as flask_db
 from app.web.forms import Form
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _, say
-from app.web.paging import tell_lost, turn
-from app.web.views import Page, back_to, flash_rejected
+from app.web.tables import Table
+from app.web.views import Page, back_to, flash_rejected, go_to
+
+
+def _source_options() -> Options:
+    found = queries.sources_seen(flask_db.session(), principal_now())
+    return [(str(each.id), each.name) for each in found]
+
+
+RECORDS = Table(
+    endpoint="quarantine.index",
+    model=QuarantinedRecord,
+    columns={
+        "record_key": _("Key"),
+        "errors": _("What is wrong"),
+        "source_id": _("Source"),
+        "run_id": _("Run"),
+        "created_at": _("When"),
+    },
+    usual=("record_key", "errors", "source_id", "created_at"),
+    sorts={"created_at": QuarantinedRecord.created_at},
+    sorted_by="created_at",
+    is_down=True,
+    filters=(
+        Filter(QuarantinedRecord.source_id, _("Source"), _source_options, quick=True),
+        Filter(QuarantinedRecord.run_id, _("Run")),
+        Filter(QuarantinedRecord.created_at, _("When")),
+        Filter(QuarantinedRecord.record_key, _("Key")),
+    ),
+    searched=_("key"),
+    former={"run": "run_id", "source": "source_id"},
+)
 
 
 class QuarantinePage(Page):
     """Records set aside: which, why, and as they came."""
 
+    table = RECORDS
+
     @expose("/")
     @needs(Permission.QUARANTINE_READ)
-    def index(self) -> str:
-        principal = principal_now()
-        run_id, source_id = _uuid("run"), _uuid("source")
-        search = typed(request.args.get("search", ""))
+    def index(self) -> Response | str:
+        if elsewhere := RECORDS.other_address():
+            return go_to(elsewhere)
+        who = principal_now()
         with db.unit_of_work() as session:
-            page = queries.quarantine_page(
-                session,
-                principal,
-                run_id=run_id,
-                source_id=source_id,
-                search=search,
-                turn=turn(),
-            )
-            tell_lost(page)
+            rows = sa.select(QuarantinedRecord).where(visible(QuarantinedRecord, who))
+            shown = RECORDS.shown(session, rows)
+            run = shown.state.chosen("run_id").rpartition(":")[2]
             text: str = self.render(
                 "pulls/quarantine.html",
-                records=page.rows,
-                page=page,
-                search=search,
-                run_id=run_id,
-                source_id=source_id,
-                sources=queries.sources_seen(session, principal),
-                reasons=queries.reasons_of(session, principal, run_id) if run_id else (),
+                shown=shown,
+                reasons=queries.reasons_of(session, who, UUID(run)) if run else (),
             )
         return text
 
@@ -79,17 +102,6 @@ class QuarantinePage(Page):
             raw = record.raw.decode("utf-8", "backslashreplace")
             text: str = self.render("pulls/record.html", record=record, raw=raw)
         return text
-
-
-def _uuid(name: str) -> UUID | None:
-    """Return a key out of the address; what is none narrows to nothing that exists."""
-    text = request.args.get(name, "")
-    if not text:
-        return None
-    try:
-        return UUID(text)
-    except ValueError:
-        return UUID(int=0)
 
 
 class ScheduleForm(Form):

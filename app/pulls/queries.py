@@ -8,16 +8,12 @@ from sqlalchemy.orm import Session
 
 from app.contracts.models import ContractVersion
 from app.contracts.states import VersionStatus
-from app.core import lists
 from app.core.policy import Principal
 from app.core.scope import visible
-from app.core.search import found_by
 from app.pulls.models import PullRun, QuarantinedRecord, RawPage
 from app.runs.kinds import KindName
 from app.runs.models import JobRun
 from app.sources.models import Source
-
-PAGE_SIZE = 25
 
 
 def has_active_version(session: Session, contract_id: UUID) -> bool:
@@ -27,27 +23,6 @@ def has_active_version(session: Session, contract_id: UUID) -> bool:
         ContractVersion.status == VersionStatus.ACTIVE,
     )
     return bool(session.scalar(sa.select(active)))
-
-
-def quarantine_page(
-    session: Session,
-    principal: Principal,
-    *,
-    run_id: UUID | None,
-    source_id: UUID | None,
-    search: str,
-    turn: lists.Turn,
-) -> lists.Slice:
-    """Return one page of records set aside, newest first; ``search`` finds their keys."""
-    wanted = [visible(QuarantinedRecord, principal)]
-    if run_id is not None:
-        wanted.append(QuarantinedRecord.run_id == run_id)
-    if source_id is not None:
-        wanted.append(QuarantinedRecord.source_id == source_id)
-    query = sa.select(QuarantinedRecord).where(*wanted)
-    order = lists.Order(QuarantinedRecord.created_at, QuarantinedRecord.id, down=True)
-    words = found_by(QuarantinedRecord, search)
-    return lists.read_slice(session, query, order, PAGE_SIZE, turn, words)
 
 
 def reasons_of(

@@ -1,12 +1,13 @@
 """Pages of the ledger: runs with their live log, and schedules."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
+import sqlalchemy as sa
 from flask import Response, flash, make_response, render_template, request
 from flask_admin import expose
 from flask_babel import gettext
+from werkzeug.datastructures import MultiDict
 from wtforms import DateField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, Length, Optional
 
@@ -15,8 +16,8 @@ from app.core import db
 from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
-from app.core.scope import get_visible
-from app.core.search import typed
+from app.core.scope import get_visible, visible
+from app.identity.forms import agency_options
 from app.runs import queries, services
 from app.runs.advice import ADVICE
 from app.runs.kinds import KINDS
@@ -28,31 +29,74 @@ from app.web.extensions import db as flask_db
 from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext, say
-from app.web.listing import yes_or_no
-from app.web.paging import tell_lost, turn
-from app.web.views import Page, ScopedView, back_to, flash_rejected
+from app.web.listing import ListState, named, yes_or_no
+from app.web.tables import PAGE_SIZE, Table
+from app.web.views import Page, ScopedView, back_to, flash_rejected, go_to
+
+
+def _kind_options() -> Options:
+    return [(name, say(kind.label)) for name, kind in KINDS.items()]
+
+
+MAX_QUERY = 8_000
+
+
+RUNS = Table(
+    endpoint="runs.index",
+    model=JobRun,
+    columns={
+        "status": lazy_gettext("Status"),
+        "label": lazy_gettext("Work"),
+        "kind": lazy_gettext("Kind"),
+        "created_at": lazy_gettext("Requested"),
+        "requested_by": lazy_gettext("By"),
+        "duration": lazy_gettext("Duration"),
+        "finished_at": lazy_gettext("Ended"),
+        "attempt": lazy_gettext("Attempts"),
+    },
+    usual=("status", "label", "kind", "created_at", "requested_by", "duration"),
+    sorts={"created_at": JobRun.created_at},
+    sorted_by="created_at",
+    is_down=True,
+    filters=(
+        Filter(JobRun.kind, lazy_gettext("Kind"), _kind_options, quick=True),
+        Filter(JobRun.status, lazy_gettext("Status"), named(*RunStatus), quick=True),
+        Filter(JobRun.agency_id, lazy_gettext("Agency"), agency_options),
+        Filter(JobRun.label, lazy_gettext("Work")),
+        Filter(JobRun.requested_by, lazy_gettext("By")),
+        Filter(JobRun.created_at, lazy_gettext("Requested")),
+        Filter(JobRun.finished_at, lazy_gettext("Ended")),
+        Filter(JobRun.attempt, lazy_gettext("Attempts")),
+    ),
+    searched=lazy_gettext("name of the work"),
+    former={"kind": "kind", "status": "status"},
+)
 
 
 class RunPage(Page):
     """The list of runs, and one run with progress and log that update by themselves."""
 
+    table = RUNS
+
     @expose("/")
     @needs(Permission.RUN_READ)
-    def index(self) -> str:
-        who, chosen = principal_now(), _filter(request.args)
+    def index(self) -> Response | str:
+        if elsewhere := RUNS.other_address():
+            return go_to(elsewhere)
+        who = principal_now()
         with db.unit_of_work() as session:
-            page = queries.runs_page(session, who, chosen, turn())
-            tell_lost(page)
-            more = chosen.status in RETRYABLE and page.total.rows > queries.PAGE_SIZE
+            rows = sa.select(JobRun).where(visible(JobRun, who))
+            shown = RUNS.shown(session, rows)
+            open_again = 0
+            if _may_all_be_retried(shown.state) and shown.page.total.rows > PAGE_SIZE:
+                wanted = RUNS.narrowed(rows, shown.state).whole()
+                open_again = queries.open_again_count(session, wanted)
             text: str = self.render(
                 "runs/list.html",
-                runs=page.rows,
-                page=page,
-                chosen=chosen,
+                shown=shown,
                 kinds=KINDS,
-                statuses=list(RunStatus),
                 retryable=RETRYABLE,
-                open_again=queries.open_again_count(session, who, chosen) if more else 0,
+                open_again=open_again,
                 retry_limit=services.RETRY_LIMIT,
                 pace_of=lambda run: queries.pace_of(run, db.now(session)),
             )
@@ -95,7 +139,7 @@ class RunPage(Page):
     def retry_many(self) -> Response:
         """Try the chosen runs again, each for itself: one that cannot keeps none back."""
         begun, refused = 0, ""
-        for ident in dict.fromkeys(request.form.getlist("run")[: queries.PAGE_SIZE]):
+        for ident in dict.fromkeys(request.form.getlist("run")[:PAGE_SIZE]):
             try:
                 with db.unit_of_work() as session:
                     run = get_visible(session, JobRun, ident, principal_now())
@@ -108,19 +152,21 @@ class RunPage(Page):
         )
         if refused:
             flash(gettext("Some were not: %(why)s", why=refused), "warning")
-        return back_to("runs.index", status=_status(request.form.get("status", "")))
+        return go_to(_list_of_form().url())
 
     @expose("/retry-all", methods=("POST",))
     @needs(Permission.RUN_RETRY)
     def retry_all(self) -> Response:
         """Try everything again that the list is narrowed to, however many pages it has."""
-        chosen, who = _filter(request.form), principal_now()
+        state, who = _list_of_form(), principal_now()
         begun = refused = left = 0
-        if chosen.status in RETRYABLE:  # never all there is, by a form without its filter
+        if _may_all_be_retried(state):  # never all there is, by a form without its filter
+            rows = sa.select(JobRun).where(visible(JobRun, who))
+            wanted = RUNS.narrowed(rows, state).whole()
             with db.unit_of_work() as session:
-                begun, refused = services.retry_all(session, who, chosen)
+                begun, refused = services.retry_all(session, wanted)
             with db.unit_of_work() as session:
-                left = queries.open_again_count(session, who, chosen) - refused
+                left = queries.open_again_count(session, wanted) - refused
         flash(
             gettext("Tried again: %(n)s runs.", n=number(begun)),
             "success" if begun else "info",
@@ -132,7 +178,7 @@ class RunPage(Page):
             )
         if left > 0:
             flash(gettext("%(n)s more can be tried again.", n=number(left)), "info")
-        return back_to("runs.index", **asdict(chosen))
+        return go_to(state.url())
 
     @expose("/<ident>/cancel", methods=("POST",))
     @needs(Permission.RUN_CANCEL)
@@ -161,17 +207,15 @@ class RunPage(Page):
         return back_to("runs.show", ident=new_id)
 
 
-def _filter(given: Mapping[str, str]) -> queries.RunFilter:
-    kind = given.get("kind", "")
-    return queries.RunFilter(
-        kind=kind if kind in KINDS else "",
-        status=_status(given.get("status", "")),
-        search=typed(given.get("search", "")),
-    )
+def _list_of_form() -> ListState:
+    """Return the list that a form was sent from."""
+    return RUNS.state(MultiDict(parse_qsl(request.form.get("query", "")[:MAX_QUERY])))
 
 
-def _status(text: str) -> str:
-    return text if text in set(RunStatus) else ""
+def _may_all_be_retried(state: ListState) -> bool:
+    """Tell whether a list is narrowed to one status that may be tried again."""
+    status = state.chosen("status").rpartition(":")[2]
+    return state.is_plain and status in RETRYABLE
 
 
 def _parts(session: Any, run: JobRun) -> dict[str, Any]:

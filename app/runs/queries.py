@@ -10,10 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from app.core import lists
-from app.core.policy import Principal
-from app.core.scope import visible
-from app.core.search import found_by
 from app.runs.kinds import KINDS, KindName
 from app.runs.models import JobRun, RunLog, Schedule, WorkerHeartbeat
 from app.runs.states import (
@@ -64,55 +60,19 @@ def is_active(session: Session, kind: str, key: str) -> bool:
     return bool(session.scalar(sa.select(active)))
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """What a list of runs is narrowed to; empty means all."""
-
-    kind: str = ""
-    status: str = ""
-    search: str = ""
-
-
-def runs_page(
-    session: Session, principal: Principal, chosen: RunFilter, turn: lists.Turn
-) -> lists.Slice:
-    """Return one page of runs, newest first."""
-    query = sa.select(JobRun).where(*_narrowed(principal, chosen))
-    order = lists.Order(JobRun.created_at, JobRun.id, down=True)
-    words = found_by(JobRun, chosen.search)
-    return lists.read_slice(session, query, order, PAGE_SIZE, turn, words)
-
-
-def _narrowed(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
-    wanted = [visible(JobRun, principal)]
-    if chosen.kind:
-        wanted.append(JobRun.kind == chosen.kind)
-    if chosen.status:
-        wanted.append(JobRun.status == chosen.status)
-    return wanted
-
-
-def _chosen(principal: Principal, chosen: RunFilter) -> list[sa.ColumnElement[bool]]:
-    words = found_by(JobRun, chosen.search)
-    return [*_narrowed(principal, chosen), *([] if words is None else [words])]
-
-
-def open_again(
-    principal: Principal, chosen: RunFilter
-) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return the conditions of runs of a list that nobody has taken up since they ended."""
-    return (
-        *_chosen(principal, chosen),
-        JobRun.status.in_(RETRYABLE),
-        JobRun.kind.in_(KINDS),
-        ~was_asked_again(),
+def open_again(wanted: sa.Select[Any]) -> sa.Select[Any]:
+    """Narrow a query of runs to those that nobody has taken up since they ended."""
+    return wanted.where(
+        JobRun.status.in_(RETRYABLE), JobRun.kind.in_(KINDS), ~was_asked_again()
     )
 
 
-def open_again_count(session: Session, principal: Principal, chosen: RunFilter) -> int:
+def open_again_count(session: Session, wanted: sa.Select[Any]) -> int:
     """Return how many runs of a list end without a successor, and could have one."""
-    found = sa.select(sa.func.count()).where(*open_again(principal, chosen))
-    return session.scalar(found) or 0
+    found = open_again(wanted).with_only_columns(
+        sa.func.count(), maintain_column_froms=True
+    )
+    return session.scalar(found.order_by(None)) or 0
 
 
 def log_of(session: Session, run_id: UUID, *, limit: int = 500) -> Sequence[RunLog]:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.audit import recorder
 from app.core import db
 from app.core.errors import RejectedError
-from app.core.policy import Principal, acting_principal, request_id
+from app.core.policy import acting_principal, request_id
 from app.core.words import message_id
 from app.runs.errors import (
     AlreadyActiveError,
@@ -34,7 +34,7 @@ from app.runs.errors import (
 )
 from app.runs.kinds import KINDS, KindName
 from app.runs.models import CancelRequest, JobRun, Schedule
-from app.runs.queries import RunFilter, is_overtaken, is_superseded, open_again
+from app.runs.queries import is_overtaken, is_superseded, open_again
 from app.runs.states import ACTIVE, RETRYABLE, MissedPolicy, RunStatus
 
 # So many runs are tried again by one press of a button: a few seconds of work.
@@ -152,27 +152,22 @@ def _known_params(kind: str, params: Mapping[str, Any]) -> msgspec.Struct:
         raise OutdatedWorkError from None
 
 
-def retry_all(
-    session: Session, principal: Principal, chosen: RunFilter
-) -> tuple[int, int]:
+def retry_all(session: Session, listed: sa.Select[Any]) -> tuple[int, int]:
     """Request again the work of all runs of a list that nobody asked for since.
 
     Of runs of the same work only the newest counts. Returns how many were requested and how
     many could not be. At most ``RETRY_LIMIT`` are looked at, newest first; the next call
     takes the others.
     """
-    wanted = open_again(principal, chosen)
+    wanted = open_again(listed)
     locked = session.scalars(
-        sa.select(JobRun.id)
-        .where(*wanted)
+        wanted.with_only_columns(JobRun.id)
         .order_by(JobRun.created_at.desc(), JobRun.id)
         .limit(RETRY_LIMIT)
         .with_for_update(of=JobRun)
     ).all()
     # Asked anew now that they are ours: somebody may have done the same just before.
-    runs = session.scalars(
-        sa.select(JobRun).where(JobRun.id.in_(locked), *wanted).order_by(JobRun.id)
-    ).all()
+    runs = session.scalars(wanted.where(JobRun.id.in_(locked)).order_by(JobRun.id)).all()
     begun = 0
     for run in runs:
         try:

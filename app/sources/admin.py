@@ -27,8 +27,10 @@ from app.contracts.models import Contract, ContractVersion
 from app.contracts.states import DatasetKind, LoadMode, VersionStatus
 from app.core import crypto, db
 from app.core.errors import RejectedError, SimpulError
+from app.core.filters import Filter
 from app.core.policy import Permission
 from app.core.scope import get_visible, visible
+from app.identity.forms import agency_options
 from app.identity.models import Agency
 from app.sources import looks, services
 from app.sources.errors import HalfWindowError, NoAgencyError, SourceInvalidError
@@ -38,27 +40,63 @@ from app.web import merging
 from app.web.format import moment, number
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
-from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken
+from app.web.listing import yes_or_no
+from app.web.tables import Table
+from app.web.views import Page, ScopedView, back_to, flash_rejected, flash_taken, go_to
 
 NEW_CONTRACT = "new"
+
+
+SOURCES = Table(
+    endpoint="sources.index",
+    model=Source,
+    columns={
+        "name": _("Source"),
+        "contract_id": _("Contract"),
+        "agency_id": _("Agency"),
+        "address": _("Address"),
+        "state": _("State"),
+        "failure_count": _("Failures in a row"),
+        "created_at": _("Since"),
+    },
+    usual=("name", "contract_id", "agency_id", "address", "state"),
+    sorts={
+        "name": Source.name, "failure_count": Source.failure_count,
+        "created_at": Source.created_at,
+    },
+    sorted_by="name",
+    is_down=False,
+    filters=(
+        Filter(Source.agency_id, _("Agency"), agency_options, quick=True),
+        Filter(Source.enabled, _("Switched on"), yes_or_no, quick=True),
+        Filter(Source.name, _("Name")),
+        Filter(Source.approved_host, _("Approved address")),
+        Filter(Source.failure_count, _("Failures in a row")),
+        Filter(Source.plain_until, _("Without encryption until")),
+        Filter(Source.created_at, _("Since")),
+    ),
+    searched=_("name"),
+    former={},
+)  # fmt: skip
 
 
 class SourcePage(Page):
     """Web services of agencies."""
 
+    table = SOURCES
+
     @expose("/")
     @needs(Permission.SOURCE_READ)
-    def index(self) -> str:
+    def index(self) -> Response | str:
+        if elsewhere := SOURCES.other_address():
+            return go_to(elsewhere)
         with db.unit_of_work() as session:
-            sources = session.scalars(
-                sa.select(Source)
-                .where(visible(Source, principal_now()))
-                .order_by(Source.name)
-            ).all()
+            rows = sa.select(Source).where(visible(Source, principal_now()))
+            shown = SOURCES.shown(session, rows)
             today = db.now(session).date()
             text: str = self.render(
                 "sources/list.html",
-                sources=sources,
+                shown=shown,
                 approved=_approved,
                 plain=lambda source: services.plain_risk(source, _office_list(), today),
             )

@@ -5,10 +5,10 @@ through ``app.core.scope``. ``Page`` is a page of our own in the same frame.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from flask import Response, abort, flash, make_response, redirect, request
+from flask import Response, abort, flash, make_response, redirect, request, url_for
 from flask_admin import BaseView, expose
 from flask_admin.contrib.sqla import ModelView
 from flask_admin.helpers import get_redirect_target
@@ -22,21 +22,24 @@ from werkzeug.datastructures import MultiDict
 from app.core import lists
 from app.core.db import because
 from app.core.errors import RejectedError
-from app.core.filters import Filter, narrowing
+from app.core.filters import Filter
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible, visible
-from app.core.search import found_by, searched
+from app.core.search import searched
 from app.web import merging
 from app.web.extensions import db
 from app.web.guard import Policy, Shut, policy_mark, principal_now
 from app.web.i18n import say
 from app.web.links import is_local
-from app.web.listing import ListState, Panel, office_zone, read_state, where_of_panel
+from app.web.listing import ListState, Panel, read_state, where_of_panel
 from app.web.paging import tell_lost, turn
+from app.web.tables import Narrowed, Table, narrowed
 
 
 class Page(BaseView):
     """Pages of our own. Each exposed method carries its policy (``guard.needs``)."""
+
+    table: ClassVar[Table | None] = None  # the list on its first page, where it is one
 
     def policy_of(self, name: str) -> Policy | None:
         return policy_mark(getattr(type(self), name, None))
@@ -48,13 +51,6 @@ class Page(BaseView):
 
     def _handle_view(self, name: str, **kwargs: Any) -> None:
         """Leave refusing to the guard, which has done so already."""
-
-
-class Narrowed(NamedTuple):
-    """What a list shows: a query, and what its rows are found by when words are among it."""
-
-    query: sa.Select[Any]
-    words: sa.ColumnElement[bool] | None
 
 
 class ScopedView(ModelView):
@@ -131,14 +127,8 @@ class ScopedView(ModelView):
         return sa.select(self.model).where(scope).options(*loads)
 
     def narrowed(self, state: ListState) -> Narrowed:
-        """Return the rows that a list is narrowed to; all conditions beside words go with them."""
-        condition, *words = narrowing(state.where, self.filters, office_zone())
-        found = [w for w in (*words, found_by(self.model, state.search)) if w is not None]
-        if not found:
-            query = self.rows() if condition is None else self.rows().where(condition)
-            return Narrowed(query, None)
-        beside = () if condition is None else (condition,)
-        return Narrowed(self.rows(), sa.and_(*beside, *found))
+        """Return the rows that a list is narrowed to."""
+        return narrowed(self.rows(), self.model, self.filters, state)
 
     def order(self, state: ListState) -> lists.Order:
         """Return what the list is sorted by: as the address says, or as it is by itself."""
@@ -346,14 +336,14 @@ class ReadOnlyView(ScopedView):
     write = None
 
 
+def go_to(address: str) -> Response:
+    """Redirect to an address of ours."""
+    return make_response(redirect(address))
+
+
 def back_to(endpoint: str, **values: Any) -> Response:
     """Redirect to one of our own pages."""
-    from flask import url_for
-
-    answer = redirect(url_for(endpoint, **values))
-    if not isinstance(answer, Response):
-        raise TypeError("a redirect is a Flask response")
-    return answer
+    return go_to(url_for(endpoint, **values))
 
 
 def flash_rejected(error: RejectedError) -> None:

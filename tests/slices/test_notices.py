@@ -231,7 +231,7 @@ def test_a_storm_is_told_as_one(clerk):
 
     [told] = _told(user)
     assert told.params == {"message": "%(n)s runs failed for good.", "n": 30}
-    assert told.path == "/runs/?status=dead"
+    assert told.path == "/runs/?where=status:is:dead"
 
 
 def test_housekeeping_forgets_what_is_over(bound, monkeypatch):

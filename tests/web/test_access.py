@@ -66,8 +66,10 @@ def test_filters_and_searches_do_not_reach_another_agencys_rows(log_in, estates)
 
     for address in (
         f"/runs/?search={other.canary}",
-        f"/quarantine/?source={other.source}",
-        f"/quarantine/?run={other.run}",
+        f"/quarantine/?where=source_id:is:{other.source}",
+        f"/quarantine/?where=run_id:is:{other.run}",
+        f"/contracts/?search={other.canary}",
+        f"/sources/?where=name:has:{other.canary}",
         f"/datasets/{own.slug}?search={other.canary}",
     ):
         page = client.get(address).get_data(as_text=True)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -46,11 +47,11 @@ def test_many_dead_letters_are_tried_again_at_once(log_in, people):
         with make.session(make.WORKER_PRINCIPAL) as s:
             lease.try_later(s, TransientError("x"))
     alive = make.make_run()
-    page = client.get("/runs/?status=dead").get_data(as_text=True)
+    page = client.get("/runs/?status=dead", follow_redirects=True).get_data(as_text=True)
     assert all(str(run_id) in page for run_id in dead)
     answer = client.post(
         "/runs/retry",
-        data={"run": [*map(str, dead), str(alive)], "status": "dead"},
+        data={"run": [*map(str, dead), str(alive)], "query": "where=status:is:dead"},
         follow_redirects=True,
     )
     text = answer.get_data(as_text=True)
@@ -82,6 +83,16 @@ def make_ended(count, status=RunStatus.DEAD, **values):
     return word, ids
 
 
+def listed(status, word) -> dict[str, str]:
+    """Return the address of the list of these runs."""
+    return {"where": f"status:is:{status}", "search": word}
+
+
+def form_of(chosen) -> dict[str, str]:
+    """Return what the list's form sends along: how it is narrowed."""
+    return {"query": urlencode(chosen)}
+
+
 def successors(ids):
     with make.session() as s:
         found = sa.select(JobRun.retry_of_id).where(JobRun.retry_of_id.in_(ids))
@@ -92,11 +103,11 @@ def test_a_thousand_dead_letters_are_tried_again_by_one_press(log_in, people):
     client = log_in(people["TIM_TEKNIS"])
     word, dead = make_ended(1000)
     _, others = make_ended(30)
-    chosen = {"status": "dead", "search": word}
+    chosen = listed("dead", word)
     page = client.get("/runs/", query_string=chosen).get_data(as_text=True)
     assert "Coba lagi semua (1.000)" in page
     began = time.monotonic()
-    answer = client.post("/runs/retry-all", data=chosen)
+    answer = client.post("/runs/retry-all", data=form_of(chosen))
     seconds = time.monotonic() - began
     assert answer.status_code == 302
     assert seconds < 15
@@ -105,10 +116,10 @@ def test_a_thousand_dead_letters_are_tried_again_by_one_press(log_in, people):
     )
     assert successors(dead) == Counter(dead)  # none lost, none twice
     assert not successors(others)
-    again = client.post("/runs/retry-all", data=chosen, follow_redirects=True)
+    again = client.post("/runs/retry-all", data=form_of(chosen), follow_redirects=True)
     assert "Dicoba lagi: 0 proses." in again.get_data(as_text=True)
     end_all(word)  # neither when they have come to their end
-    client.post("/runs/retry-all", data=chosen)
+    client.post("/runs/retry-all", data=form_of(chosen))
     assert successors(dead) == Counter(dead)
     with make.session() as s:
         events = s.scalars(
@@ -134,12 +145,14 @@ def test_what_is_more_than_one_press_can_do_is_said_and_left_for_the_next(
     monkeypatch.setattr(services, "RETRY_LIMIT", 20)
     client = log_in(people["TIM_TEKNIS"])
     word, dead = make_ended(50)
-    chosen = {"status": "dead", "search": word}
+    chosen = listed("dead", word)
     page = client.get("/runs/", query_string=chosen).get_data(as_text=True)
     assert "Coba lagi 20 yang terbaru" in page
     said = []
     for _ in range(3):
-        answer = client.post("/runs/retry-all", data=chosen, follow_redirects=True)
+        answer = client.post(
+            "/runs/retry-all", data=form_of(chosen), follow_redirects=True
+        )
         said.append(answer.get_data(as_text=True))
     assert "30 lagi masih dapat dicoba lagi" in said[0]
     assert "10 lagi masih dapat dicoba lagi" in said[1]
@@ -151,17 +164,20 @@ def test_of_the_same_work_only_the_newest_run_is_tried_again(log_in, people):
     client = log_in(people["TIM_TEKNIS"])
     key = make.word("satu")
     word, dead = make_ended(40, key=key)
-    client.post("/runs/retry-all", data={"status": "dead", "search": word})
+    client.post("/runs/retry-all", data=form_of(listed("dead", word)))
     assert successors(dead) == Counter(dead[:1])
 
 
 def test_two_who_press_at_once_begin_nothing_twice(app, log_in, people):
     word, dead = make_ended(200)
-    chosen = {"status": "dead", "search": word}
+    chosen = listed("dead", word)
     clients = [log_in(people["TIM_TEKNIS"]), log_in(people["SEMUA"])]
     with ThreadPoolExecutor(2) as pool:
         answers = list(
-            pool.map(lambda client: client.post("/runs/retry-all", data=chosen), clients)
+            pool.map(
+                lambda client: client.post("/runs/retry-all", data=form_of(chosen)),
+                clients,
+            )
         )
     assert {answer.status_code for answer in answers} == {302}
     assert successors(dead) == Counter(dead)
@@ -171,7 +187,7 @@ def test_two_who_press_at_once_begin_nothing_twice(app, log_in, people):
 def test_without_its_filter_nothing_is_tried_again(log_in, people, status):
     word, ended = make_ended(3)
     client = log_in(people["TIM_TEKNIS"])
-    data = {"status": status, "search": word}
+    data = form_of(listed(status, word))
     assert client.post("/runs/retry-all", data=data).status_code == 302
     assert not successors(ended)
 
@@ -186,7 +202,7 @@ def test_work_of_another_version_is_refused_in_words(log_in, people):
         assert "Versi program ini" in page.get_data(as_text=True)
     answer = client.post(
         "/runs/retry-all",
-        data={"status": "dead", "search": word},
+        data=form_of(listed("dead", word)),
         follow_redirects=True,
     )
     assert "1 proses tidak dapat dicoba lagi" in answer.get_data(as_text=True)
@@ -196,10 +212,10 @@ def test_work_of_another_version_is_refused_in_words(log_in, people):
 def test_who_may_only_read_cannot_try_all_again(log_in, people):
     word, dead = make_ended(30)
     client = log_in(people["AUDITOR"])
-    chosen = {"status": "dead", "search": word}
+    chosen = listed("dead", word)
     page = client.get("/runs/", query_string=chosen).get_data(as_text=True)
     assert "/runs/retry-all" not in page
-    assert client.post("/runs/retry-all", data=chosen).status_code == 403
+    assert client.post("/runs/retry-all", data=form_of(chosen)).status_code == 403
     assert not successors(dead)
 
 
