@@ -364,6 +364,7 @@ class RoleView(ScopedView):
     column_list = ("label", "description", "for_agency", "second_factor", "permissions")
     column_default_sort = "label"
     wide_details = ("permissions",)
+    narrow_columns = ("permissions",)
     column_sortable_list = ("label",)
     column_details_list = (
         "label", "name", "description", "for_agency", "second_factor", "permissions",
@@ -376,7 +377,7 @@ class RoleView(ScopedView):
         "second_factor": lazy_gettext("Second factor required"),
         "permissions": lazy_gettext("May"),
     }
-    form_overrides: ClassVar = {"permissions": SelectMultipleField}
+    form_overrides: ClassVar = {"label": StringField, "permissions": SelectMultipleField}
     form_args: ClassVar = {
         "label": {"validators": [DataRequired(), Length(max=200)]},
         "description": {"validators": [Length(max=2000)]},
