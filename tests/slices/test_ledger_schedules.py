@@ -1,7 +1,7 @@
 """Schedules: slots on the office's clock, one run for each, none piled up."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -262,10 +262,17 @@ def all_slots(cron, first, end):
     return slots
 
 
-@pytest.mark.parametrize("missed", list(MissedPolicy))
-@pytest.mark.parametrize("days", [0.3, 1, 20, 800])
+CRONS = ["0 2 * * *", "0 0 29 2 *", "59 23 31 12 *", "0 0 1 1 *"]
+# Each of 800 nights one by one takes half a minute.
+ALL_NIGHTS = (MissedPolicy.CATCH_UP, 800, "0 2 * * *")
+
+
 @pytest.mark.parametrize(
-    "cron", ["0 2 * * *", "0 0 29 2 *", "59 23 31 12 *", "0 0 1 1 *"]
+    ("missed", "days", "cron"),
+    [
+        pytest.param(*way, marks=pytest.mark.long if way == ALL_NIGHTS else ())
+        for way in product(MissedPolicy, [0.3, 1, 20, 800], CRONS)
+    ],
 )
 @pytest.mark.parametrize("ends_before", [None, timedelta(hours=11), timedelta(days=9)])
 def test_missed_slots_over_leap_days_and_years_as_a_plain_model_has_them(

@@ -1,0 +1,176 @@
+"""How a case moves: pure, so that every combination of people can be tried.
+
+``move`` takes a case as it stands and what somebody does, and returns the case as it stands
+then with the event that happened, or refuses by a named error. The service around it locks
+the row and writes both.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+from uuid import UUID
+
+from app.requests.errors import (
+    ApprovedAlreadyError,
+    NoReasonError,
+    NoSuchActionError,
+    NothingProposedError,
+    NotOnHoldError,
+    NotYourMoveError,
+    OnHoldError,
+    OwnWorkError,
+    ProposalChangedError,
+    ProposedAlreadyError,
+)
+from app.requests.states import (
+    DUTIES,
+    HEADS,
+    OPD,
+    TERMINAL,
+    TRANSITIONS,
+    Action,
+    Party,
+    Reason,
+    Role,
+    Step,
+)
+
+_PROPOSALS = frozenset({Action.HAND_IN, Action.PROPOSE})
+_DECISIONS = frozenset({Action.RETURN, Action.DISAGREE, Action.NOT_FIT})
+
+
+class Actor(NamedTuple):
+    """Who acts, and what they may act as in this case: an agency's roles only in its own."""
+
+    person: UUID
+    roles: frozenset[Role]
+
+
+class Proposal(NamedTuple):
+    """What waits for approval: who proposed it, and the digest of what they proposed."""
+
+    person: UUID
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a case stands. ``loops`` counts the returns by loop A and by loop B."""
+
+    step: Step = Step.DRAFT
+    is_held: bool = False
+    proposal: Proposal | None = None
+    approved: frozenset[Role] = frozenset()
+    loops: tuple[int, int] = (0, 0)
+
+    @property
+    def missing(self) -> tuple[Role, ...]:
+        """The approvals that a step still needs."""
+        duty = DUTIES.get(self.step)
+        needed = duty.approved_by if duty is not None else ()
+        return tuple(role for role in needed if role not in self.approved)
+
+    @property
+    def ball(self) -> Party:
+        """Whose move it is: of several, the office's counts."""
+        if self.step in TERMINAL:
+            return Party.NOBODY
+        if self.is_held:
+            return Party.OFFICE
+        if self.step is Step.DRAFT:
+            return Party.AGENCY
+        waits_for = self.missing if self.proposal else DUTIES[self.step].proposed_by
+        return Party.AGENCY if set(waits_for) <= OPD else Party.OFFICE
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody does.
+
+    ``role``: what they approve as. ``digest``: of what is proposed, or was seen when it is
+    approved. ``reason`` and ``note`` where the arrow asks for them, and for who acts alone.
+    """
+
+    action: Action
+    role: Role | None = None
+    digest: str = ""
+    reason: Reason | None = None
+    note: str = ""
+
+    @property
+    def is_explained(self) -> bool:
+        return self.reason is not None and bool(self.note.strip())
+
+
+class Moved(NamedTuple):
+    """The case after a deed. ``alone``: a head approved by themselves, for review."""
+
+    standing: Standing
+    role: Role
+    alone: bool = False
+
+
+def move(case: Standing, deed: Deed, actor: Actor) -> Moved:
+    """Return the case after a deed; raises one of the errors of ``app.requests.errors``."""
+    arrow = TRANSITIONS.get((case.step, deed.action))
+    if arrow is None:
+        raise NoSuchActionError
+    if case.is_held and deed.action is not Action.RESUME:
+        raise OnHoldError
+    if arrow.needs_reason and not deed.is_explained:
+        raise NoReasonError
+    if deed.action is Action.APPROVE:
+        return _approved(case, deed, actor)
+    mine = [role for role in Role if role in actor.roles & arrow.roles]
+    if not mine:
+        raise NotYourMoveError
+    return Moved(_after(case, deed, actor, arrow.target), mine[0])
+
+
+def _after(case: Standing, deed: Deed, actor: Actor, target: Step) -> Standing:
+    if deed.action in _PROPOSALS and case.proposal is not None:
+        raise ProposedAlreadyError
+    if deed.action in _DECISIONS and case.proposal is None:
+        raise NothingProposedError
+    if deed.action is Action.RESUME and not case.is_held:
+        raise NotOnHoldError
+    if deed.action in _PROPOSALS:
+        proposal = Proposal(actor.person, deed.digest)
+        return replace(case, step=target, proposal=proposal, approved=frozenset())
+    if deed.action in {Action.HOLD, Action.RESUME}:
+        return replace(case, is_held=deed.action is Action.HOLD)
+    a, b = case.loops
+    return Standing(
+        target,
+        loops=(a + (deed.action is Action.DISAGREE), b + (deed.action is Action.NOT_FIT)),
+    )
+
+
+def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
+    """Give one approval; the last one that a step needs leads to the next step."""
+    if case.proposal is None:
+        raise NothingProposedError
+    if deed.digest != case.proposal.digest:
+        raise ProposalChangedError
+    if deed.role is None or deed.role not in DUTIES[case.step].approved_by:
+        raise NotYourMoveError
+    if deed.role in case.approved:
+        raise ApprovedAlreadyError
+    alone = _is_alone(deed, deed.role, case.proposal, actor)
+    approved = replace(case, approved=case.approved | {deed.role})
+    if approved.missing:
+        return Moved(approved, deed.role, alone)
+    target = TRANSITIONS[case.step, Action.APPROVE].target
+    return Moved(Standing(target, loops=case.loops), deed.role, alone)
+
+
+def _is_alone(deed: Deed, role: Role, proposal: Proposal, actor: Actor) -> bool:
+    """Tell whether a head approves in another's place or what they proposed themselves."""
+    head = HEADS[Party.AGENCY if role in OPD else Party.OFFICE]
+    if not actor.roles & {role, head}:
+        raise NotYourMoveError
+    alone = role not in actor.roles or actor.person == proposal.person
+    if alone and head not in actor.roles:
+        raise OwnWorkError
+    if alone and not deed.is_explained:
+        raise NoReasonError
+    return alone
