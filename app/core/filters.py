@@ -96,12 +96,17 @@ class Filter:
         return Kind.NUMBER if issubclass(kind, int | float | Decimal) else Kind.TEXT
 
     @property
+    def is_text(self) -> bool:
+        """Whether what is empty in it is an empty text, and not nothing."""
+        return self.kind is Kind.TEXT and issubclass(self.column.type.python_type, str)
+
+    @property
     def ops(self) -> tuple[Op, ...]:
         """Return the ways in which it may be compared; the first is the usual one.
 
         Words are looked for where the table has an index of them, and nowhere else.
         """
-        may_be_empty = getattr(self.column, "nullable", False) or self.kind is Kind.TEXT
+        may_be_empty = getattr(self.column, "nullable", False) or self.is_text
         ops = _OPS[self.kind] + ((Op.EMPTY, Op.FILLED) if may_be_empty else ())
         model: Any = self.column.class_
         is_searched = self.name in searched(model)
@@ -235,7 +240,7 @@ def condition_of(
     column: Any = chosen.column
     if clause.op in VALUELESS:
         empty: sa.ColumnElement[bool] = (
-            column == "" if chosen.kind is Kind.TEXT else column.is_(None)
+            column == "" if chosen.is_text else column.is_(None)
         )
         return empty if clause.op is Op.EMPTY else ~empty
     if clause.op is Op.HAS:
@@ -308,7 +313,8 @@ def _value(clause: Clause, column: Any) -> Any:
         if kind is bool:
             return {"1": True, "0": False}[clause.value]
         if kind is int:
-            return _whole(clause.value)
+            whole = _whole(clause.value)
+            return whole if _holds(column.type, whole) else _bad(clause)
         if kind in {float, Decimal}:
             number = Decimal(clause.value.replace(",", "."))
             return kind(number) if number.is_finite() else _bad(clause)
@@ -317,6 +323,12 @@ def _value(clause: Clause, column: Any) -> Any:
         return kind(clause.value)
     except (ValueError, KeyError, InvalidOperation):
         _bad(clause)
+
+
+def _holds(kind: Any, number: int) -> bool:
+    """Tell whether a column of whole numbers can hold this one at all."""
+    bits = 63 if isinstance(kind, sa.BigInteger) else 31
+    return -(2**bits) <= number < 2**bits
 
 
 def _bad(clause: Clause) -> Any:

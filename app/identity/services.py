@@ -1,6 +1,7 @@
 """Everything that changes people."""
 
 import unicodedata
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -49,7 +50,7 @@ def settle_user(
     if new_password or created or not user.active or _may_differently(user):
         end_sessions(user)
     if not created and user.id == acting_principal().user_id:
-        _refuse_lockout(user)
+        _refuse_lockout(user, user.roles)
     session.add(user)
 
 
@@ -93,11 +94,11 @@ def settle_role(session: Session, role: Role) -> None:
         raise UnfitPermissionsError
     user = session.get(User, acting_principal().user_id)
     if user is not None and role in user.held_roles:
-        _refuse_lockout(user)
+        _refuse_lockout(user, user.held_roles)
 
 
-def _refuse_lockout(user: User) -> None:
-    still = {permission for role in user.roles for permission in role.permissions}
+def _refuse_lockout(user: User, roles: Sequence[Role]) -> None:
+    still = {permission for role in roles for permission in role.permissions}
     if not user.active or Permission.USER_WRITE not in still:
         raise SelfLockoutError
 

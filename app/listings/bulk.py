@@ -42,7 +42,7 @@ AT_ONCE = 500  # more rows are changed by a run in the background
 MOST_ROWS = 100_000
 STEP = 500
 NAMED = 20  # of the rows that stay as they are, so many are named in the log
-STAYS = message_id("Stays as it is, it was changed again since: %(what)s")
+STAYS = message_id("Stays as it is, since it was changed again or is gone: %(what)s")
 Changes = Mapping[str, str]
 
 
@@ -224,8 +224,8 @@ def _changing(session: Session, asked: BulkEdit) -> Iterator[int]:
     values = _values(session, edits, asked.changes)
     db.because(session, asked.reason)
     done = 0
-    for rows in _locked(session, edits, asked.idents):
-        for row in rows:
+    for part in _steps(asked.idents):
+        for row in _locked(session, edits, part):
             _change(session, edits, row, values)
             done += 1
         session.flush()
@@ -240,18 +240,18 @@ def _undoing(
     edits = edits_of(asked.listed, acting_principal())
     db.because(session, asked.reason)
     done = 0
-    for rows in _locked(session, edits, asked.idents):
-        wanted = AuditEvent.object_id.in_([str(row.id) for row in rows])
-        events = session.scalars(_changed_by(undoes, AuditEvent).where(wanted))
-        event_of = {event.object_id: event for event in events}
-        for row in rows:
-            event = event_of[str(row.id)]
-            values = _former_values(edits, row, event)
-            if values is None:
-                left.append(str(row))
-                continue
-            _change(session, edits, row, values)
-            done += 1
+    for part in _steps(asked.idents):
+        wanted = AuditEvent.object_id.in_(map(str, part))
+        events = session.scalars(_changed_by(undoes, AuditEvent).where(wanted)).all()
+        rows = {str(row.id): row for row in _locked(session, edits, part)}
+        for event in events:
+            row = rows.get(event.object_id)
+            values = None if row is None else _former_values(edits, row, event)
+            if values is None:  # gone, or changed again
+                left.append(event.object_label)
+            else:
+                _change(session, edits, row, values)
+                done += 1
         session.flush()
         session.expunge_all()
         yield done
@@ -266,22 +266,23 @@ def _former_values(edits: Edits, row: Any, event: AuditEvent) -> dict[str, Any] 
     return {name: edits.columns[name].of_trail(before[name]) for name in names}
 
 
-def _locked(
-    session: Session, edits: Edits, idents: Sequence[UUID]
-) -> Iterator[Sequence[Any]]:
-    """Yield rows in steps, those that are still there, for nobody else to change now."""
+def _steps(idents: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
     for begin in range(0, len(idents), STEP):
-        part = idents[begin : begin + STEP]
-        yield (
-            session.scalars(
-                sa.select(edits.model)
-                .where(edits.model.id.in_(part), visible(edits.model, acting_principal()))
-                .order_by(edits.model.id)
-                .with_for_update(of=edits.model)
-            )
-            .unique()
-            .all()
+        yield idents[begin : begin + STEP]
+
+
+def _locked(session: Session, edits: Edits, idents: Sequence[UUID]) -> Sequence[Any]:
+    """Return rows, those that are still there, for nobody else to change now."""
+    return (
+        session.scalars(
+            sa.select(edits.model)
+            .where(edits.model.id.in_(idents), visible(edits.model, acting_principal()))
+            .order_by(edits.model.id)
+            .with_for_update(of=edits.model)
         )
+        .unique()
+        .all()
+    )
 
 
 def _change(session: Session, edits: Edits, row: Any, values: Mapping[str, Any]) -> None:

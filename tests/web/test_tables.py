@@ -1,10 +1,15 @@
 """Lists of pages of our own: narrowed, sorted and saved like all other lists."""
 
+import re
+from html import unescape
 from urllib.parse import unquote
 
 import pytest
 
+from app.contracts.models import Contract
+from app.contracts.states import DatasetKind
 from app.runs.states import RunStatus
+from app.web import tables
 from tests import make
 from tests.web.test_ledger_pages import form_of, make_ended, successors
 from tests.web.test_saved_views import save, views
@@ -88,3 +93,47 @@ def test_all_are_never_tried_again_by_a_form_without_one_status(log_in, people, 
     ]
     assert client.post("/runs/retry-all", data=form_of(pairs)).status_code == 302
     assert not successors(dead)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/quarantine/?where=run_id:empty:", "/quarantine/?where=run_id:is:x",
+        "/quarantine/?where=run_id:not:00000000-0000-0000-0000-000000000000",
+        "/quarantine/?where=source_id:is:x", "/quarantine/?where=record_key:empty:",
+        "/runs/?where=agency_id:empty:", "/runs/?where=attempt:from:99999999999",
+        "/runs/?where=finished_at:last:99999999", "/runs/?sort=kind", "/runs/?cols=zzz",
+        "/datasets/?where=row_count:from:999999999999999999&sort=published_at",
+        "/datasets/?sort=row_count&after=WyIyMDI2LTAxLTAxIiwieCJd",
+        "/contracts/?sort=kind&after=WyJ4IiwieCJd", "/sources/?where=plain_until:empty:",
+        "/contracts/?where=kind:is:zzz&where=or&where=or", "/sources/?where=%00:is:%00",
+    ],
+)  # fmt: skip
+def test_nothing_in_an_address_breaks_a_list(log_in, people, estates, address):
+    assert log_in(people["SEMUA"]).get(address).status_code == 200
+    assert log_in(estates[0].operator).get(address).status_code == 200
+
+
+@pytest.mark.parametrize("sort", ["kind", "title", "created_at"])
+@pytest.mark.parametrize("down", ["", "1"])
+def test_pages_of_a_sorted_list_have_every_row_once(
+    log_in, people, monkeypatch, sort, down
+):
+    monkeypatch.setattr(tables, "PAGE_SIZE", 3)
+    word = make.word("urut")
+    made = [str(make.make_contract(active=False).id) for _ in range(9)]
+    with make.session() as ours:
+        for n, ident in enumerate(made):
+            contract = ours.get_one(Contract, ident)
+            contract.title = f"{word} {n}"
+            contract.kind = list(DatasetKind)[n % 3]
+    client = log_in(people["TIM_TEKNIS"])
+    address, seen = f"/contracts/?search={word}&sort={sort}&desc={down}", []
+    for _ in range(4):
+        page = client.get(address).get_data(True)
+        seen += re.findall(r'data-open href="/contracts/([0-9a-f-]+)"', page)
+        later = re.search(r'href="([^"]*[?&;]after=[^"]*)"', page)
+        if later is None:
+            break
+        address = unescape(later[1])
+    assert sorted(seen) == sorted(made)
