@@ -328,7 +328,7 @@ def _value(clause: Clause, column: Any) -> Any:
 def _holds(kind: Any, number: int) -> bool:
     """Tell whether a column of whole numbers can hold this one at all."""
     bits = 63 if isinstance(kind, sa.BigInteger) else 31
-    return -(2**bits) <= number < 2**bits
+    return number.bit_length() <= bits
 
 
 def _bad(clause: Clause) -> Any:
