@@ -248,7 +248,3 @@ def as_markdown() -> str:
 
 def _named(roles: frozenset[Role]) -> str:
     return ", ".join(role for role in Role if role in roles)
-
-
-if __name__ == "__main__":
-    print(as_markdown(), end="")

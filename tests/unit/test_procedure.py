@@ -32,7 +32,7 @@ def actor(*roles: Role, person: UUID | None = None) -> Actor:
 
 
 def test_the_document_is_the_table():
-    """Rewrite it with: python -m app.requests.states > docs/procedure.md."""
+    """After a change of the table: DOCUMENT.write_text(as_markdown())."""
     assert DOCUMENT.read_text() == as_markdown()
 
 
