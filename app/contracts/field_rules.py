@@ -139,9 +139,11 @@ class FieldRule:
                        Annotated[str, Meta(max_length=spec.max_length)])  # fmt: skip
         if spec.pattern:
             form = full_match(spec.pattern)
-            self._atom("pattern", "Must have the form %(n)s.", spec.pattern,
-                       Annotated[str, Meta(pattern=form)])  # fmt: skip
             digits = _ONLY_DIGITS.fullmatch(spec.pattern)
+            in_digits = message_id("Must have %(n)s digits.")
+            said = in_digits if digits else message_id("Must have the form %(n)s.")
+            self._atom("pattern", said, digits[1] if digits else spec.pattern,
+                       Annotated[str, Meta(pattern=form)])  # fmt: skip
             if digits:
                 self._wants_digits = True
                 count = int(digits[1])

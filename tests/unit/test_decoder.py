@@ -205,6 +205,19 @@ def test_digits_are_judged_by_the_column_as_by_the_value(pattern, more, value):
     assert fits is (value == "198001012005011001" and more.get("max_length") != 5)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said", "n"),
+    [
+        (r"\d{18}", "Must have %(n)s digits.", "18"),
+        (r"[A-Z]{2}", "Must have the form %(n)s.", "[A-Z]{2}"),
+    ],
+)
+def test_digits_are_asked_for_in_words_and_not_as_a_pattern(pattern, said, n):
+    page = decode([{"k": "x"}], (field("k", pattern=pattern),))
+    [error] = [each for bad in page.rejected for each in bad.errors]
+    assert (error.message, error.params["n"]) == (said, n)
+
+
 def test_records_that_lack_something_are_read_after_complete_ones():
     decoder = Decoder(PERSON)
     lacking = {"nip": GOOD["nip"], "nama": "Siti"}
