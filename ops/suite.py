@@ -42,7 +42,8 @@ def pytest_arguments(arguments: list[str]) -> list[str]:
         everything = "--long" in arguments
         defaults += ["-m", "long or not long" if everything else "not long"]
     if not _chose_processes(chosen):
-        defaults += ["-n", "2", "--dist", "loadfile"]
+        # In the order of tests/conftest.py: what takes longest is not begun last.
+        defaults += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     return defaults + chosen
 
 

@@ -32,6 +32,20 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("TEST_PG_ADMIN_URL", "TEST_OWNER_URL", "TEST_APP_URL", "TEST_REDIS_URL")
 
 
+# Files of few tests that take minutes: begun last, they would leave a processor idle.
+SLOW = ("tests/browser/test_every_page", "tests/faults", "tests/browser", "tests/ops")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first; the order within a file stays as it is written."""
+
+    def place(item: pytest.Item) -> int:
+        slow = (n for n, start in enumerate(SLOW) if item.nodeid.startswith(start))
+        return next(slow, len(SLOW))
+
+    items.sort(key=place)
+
+
 @contextmanager
 def _one_at_a_time(name: str) -> Iterator[None]:
     path = Path(tempfile.gettempdir()) / f"simpul-test-{os.getuid()}-{name}.lock"
