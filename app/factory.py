@@ -35,6 +35,7 @@ from app.office import admin as office
 from app.office.admin import OfficeView
 from app.office.models import Office
 from app.pulls.admin import PullPage, QuarantinePage
+from app.requests.admin import RequestPage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
@@ -130,6 +131,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         translations_path=translations,
     )
     views = (
+        RequestPage(_("Requests"), endpoint="requests", url="/requests"),
         DatasetPage(_("Datasets"), endpoint="datasets", url="/datasets"),
         DownloadPage(_("My downloads"), endpoint="downloads", url="/downloads"),
         ContractPage(_("Contracts"), endpoint="contracts", url="/contracts"),

@@ -12,6 +12,7 @@ from app.listings import models as listings
 from app.notifications import models as notifications
 from app.office import models as office
 from app.pulls import models as pulls
+from app.requests import models as requests
 from app.runs import models as runs
 from app.sources import models as sources
 
@@ -30,6 +31,7 @@ ROOMS = (
     listings,
     office,
     pulls,
+    requests,
     runs,
     sources,
 )

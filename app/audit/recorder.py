@@ -44,6 +44,11 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "bulk_edit": "a request; each row that it changes has an event of its own",
         "data_import": "a request; each row that it brings in has an event of its own",
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
+        "request_event": "is a log itself: one line for each deed in a case",
+        "document_version": "a copy of a document as it was proposed; never changes",
+        "request_message": "what was said, as it was said; never changes",
+        "request_note": "what was said, as it was said; never changes",
+        "register": "counts up; what is numbered is audited itself",
         "seal_batch": "seals upon the logs, written by the sealer alone",
         "trash": "taking away, bringing back and emptying are events of what is in it",
     }

@@ -52,6 +52,8 @@ class Permission(StrEnum):
     EXCHANGE_READ = "exchange.read"
     TRASH_READ = "trash.read"
     TRASH_WRITE = "trash.write"
+    REQUEST_READ = "request.read"
+    REQUEST_ACT = "request.act"
     MAIL_READ = "mail.read"
     MAIL_WRITE = "mail.write"
 
@@ -68,6 +70,7 @@ class Principal:
     user_id: UUID | None = None
     agency_id: UUID | None = None
     permissions: frozenset[str] = field(default_factory=frozenset)
+    roles: frozenset[str] = field(default_factory=frozenset)  # by name, held or acted in
     read_only: bool = (
         False  # looks on as somebody else; the database refuses every change
     )

@@ -29,6 +29,7 @@ class Scope(StrEnum):
     )
     PERSON = "person"  # only the person in user_id, not even the office
     SHARED = "shared"  # the person in user_id and, if is_shared, their side (agency_id)
+    PART = "part"  # whoever sees what it is a part of, the row that __part_of__ names
 
 
 class NotFoundError(RejectedError):
@@ -51,14 +52,34 @@ def visible(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
         return sa.true()
     if scope is Scope.OFFICE or principal.agency_id is None:
         return sa.false()
-    if scope is Scope.PARTIES:
-        return sa.or_(
-            model.agency_id == principal.agency_id,
-            model.producer_id == principal.agency_id,
+    return _of_agency(model, principal)
+
+
+def _of_agency(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition of rows that exist for somebody of an agency."""
+    scope, agency_id = model.__scope__, principal.agency_id
+    if scope is Scope.PART:
+        column = getattr(model, model.__part_of__)
+        whole = _whole_of(model)
+        of_it: sa.ColumnElement[bool] = column.in_(
+            sa.select(whole.id).where(visible(whole, principal))
         )
+        return of_it
+    if scope is Scope.PARTIES:
+        return sa.or_(model.agency_id == agency_id, model.producer_id == agency_id)
     column = model.id if scope is Scope.OWN_AGENCY else model.agency_id
-    owned: sa.ColumnElement[bool] = column == principal.agency_id
+    owned: sa.ColumnElement[bool] = column == agency_id
     return owned
+
+
+def _whole_of(model: type[Any]) -> type[Any]:
+    """Return the class of what rows of ``model`` are parts of, by their foreign key."""
+    (key,) = model.__table__.c[model.__part_of__].foreign_keys
+    mappers = model.registry.mappers
+    found: type[Any] = next(
+        m.class_ for m in mappers if m.local_table is key.column.table
+    )
+    return found
 
 
 def _personal(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]:

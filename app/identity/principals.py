@@ -22,6 +22,7 @@ def principal_of(user: User) -> Principal:
         user_id=user.id,
         agency_id=user.agency_id,
         permissions=permissions,
+        roles=frozenset(role.name for role in user.held_roles),
     )
 
 

@@ -65,6 +65,20 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 mail=Wish.DIGEST,
             ),
             Kind(
+                NoticeKind.REQUEST_ASKS,
+                message_id("A request waits for me"),
+                Permission.REQUEST_ACT,
+                is_problem=True,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
+                NoticeKind.REQUEST_TOLD,
+                message_id("Something happened to a request"),
+                Permission.REQUEST_READ,
+                is_problem=False,
+                mail=Wish.NEVER,
+            ),
+            Kind(
                 NoticeKind.ACCOUNT,
                 message_id("Something happened to my account"),
                 None,

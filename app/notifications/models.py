@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.crypto import EncryptedText
@@ -51,7 +51,10 @@ class Mail(HasId, Base):
 
 
 class Notice(Base):
-    """Something to tell, written with what happened; gone once it is spread to people."""
+    """Something to tell, written with what happened; gone once it is spread to people.
+
+    ``roles``: only who holds one of them is told; empty for all of the kind's audience.
+    """
 
     __tablename__ = "notice"
     __scope__: ClassVar[Scope] = Scope.OFFICE
@@ -60,6 +63,7 @@ class Notice(Base):
     kind: Mapped[str]
     user_id: Mapped[UUID | None]
     agency_id: Mapped[UUID | None]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), server_default="{}")
     params: Mapped[dict[str, Any]] = mapped_column(JSONB(none_as_null=True))
     path: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())

@@ -1,6 +1,6 @@
 """Telling people: what happened is written down here, and spread to them by the scheduler."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -30,16 +30,19 @@ def tell(
     path: str,
     user_id: UUID | None = None,
     agency_id: UUID | None = None,
+    roles: Collection[str] = (),
 ) -> None:
     """Write down that people are to be told, in the transaction of what happened.
 
-    ``message`` is a message id, ``path`` where to look. Nothing is read back: whoever
+    ``message`` is a message id, ``path`` where to look; with ``roles`` only their holders
+    are told. Nothing is read back: whoever
     tells need not know who hears it.
     """
     values = {
         "kind": kind.value,
         "user_id": user_id,
         "agency_id": agency_id,
+        "roles": sorted(roles),
         "params": {**params, "message": message},
         "path": path,
     }

@@ -36,10 +36,11 @@ _MORE = message_id("And %(n)s more.")
 
 
 class Told(NamedTuple):
-    """What is to be told, and whom it is about: a person, or an agency."""
+    """What is to be told, and whom it is about: a person, or an agency; to which roles."""
 
     user_id: UUID | None
     agency_id: UUID | None
+    roles: frozenset[str]
     params: dict[str, Any]
     path: str
     at: datetime
@@ -112,10 +113,15 @@ def _gathered(waiting: Sequence[Notice]) -> Iterator[tuple[Kind, Told]]:
         kind = KINDS[name]
         if kind.many and len(group) >= MANY:
             params = {"message": kind.many, "n": len(group)}
-            yield kind, Told(None, agency_id, params, kind.many_path, group[-1].at)
+            last = group[-1].at
+            yield kind, Told(None, agency_id, frozenset(), params, kind.many_path, last)
             continue
         for each in group:
-            yield kind, Told(each.user_id, agency_id, each.params, each.path, each.at)
+            roles = frozenset(each.roles)
+            yield (
+                kind,
+                Told(each.user_id, agency_id, roles, each.params, each.path, each.at),
+            )
 
 
 def _audience(people: Sequence[User], told: Told, kind: Kind) -> Iterable[User]:
@@ -126,10 +132,17 @@ def _audience(people: Sequence[User], told: Told, kind: Kind) -> Iterable[User]:
         if kind.audience is None:
             if user.id == told.user_id:
                 yield user
-        elif user.agency_id in {None, told.agency_id} and principal_of(user).may(
-            kind.audience
-        ):
+        elif user.agency_id in {None, told.agency_id} and _is_meant(user, told, kind):
             yield user
+
+
+def _is_meant(user: User, told: Told, kind: Kind) -> bool:
+    principal = principal_of(user)
+    return (
+        kind.audience is not None
+        and principal.may(kind.audience)
+        and (not told.roles or bool(told.roles & principal.roles))
+    )
 
 
 def _tell(

@@ -19,6 +19,8 @@ class NoticeKind(StrEnum):
     PULL_HELD = "pull_held"
     EXPORT_READY = "export_ready"
     APPROVAL_ASKED = "approval_asked"
+    REQUEST_ASKS = "request_asks"
+    REQUEST_TOLD = "request_told"
     ACCOUNT = "account"
 
 

@@ -1,6 +1,9 @@
 """How the procedure refuses: each names what is wrong and what to do."""
 
+from collections.abc import Mapping, Sequence
+
 from app.core.errors import RejectedError
+from app.requests.documents import DocumentKind
 
 
 class NoSuchActionError(RejectedError):
@@ -84,3 +87,54 @@ class ProposalChangedError(RejectedError):
         super().__init__(
             "What you were shown is not what is proposed any more. Look at it again."
         )
+
+
+class NotEditableError(RejectedError):
+    code = "not_editable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This document is not written in the step where the case stands, or it is proposed"
+            " already. Nothing was changed."
+        )
+
+
+class DocumentsLackingError(RejectedError):
+    """``groups``: of each, one document at least is to be written or attached."""
+
+    code = "documents_lacking"
+
+    def __init__(self, groups: Sequence[tuple[DocumentKind, ...]]) -> None:
+        self.groups = groups
+        super().__init__(
+            "Something is still to be written or attached before this can be done."
+        )
+
+
+class MalformedError(RejectedError):
+    """``problems``: a sentence by the path of the field."""
+
+    code = "malformed"
+
+    def __init__(self, document: str, problems: Mapping[str, str]) -> None:
+        self.document, self.problems = document, problems
+        super().__init__(
+            "Some fields are not filled in as they should be. Open the document: they are"
+            " marked there."
+        )
+
+
+class OwnDataError(RejectedError):
+    code = "own_data"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This agency is the applicant itself: choose another one, or none."
+        )
+
+
+class EmptyTextError(RejectedError):
+    code = "empty_text"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing written here yet.")

@@ -22,6 +22,8 @@ from app.requests.errors import (
     ProposedAlreadyError,
 )
 from app.requests.states import (
+    AGENCIES,
+    CONSENT_STEPS,
     DUTIES,
     HEADS,
     OPD,
@@ -54,32 +56,53 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a case stands. ``loops`` counts the returns by loop A and by loop B."""
+    """Where a case stands. ``loops`` counts the returns by loop A and by loop B.
+
+    ``has_producer``: the data is another agency's than the applicant's.
+    """
 
     step: Step = Step.DRAFT
     is_held: bool = False
     proposal: Proposal | None = None
     approved: frozenset[Role] = frozenset()
     loops: tuple[int, int] = (0, 0)
+    has_producer: bool = False
+
+    @property
+    def needed(self) -> tuple[Role, ...]:
+        """The approvals that the step needs in this case."""
+        duty = DUTIES.get(self.step)
+        if duty is None:
+            return ()
+        consents = self.has_producer and self.step in CONSENT_STEPS
+        return (*duty.approved_by, *((Role.PRODUCER,) if consents else ()))
 
     @property
     def missing(self) -> tuple[Role, ...]:
-        """The approvals that a step still needs."""
-        duty = DUTIES.get(self.step)
-        needed = duty.approved_by if duty is not None else ()
-        return tuple(role for role in needed if role not in self.approved)
+        """The approvals that the step still needs."""
+        return tuple(role for role in self.needed if role not in self.approved)
+
+    def at(self, step: Step) -> "Standing":
+        """Return the case at the beginning of a step."""
+        return Standing(step, loops=self.loops, has_producer=self.has_producer)
+
+    @property
+    def asked(self) -> frozenset[Role]:
+        """The roles whose move it is."""
+        if self.step in TERMINAL:
+            return frozenset()
+        if self.is_held:
+            return TRANSITIONS[self.step, Action.RESUME].roles
+        if self.step is Step.DRAFT:
+            return OPD
+        return frozenset(self.missing) if self.proposal else DUTIES[self.step].proposed_by
 
     @property
     def ball(self) -> Party:
         """Whose move it is: of several, the office's counts."""
-        if self.step in TERMINAL:
+        if not self.asked:
             return Party.NOBODY
-        if self.is_held:
-            return Party.OFFICE
-        if self.step is Step.DRAFT:
-            return Party.AGENCY
-        waits_for = self.missing if self.proposal else DUTIES[self.step].proposed_by
-        return Party.AGENCY if set(waits_for) <= OPD else Party.OFFICE
+        return Party.AGENCY if self.asked <= AGENCIES else Party.OFFICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +162,8 @@ def _after(case: Standing, deed: Deed, actor: Actor, target: Step) -> Standing:
     if deed.action in {Action.HOLD, Action.RESUME}:
         return replace(case, is_held=deed.action is Action.HOLD)
     a, b = case.loops
-    return Standing(
-        target,
-        loops=(a + (deed.action is Action.DISAGREE), b + (deed.action is Action.NOT_FIT)),
-    )
+    loops = (a + (deed.action is Action.DISAGREE), b + (deed.action is Action.NOT_FIT))
+    return replace(case.at(target), loops=loops)
 
 
 def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
@@ -151,7 +172,7 @@ def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
         raise NothingProposedError
     if deed.digest != case.proposal.digest:
         raise ProposalChangedError
-    if deed.role is None or deed.role not in DUTIES[case.step].approved_by:
+    if deed.role is None or deed.role not in case.needed:
         raise NotYourMoveError
     if deed.role in case.approved:
         raise ApprovedAlreadyError
@@ -160,12 +181,15 @@ def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
     if approved.missing:
         return Moved(approved, deed.role, alone)
     target = TRANSITIONS[case.step, Action.APPROVE].target
-    return Moved(Standing(target, loops=case.loops), deed.role, alone)
+    return Moved(case.at(target), deed.role, alone)
 
 
 def _is_alone(deed: Deed, role: Role, proposal: Proposal, actor: Actor) -> bool:
     """Tell whether a head approves in another's place or what they proposed themselves."""
-    head = HEADS[Party.AGENCY if role in OPD else Party.OFFICE]
+    # Nobody stands in for the agency whose data it is: its head is of another agency.
+    head = role
+    if role is not Role.PRODUCER:
+        head = HEADS[Party.AGENCY if role in OPD else Party.OFFICE]
     if not actor.roles & {role, head}:
         raise NotYourMoveError
     alone = role not in actor.roles or actor.person == proposal.person

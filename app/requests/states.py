@@ -59,7 +59,11 @@ class Action(StrEnum):
 
 
 class Role(StrEnum):
-    """The roles of the procedure, by the names of the office's rows of roles."""
+    """The roles of the procedure, by the names of the office's rows of roles.
+
+    ``PRODUCER`` is no such row: it is the head of the agency whose data it is, where that is
+    not the applicant.
+    """
 
     OPD_OPERATOR = "OPD_OPERATOR"
     OPD_PIMPINAN = "OPD_PIMPINAN"
@@ -68,6 +72,7 @@ class Role(StrEnum):
     PENGAWAS_DATA = "PENGAWAS_DATA"
     PENGAWAS_TI = "PENGAWAS_TI"
     ADMINISTRATOR = "ADMINISTRATOR"
+    PRODUCER = "PRODUCER"
 
 
 class Party(StrEnum):
@@ -79,6 +84,11 @@ class Party(StrEnum):
 
 
 OPD = frozenset({Role.OPD_OPERATOR, Role.OPD_PIMPINAN})
+AGENCIES = OPD | {Role.PRODUCER}
+# Where the agency that owns the data consents, when that is not the applicant.
+CONSENT_STEPS = frozenset(
+    {Step.DATA_DEFINITION, Step.SCENARIO, Step.INTERCHANGE_DOCUMENT}
+)
 TERMINAL = frozenset({Step.CLOSED, Step.REFUSED, Step.WITHDRAWN})
 
 
@@ -164,7 +174,8 @@ def _table() -> dict[tuple[Step, Action], Transition]:
         (Step.DRAFT, Action.WITHDRAW): Transition(Step.WITHDRAWN, OPD),
     }
     for step, duty in DUTIES.items():
-        approvers = frozenset(duty.approved_by)
+        owner = {Role.PRODUCER} if step in CONSENT_STEPS else set()
+        approvers = frozenset(duty.approved_by) | owner
         table[step, Action.PROPOSE] = Transition(step, duty.proposed_by)
         table[step, Action.APPROVE] = Transition(_next(step), approvers)
         # What was proposed goes back to who proposed it, within the step.
@@ -186,7 +197,7 @@ def _table() -> dict[tuple[Step, Action], Transition]:
     )
     table[Step.SCENARIO, Action.DISAGREE] = Transition(  # loop A
         Step.DATA_DEFINITION,
-        frozenset({Role.OPD_PIMPINAN, Role.TIM_TEKNIS}),
+        frozenset({Role.OPD_PIMPINAN, Role.TIM_TEKNIS, Role.PRODUCER}),
         needs_reason=True,
     )
     table[Step.DASHBOARD, Action.NOT_FIT] = Transition(  # loop B
@@ -223,12 +234,14 @@ def as_markdown() -> str:
         "",
         "Printed from `app/requests/states.py`; change it there. 0 is the check of the file, –",
         "is no step of the published service. The last approval that a step needs leads on.",
+        "PRODUCER approves where the data is not the applicant's own.",
         "",
         "| # | step | proposed by | approved by |",
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {step.number} | {step} | {_named(duty.proposed_by)} | {', '.join(duty.approved_by)} |"
+        f"| {step.number} | {step} | {_named(duty.proposed_by)}"
+        f" | {', '.join(duty.approved_by)}{', PRODUCER' if step in CONSENT_STEPS else ''} |"
         for step, duty in DUTIES.items()
     ]
     lines += [

@@ -90,6 +90,11 @@ OBJECTS = {
     "duty": lazy_gettext("duty for somebody else"),
     "invitation": lazy_gettext("invitation"),
     "factor_reset": lazy_gettext("lost second factor"),
+    "integration_request": lazy_gettext("request"),
+    "document": lazy_gettext("document"),
+    "document_version": lazy_gettext("document as it was handed in"),
+    "request_message": lazy_gettext("message"),
+    "request_note": lazy_gettext("note of the office"),
     "contract": lazy_gettext("contract"),
     "contract_version": lazy_gettext("contract version"),
     "contract_field": lazy_gettext("contract field"),
@@ -134,6 +139,8 @@ PERMISSIONS = {
     Permission.API_READ: lazy_gettext("see API clients and grants"),
     Permission.API_WRITE: lazy_gettext("give and take API access"),
     Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
+    Permission.REQUEST_READ: lazy_gettext("see requests"),
+    Permission.REQUEST_ACT: lazy_gettext("act in requests, as the role says"),
     Permission.MAIL_READ: lazy_gettext("see the outbox of mails"),
     Permission.MAIL_WRITE: lazy_gettext("have mails sent again"),
     Permission.AUDIT_READ: lazy_gettext("see the audit trail"),
@@ -142,6 +149,7 @@ PERMISSIONS = {
 }
 MENU = (
     ("", ("home",)),
+    (lazy_gettext("Service"), ("requests",)),
     (lazy_gettext("Data"), ("datasets", "downloads")),
     (
         lazy_gettext("Exchange"),
@@ -157,7 +165,7 @@ MENU = (
     ),
 )
 ICONS = {
-    "home": "house", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
+    "home": "house", "requests": "inbox", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",

@@ -34,6 +34,14 @@ def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
     return f"{told} {name}" if "H" in pattern else str(told)
 
 
+def day(text: str) -> str:
+    """Write a day that stands somewhere as 2026-11-23; anything else as it is."""
+    try:
+        return str(format_date(date.fromisoformat(text), "d MMMM y"))
+    except ValueError:
+        return text or "–"
+
+
 def ago(value: datetime | None) -> str:
     """Write how long ago an instant was, in the largest unit that fits."""
     if value is None:
@@ -107,5 +115,5 @@ def cell(value: Any) -> str | Markup:
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         moment=moment, ago=ago, relative=relative, duration=duration, number=number, size=size, cell=cell,
-        say=say,
+        say=say, day=day,
     )  # fmt: skip

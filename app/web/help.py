@@ -21,6 +21,10 @@ HELP: Mapping[str, Help] = {
         _("The first page shows what stands in the central database, what worked last and what comes next."),
         _("A number leads to what it counts. What needs somebody is counted in orange beside the menu as well."),
     ),
+    "requests": Help(
+        _("A request goes from the agency's letter through twelve steps to the report. The line shows where it stands; below it stands what is asked, of whom, and since when."),
+        _("In each step somebody writes the document of the step and submits it, others approve it or return it with remarks. Messages go to the other side, notes stay in the office."),
+    ),
     "datasets": Help(
         _("The data of agencies as the last good pull left it: one dataset for each contract."),
         _("Search the rows, open one to see its former values, read what each column means in the dictionary, or ask for the whole as an Excel file; it is made in the background and waits under My downloads."),

@@ -1,5 +1,6 @@
 """The procedure: its table, its people, and that no case ever stands still for good."""
 
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from app.requests import errors
-from app.requests.procedure import Actor, Deed, Standing, move
+from app.requests.procedure import Actor, Deed, Proposal, Standing, move
 from app.requests.states import (
+    CONSENT_STEPS,
     DUTIES,
     TERMINAL,
     TRANSITIONS,
@@ -23,7 +25,7 @@ from app.requests.states import (
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "procedure.md"
 OPD = frozenset({Role.OPD_OPERATOR, Role.OPD_PIMPINAN})
-OFFICE = frozenset(Role) - OPD
+OFFICE = frozenset(Role) - OPD - {Role.PRODUCER}
 WHY = {"reason": Reason.OTHER, "note": "karena"}
 
 
@@ -64,7 +66,7 @@ def test_every_step_is_reached_and_only_ends_have_no_way_on():
 @pytest.mark.parametrize("role", list(Role))
 def test_each_arrow_is_open_to_its_roles_and_to_no_other(step, action, role):
     arrow = TRANSITIONS[step, action]
-    case = Standing(step, is_held=action is Action.RESUME)
+    case = Standing(step, is_held=action is Action.RESUME, has_producer=True)
     if action not in {Action.PROPOSE, Action.HAND_IN}:
         case = proposed(case)
     as_role = DUTIES[step].approved_by[0] if action is Action.APPROVE else None
@@ -79,11 +81,22 @@ def test_each_arrow_is_open_to_its_roles_and_to_no_other(step, action, role):
 
 
 def proposed(case: Standing, person: UUID | None = None) -> Standing:
-    from app.requests.procedure import Proposal
+    return replace(case, proposal=Proposal(person or uuid4(), "abc"))
 
-    return Standing(
-        case.step, case.is_held, Proposal(person or uuid4(), "abc"), loops=case.loops
-    )
+
+@pytest.mark.parametrize("step", [s for s in DUTIES if s in CONSENT_STEPS])
+def test_the_agency_whose_data_it_is_consents_and_nobody_in_its_place(step):
+    case = proposed(Standing(step, has_producer=True))
+    everybody_else = actor(*OPD, *OFFICE)
+    assert case.missing[-1] is Role.PRODUCER
+    with pytest.raises(errors.NotYourMoveError):
+        move(case, Deed(Action.APPROVE, Role.PRODUCER, "abc", **WHY), everybody_else)
+
+    moved = move(case, Deed(Action.APPROVE, Role.PRODUCER, "abc"), actor(Role.PRODUCER))
+
+    assert (moved.role, moved.alone) == (Role.PRODUCER, False)
+    assert moved.standing.step is step
+    assert Role.PRODUCER not in replace(case, has_producer=False).needed
 
 
 def pass_step(case: Standing, people: list[Actor]) -> tuple[Standing, int]:

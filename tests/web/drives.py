@@ -63,6 +63,13 @@ OBJECTS = {
     "pulls.schedule": Drive("source"),
     "pulls.source": Drive("source"),
     "quarantine.show": Drive("quarantined_record"),
+    "requests.act": Drive("integration_request"),
+    "requests.document": Drive("integration_request", fixed=(("kind", "letter"),)),
+    "requests.message": Drive("integration_request"),
+    "requests.note": Drive("integration_request"),
+    "requests.producer": Drive("integration_request"),
+    "requests.remark": Drive("integration_request", fixed=(("kind", "letter"),)),
+    "requests.show": Drive("integration_request"),
     "runs.accept": Drive("job_run"),
     "runs.cancel": Drive("job_run"),
     "runs.part": Drive("job_run"),
@@ -86,6 +93,7 @@ OBJECTS = {
 # Lists that tell how many rows they have, beside those of each ScopedView.
 LISTS = {
     "quarantine.index": "quarantined_record",
+    "requests.index": "integration_request",
     "runs.index": "job_run",
     "trash.index": "trash",
 }
@@ -99,7 +107,7 @@ PAGES = frozenset(
         "edits.cell", "edits.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
         "notifications.index", "notifications.read_all", "notifications.wishes",
-        "pulls.index", "pulls.many", "runs.retry_all", "runs.retry_many",
+        "pulls.index", "pulls.many", "requests.new", "runs.retry_all", "runs.retry_many",
         "saved_views.index", "sources.index", "sources.new", *LISTS,
     }
 )  # fmt: skip

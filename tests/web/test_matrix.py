@@ -38,6 +38,16 @@ from app.listings.models import DataImport, SavedView
 from app.notifications.models import Mail, Notification
 from app.notifications.states import MailState
 from app.office.models import Office
+from app.requests.documents import DocumentKind
+from app.requests.models import (
+    Document,
+    DocumentVersion,
+    IntegrationRequest,
+    RequestEvent,
+    RequestMessage,
+    RequestNote,
+)
+from app.requests.states import Action, Party, Role as ProcedureRole, Step
 from app.sources.models import Host
 from app.web.guard import Everyone, Shut, SignedIn, policy_of
 from tests import make
@@ -159,6 +169,7 @@ def _rows(
     estate: Estate, user: User, colleague: User, client: Any, dataset: Any
 ) -> list[Any]:
     canary = estate.canary
+    case, letter = uuid4(), uuid4()
     person = {"user_id": estate.user}
     own = {"agency_id": estate.agency}
     return [
@@ -180,6 +191,14 @@ def _rows(
              confidential=False, state=MailState.SENT, not_before=utc_now(),
              created_at=utc_now(), **person),
         Host(pair=f"{canary}.test:443"),
+        IntegrationRequest(id=case, number=f"PMH/{canary}", title=canary, handed_in_at=utc_now(),
+                           step=Step.SCENARIO, ball=Party.OFFICE, asked=["TIM_TEKNIS"], **own),
+        Document(id=letter, case_id=case, kind=DocumentKind.LETTER, content={"subject": canary}),
+        DocumentVersion(case_id=case, document_id=letter, number=1, content={}, sha256=canary, by=canary),
+        RequestEvent(id=_number(), case_id=case, actor=canary, action=Action.HAND_IN, note=canary,
+                     role=ProcedureRole.OPD_OPERATOR, from_step=Step.DRAFT, to_step=Step.FILE_CHECK),
+        RequestMessage(case_id=case, author=canary, of_office=False, text=canary),
+        RequestNote(case_id=case, author="kantor", text="hanya kantor"),
     ]  # fmt: skip
 
 
@@ -519,6 +538,7 @@ def _rows_of(who: Actor, name: str, own: Holding) -> int:
         Scope.PARTIES: lambda: sa.or_(
             table.c.agency_id == agency, table.c.producer_id == agency
         ),
+        Scope.PART: sa.false,  # no list of them
         Scope.PERSON: lambda: table.c.user_id == who.principal.user_id,
     }[scope]()
     with acting_as(make.OFFICE), db.owner_unit_of_work() as s:

@@ -1,0 +1,399 @@
+"""Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
+
+from typing import Any, NamedTuple
+
+from flask import Response, flash, make_response, request
+from flask_admin import expose
+from flask_babel import gettext
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from wtforms import StringField, TextAreaField
+from wtforms.validators import DataRequired, Length
+
+from app.core import db
+from app.core.errors import RejectedError
+from app.core.filters import Filter, Options
+from app.core.policy import Permission
+from app.core.scope import NotFoundError, get_visible
+from app.identity.forms import agency_options
+from app.identity.models import Agency
+from app.requests import queries, services, words
+from app.requests.documents import (
+    DOCUMENTS,
+    STEP_DOCUMENTS,
+    DocumentKind,
+    is_present,
+)
+from app.requests.errors import DocumentsLackingError, NotEditableError
+from app.requests.fields import Form, missing, places
+from app.requests.models import Document, IntegrationRequest
+from app.requests.openings import Opening, openings
+from app.requests.procedure import Actor, Deed
+from app.requests.sheets import Sheet
+from app.requests.states import DUTIES, OPD, TRANSITIONS, Action, Reason, Role, Step
+from app.web.guard import needs, principal_now
+from app.web.i18n import lazy_gettext as _
+from app.web.tables import Table
+from app.web.views import Page, back_to, flash_rejected, go_to
+
+
+def _steps() -> Options:
+    return [(str(step), words.step_name(step)) for step in Step]
+
+
+def _parties() -> Options:
+    return [(str(party), str(name)) for party, name in words.PARTIES.items()]
+
+
+REQUESTS = Table(
+    endpoint="requests.index",
+    model=IntegrationRequest,
+    columns={
+        "number": _("Number"),
+        "title": _("Request"),
+        "agency_id": _("Agency"),
+        "step": _("Step"),
+        "ball": _("Waits for"),
+        "step_since": _("Since"),
+        "handed_in_at": _("Handed in"),
+        "accepted_at": _("Complete since"),
+        "ended_at": _("Ended"),
+    },
+    usual=("number", "title", "agency_id", "step", "ball", "step_since"),
+    sorts={
+        "number": IntegrationRequest.number, "title": IntegrationRequest.title,
+        "step_since": IntegrationRequest.step_since,
+        "created_at": IntegrationRequest.created_at,
+    },
+    sorted_by="created_at",
+    is_down=True,
+    filters=(
+        Filter(IntegrationRequest.step, _("Step"), _steps, quick=True),
+        Filter(IntegrationRequest.ball, _("Waits for"), _parties, quick=True),
+        Filter(IntegrationRequest.agency_id, _("Agency"), agency_options, quick=True),
+        Filter(IntegrationRequest.handed_in_at, _("Handed in")),
+        Filter(IntegrationRequest.accepted_at, _("Complete since")),
+        Filter(IntegrationRequest.ended_at, _("Ended")),
+    ),
+    searched=_("number, title, purpose"),
+    former={},
+)  # fmt: skip
+
+
+class BeginForm(FlaskForm):
+    """What a request is about, before its documents."""
+
+    title = StringField(
+        _("Name of the request"),
+        [DataRequired(), Length(max=services.MAX_TITLE)],
+        description=_("For example: Integration of the personnel data"),
+    )
+    purpose = TextAreaField(
+        _("What it is for"), [DataRequired(), Length(max=services.MAX_MESSAGE)]
+    )
+
+
+class Line(NamedTuple):
+    """One of the twelve steps on the line: ``place`` is done, here or later."""
+
+    step: Step
+    place: str
+
+
+class RequestPage(Page):
+    """Cases: from the agency's draft to the report."""
+
+    table = REQUESTS
+
+    @expose("/")
+    @needs(Permission.REQUEST_READ)
+    def index(self) -> Response | str:
+        if elsewhere := REQUESTS.other_address():
+            return go_to(elsewhere)
+        with db.unit_of_work() as session:
+            shown = REQUESTS.shown(session, queries.cases(principal_now()))
+            text: str = self.render(
+                "requests/list.html", shown=shown, words=words, may_begin=_may_begin()
+            )
+        return text
+
+    @expose("/new", methods=("GET", "POST"))
+    @needs(Permission.REQUEST_ACT)
+    def new(self) -> Response | str:
+        """Begin a request of one's own agency."""
+        if not _may_begin():
+            raise NotFoundError
+        form = BeginForm()
+        if form.validate_on_submit():
+            try:
+                with db.unit_of_work() as session:
+                    case = services.begin(session, form.title.data, form.purpose.data)
+            except RejectedError as error:
+                flash_rejected(error)
+            else:
+                return back_to("requests.show", ident=case.id)
+        text: str = self.render("requests/new.html", form=form)
+        return text
+
+    @expose("/<ident>")
+    @needs(Permission.REQUEST_READ)
+    def show(self, ident: str) -> str:
+        principal = principal_now()
+        with db.unit_of_work() as session:
+            case = queries.get_case(session, ident, principal)
+            actor = queries.actor_in(case, principal)
+            text: str = self.render(
+                "requests/show.html",
+                case=case,
+                words=words,
+                line=line_of(case),
+                asked=_asked(case),
+                agencies=_producers(case, actor),
+                is_of_office=principal.agency_id is None,
+                openings=_open_to(case, actor),
+                reasons=list(Reason),
+                papers=_papers(session, case, actor),
+                events=queries.events_of(session, case),
+                messages=queries.messages_of(session, case),
+                notes=queries.notes_of(session, case) if principal.is_office else (),
+                may_speak=actor is not None and principal.may(Permission.REQUEST_ACT),
+            )
+        return text
+
+    @expose("/<ident>/documents/<kind>", methods=("GET", "POST"))
+    @needs(Permission.REQUEST_READ)
+    def document(self, ident: str, kind: str) -> Response | str:
+        """Show a document; who may write it now also fills it in here."""
+        principal = principal_now()
+        with db.unit_of_work() as session:
+            case = queries.get_case(session, ident, principal)
+            name = _kind(kind)
+            actor = queries.actor_in(case, principal)
+            document = queries.documents_of(session, case).get(name)
+            writable = actor is not None and services.may_write(case, name, actor.roles)
+            sheet = Sheet(name, document)
+            if request.method == "POST":
+                if not writable or not principal.may(Permission.REQUEST_ACT):
+                    raise NotEditableError
+                if sheet.take(session, case):
+                    flash(gettext("Saved."), "success")
+                    return back_to("requests.document", ident=case.id, kind=kind)
+            text: str = self.render(
+                "requests/document.html",
+                case=case,
+                words=words,
+                sheet=sheet,
+                writable=writable,
+                may_remark=_may_remark(case, name, actor),
+                versions=queries.versions_of(session, document) if document else (),
+            )
+        return make_response(text, sheet.status)
+
+    @expose("/<ident>/documents/<kind>/remarks", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def remark(self, ident: str, kind: str) -> Response:
+        """Keep what a reviewer says of fields."""
+        principal, name = principal_now(), _kind(kind)
+        with db.unit_of_work() as session:
+            case = queries.get_case(session, ident, principal)
+            document = queries.documents_of(session, case).get(name)
+            actor = queries.actor_in(case, principal)
+            if document is None or not _may_remark(case, name, actor):
+                raise NotEditableError
+            paths = {
+                place.path for place in places(DOCUMENTS[name], document.content)
+            } | {"_"}
+            services.remark(
+                session,
+                document,
+                {path: request.form.get(f"remark-{path}", "") for path in paths},
+            )
+        flash(
+            gettext("The remarks are kept. Return the case so that they are read."),
+            "success",
+        )
+        return back_to("requests.show", ident=ident)
+
+    @expose("/<ident>/act", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def act(self, ident: str) -> Response:
+        """Do one deed of the procedure."""
+        try:
+            with db.unit_of_work() as session:
+                moved = services.take_action(session, ident, _deed())
+        except DocumentsLackingError as error:
+            labels = [
+                gettext(" or ").join(gettext(DOCUMENTS[kind].label) for kind in group)
+                for group in error.groups
+            ]
+            flash(
+                gettext(
+                    "Still to be written or attached: %(what)s.", what="; ".join(labels)
+                ),
+                "danger",
+            )
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+        else:
+            flash(
+                gettext(
+                    "Done. The case stands in: %(step)s.",
+                    step=words.step_name(moved.standing.step),
+                ),
+                "success",
+            )
+        return back_to("requests.show", ident=ident)
+
+    @expose("/<ident>/producer", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def producer(self, ident: str) -> Response:
+        """Say whose data it is."""
+        named = request.form.get("producer", "")
+        try:
+            with db.unit_of_work() as session:
+                case = queries.get_case(session, ident, principal_now())
+                agency = None
+                if named:
+                    agency = get_visible(session, Agency, named, principal_now())
+                services.name_producer(session, case, agency)
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("requests.show", ident=ident)
+
+    @expose("/<ident>/messages", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def message(self, ident: str) -> Response:
+        return self._said(ident, services.send_message, "messages")
+
+    @expose("/<ident>/notes", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def note(self, ident: str) -> Response:
+        return self._said(ident, services.add_note, "notes")
+
+    def _said(self, ident: str, say_it: Any, place: str) -> Response:
+        try:
+            with db.unit_of_work() as session:
+                case = queries.get_case(session, ident, principal_now())
+                say_it(session, case, request.form.get("text", ""))
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("requests.show", ident=ident, _anchor=place)
+
+
+# --- beginning ------------------------------------------------------------------------
+
+
+def _may_begin() -> bool:
+    """Tell whether the person may hand in requests for their agency."""
+    principal = principal_now()
+    return (
+        principal.agency_id is not None
+        and not principal.read_only
+        and bool(principal.roles & OPD)
+    )
+
+
+# --- what a person may do ---------------------------------------------------------------
+
+
+def _deed() -> Deed:
+    """Return what the posted form asks for; nonsense is no deed of the procedure."""
+    sent = request.form
+    try:
+        return Deed(
+            Action(sent.get("action", "")),
+            Role(sent["role"]) if sent.get("role") else None,
+            sent.get("digest", ""),
+            Reason(sent["reason"]) if sent.get("reason") else None,
+            sent.get("note", "").replace("\0", ""),
+        )
+    except ValueError:
+        raise NotFoundError from None
+
+
+def _open_to(case: IntegrationRequest, actor: Actor | None) -> list[Opening]:
+    if actor is None or not principal_now().may(Permission.REQUEST_ACT):
+        return []
+    return openings(case.standing, actor)
+
+
+# --- a case on its page -----------------------------------------------------------------
+
+
+def _asked(case: IntegrationRequest) -> list[str]:
+    return [str(words.ROLES[role]) for role in Role if role in case.asked]
+
+
+def _producers(case: IntegrationRequest, actor: Actor | None) -> Options:
+    """Return the agencies whose data it may be, for who may say so now."""
+    if actor is None or not services.may_name_producer(case, actor.roles):
+        return ()
+    own = str(case.agency_id)
+    return [option for option in agency_options() if option[0] != own]
+
+
+def line_of(case: IntegrationRequest) -> list[Line]:
+    """Return the twelve steps, with the check of the file in front, as the case stands."""
+    order = list(Step)
+    here = order.index(case.step)
+    return [
+        Line(step, "done" if at < here else "here" if at == here else "later")
+        for at, step in ((order.index(step), step) for step in DUTIES)
+    ]
+
+
+class Paper(NamedTuple):
+    """A document on the page of its case."""
+
+    kind: DocumentKind
+    form: Form
+    document: Document | None
+    is_there: bool
+    missing: int
+    writable: bool
+    step: Step
+
+
+def _papers(
+    session: Session, case: IntegrationRequest, actor: Actor | None
+) -> list[Paper]:
+    """Return the documents of the case's steps up to now; what may be written now comes first."""
+    documents = queries.documents_of(session, case)
+    found = []
+    for step, kinds in STEP_DOCUMENTS.items():
+        for kind in kinds:
+            document = documents.get(kind)
+            content = document.content if document else {}
+            writable = actor is not None and services.may_write(case, kind, actor.roles)
+            if document is None and step is not case.step:
+                continue
+            there = is_present(DOCUMENTS[kind], content, has_file=False)
+            lack = len(missing(DOCUMENTS[kind], content)) if there else 0
+            found.append(
+                Paper(kind, DOCUMENTS[kind], document, there, lack, writable, step)
+            )
+    return sorted(found, key=lambda paper: paper.step is not case.step)
+
+
+def _kind(text: str) -> DocumentKind:
+    try:
+        return DocumentKind(text)
+    except ValueError:
+        raise NotFoundError from None
+
+
+def _may_remark(
+    case: IntegrationRequest, kind: DocumentKind, actor: Actor | None
+) -> bool:
+    """Tell whether somebody may say now what is wrong with a document: while it is proposed."""
+    if actor is None or case.proposer_id is None:
+        return False
+    step = Step.DRAFT if case.step is Step.FILE_CHECK else case.step
+    approvers = TRANSITIONS[case.step, Action.RETURN].roles
+    return kind in STEP_DOCUMENTS[step] and bool(actor.roles & approvers)

@@ -1,0 +1,101 @@
+"""Reads cases, for pages."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.core.policy import Principal
+from app.core.scope import NotFoundError, get_visible, visible
+from app.requests.documents import DocumentKind
+from app.requests.models import (
+    Document,
+    DocumentVersion,
+    IntegrationRequest,
+    RequestEvent,
+    RequestMessage,
+    RequestNote,
+)
+from app.requests.procedure import Actor
+from app.requests.states import OPD, Role
+
+
+def actor_in(case: IntegrationRequest, principal: Principal) -> Actor | None:
+    """Return who a person is in a case: an agency's roles count in its own cases alone.
+
+    None for who is nobody's: a part of the system, or who looks on.
+    """
+    if principal.user_id is None or principal.read_only:
+        return None
+    held = {role for role in Role if role in principal.roles}
+    if principal.agency_id is None:
+        return Actor(principal.user_id, frozenset(held - OPD - {Role.PRODUCER}))
+    roles: set[Role] = set()
+    if principal.agency_id == case.agency_id:
+        roles |= held & OPD
+    if principal.agency_id == case.producer_id and Role.OPD_PIMPINAN in held:
+        roles.add(Role.PRODUCER)
+    return Actor(principal.user_id, frozenset(roles))
+
+
+def cases(principal: Principal) -> sa.Select[Any]:
+    """Return the cases that somebody sees; an agency's draft is its own alone."""
+    query = sa.select(IntegrationRequest).where(visible(IntegrationRequest, principal))
+    if principal.agency_id is None:
+        return query.where(IntegrationRequest.number != "")
+    own = IntegrationRequest.agency_id == principal.agency_id
+    return query.where(sa.or_(own, IntegrationRequest.number != ""))
+
+
+def get_case(
+    session: Session, ident: str | UUID, principal: Principal
+) -> IntegrationRequest:
+    """Return one case; raises ``NotFoundError`` for another's, and another's draft."""
+    case = get_visible(session, IntegrationRequest, ident, principal)
+    if not case.number and case.agency_id != principal.agency_id:
+        raise NotFoundError
+    return case
+
+
+def documents_of(
+    session: Session, case: IntegrationRequest
+) -> Mapping[DocumentKind, Document]:
+    found = session.scalars(sa.select(Document).where(Document.case_id == case.id))
+    return {each.kind: each for each in found}
+
+
+def versions_of(session: Session, document: Document) -> Sequence[DocumentVersion]:
+    """Return what was handed in or proposed, the newest first."""
+    return session.scalars(
+        sa.select(DocumentVersion)
+        .where(DocumentVersion.document_id == document.id)
+        .order_by(DocumentVersion.number.desc())
+    ).all()
+
+
+def events_of(session: Session, case: IntegrationRequest) -> Sequence[RequestEvent]:
+    """Return all deeds, the newest first."""
+    return session.scalars(
+        sa.select(RequestEvent)
+        .where(RequestEvent.case_id == case.id)
+        .order_by(RequestEvent.id.desc())
+    ).all()
+
+
+def messages_of(session: Session, case: IntegrationRequest) -> Sequence[RequestMessage]:
+    return session.scalars(
+        sa.select(RequestMessage)
+        .where(RequestMessage.case_id == case.id)
+        .order_by(RequestMessage.at, RequestMessage.id)
+    ).all()
+
+
+def notes_of(session: Session, case: IntegrationRequest) -> Sequence[RequestNote]:
+    """Return the office's notes; in an agency's role there are none."""
+    return session.scalars(
+        sa.select(RequestNote)
+        .where(RequestNote.case_id == case.id)
+        .order_by(RequestNote.at, RequestNote.id)
+    ).all()

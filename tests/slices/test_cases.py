@@ -1,0 +1,363 @@
+"""A case by its people: every step, both loops, the walls between agencies, the numbers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.core import db
+from app.core.policy import DbRole, Principal, acting_as
+from app.core.scope import NotFoundError
+from app.identity.models import Agency, User
+from app.identity.principals import principal_of
+from app.notifications.models import Notice
+from app.requests import errors, queries, services
+from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
+from app.requests.fields import Form
+from app.requests.models import (
+    DocumentVersion,
+    IntegrationRequest,
+    RequestEvent,
+    RequestNote,
+)
+from app.requests.procedure import Deed
+from app.requests.states import Action, Party, Reason, Role, Step
+from tests import make
+
+pytestmark = pytest.mark.usefixtures("bound")
+WHY = {"reason": Reason.OTHER, "note": "karena belum lengkap"}
+SAMPLES = {"date": "2026-11-23", "nip": "198001012005011001", "email": "a@riau.go.id",
+           "phone": "0761-45505", "whole": "12", "yes": "1"}  # fmt: skip
+
+
+@dataclass
+class Town:
+    """An agency that asks, one that owns data, an office; who acts in which role."""
+
+    agency: Agency
+    people: dict[Role, Principal]
+    stranger: Principal
+
+    def begin(self) -> UUID:
+        with make.session(self.people[Role.OPD_OPERATOR]) as s:
+            return services.begin(s, "Integrasi kepegawaian", "Satu data").id
+
+    def name(self, ident: UUID, producer: Agency) -> None:
+        with make.session(self.people[Role.TIM_TEKNIS]) as s:
+            case = queries.get_case(s, ident, self.people[Role.TIM_TEKNIS])
+            services.name_producer(s, case, producer)
+
+    def write(self, ident: UUID, kind: DocumentKind, role: Role, values=None) -> None:
+        with make.session(self.people[role]) as s:
+            case = queries.get_case(s, ident, self.people[role])
+            content = filled(DOCUMENTS[kind]) if values is None else values
+            services.write_document(s, case, kind, content)
+
+    def act(
+        self, ident: UUID, action: Action, role: Role, who: Role | None = None, **more
+    ):
+        person = self.people[who or role]
+        with make.session(person) as s:
+            digest = queries.get_case(s, ident, person).digest
+            as_role = role if action is Action.APPROVE else None
+            return services.take_action(s, ident, Deed(action, as_role, digest, **more))
+
+    def hand_in(self, ident: UUID) -> None:
+        for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
+            self.write(ident, kind, Role.OPD_OPERATOR)
+        self.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+
+    def pass_step(self, ident: UUID) -> None:
+        """Have the step's document written, submitted and approved by whom it takes."""
+        case = self.read(ident)
+        step = case.step
+        if step is not Step.FILE_CHECK:
+            (kind,) = STEP_DOCUMENTS[step]
+            proposer = Role(min(case.asked))
+            self.write(ident, kind, proposer)
+            self.act(ident, Action.PROPOSE, proposer)
+        for role in self.read(ident).standing.missing:
+            who = "second" if role is Role.TIM_TEKNIS else role
+            self.act(ident, Action.APPROVE, role, who)
+
+    def read(self, ident: UUID) -> IntegrationRequest:
+        with make.session() as s:
+            return s.get_one(IntegrationRequest, ident)
+
+
+def filled(form: Form):
+    def fill(fields):
+        return {
+            f.name: next(iter(f.choices))
+            if f.choices
+            else SAMPLES.get(f.kind, f"Isi {f.name}")
+            for f in fields
+        }
+
+    values = {}
+    for part in form.parts:
+        values |= {part.name: [fill(part.fields)]} if part.is_many else fill(part.fields)
+    return values
+
+
+@pytest.fixture
+def town() -> Town:
+    agency = make.make_agency()
+    people = {}
+    with make.session():
+        for role in Role:
+            if role is Role.PRODUCER:
+                continue
+            of = agency if role.startswith("OPD") else None
+            people[role] = person(role.value, agency=of)
+        people["second"] = person("TIM_TEKNIS")
+    return Town(agency, people, person("OPD_OPERATOR", agency=make.make_agency()))
+
+
+def person(*roles: str, agency: Agency | None = None) -> Principal:
+    user = make.make_user(*roles, agency=agency)
+    with make.session() as s:
+        return principal_of(s.get_one(User, user.id))
+
+
+def test_a_case_goes_from_the_letter_to_the_report(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    walked = []
+
+    while (step := town.read(ident).step) is not Step.CLOSED:
+        walked.append(step.number)
+        town.pass_step(ident)
+
+    case = town.read(ident)
+    assert walked == list(range(13))
+    assert case.number.startswith("PMH/")
+    assert case.handed_in_at <= case.accepted_at < case.ended_at
+    assert (case.ball, case.asked) == (Party.NOBODY, [])
+    with make.session() as s:
+        events = queries.events_of(s, case)
+        assert next(e.to_step for e in events) is Step.CLOSED
+        assert {e.from_step for e in events} == {
+            s for s in Step if s.number is not None
+        } | {Step.DRAFT}
+        versions = s.scalars(
+            sa.select(DocumentVersion).where(DocumentVersion.case_id == ident)
+        ).all()
+        assert len(versions) == 3 + 12
+
+
+def test_both_loops_lead_back_and_are_counted(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for _ in range(3):
+        town.pass_step(ident)
+    town.write(ident, DocumentKind.SCENARIO, Role.TIM_TEKNIS)
+    town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+    with pytest.raises(errors.NoReasonError):
+        town.act(ident, Action.DISAGREE, Role.OPD_PIMPINAN)
+
+    town.act(ident, Action.DISAGREE, Role.OPD_PIMPINAN, **WHY)
+
+    assert (town.read(ident).step, town.read(ident).loops_a) == (Step.DATA_DEFINITION, 1)
+    for _ in range(9):
+        town.pass_step(ident)
+    town.write(ident, DocumentKind.DASHBOARD, Role.TIM_TEKNIS)
+    town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+    town.act(ident, Action.NOT_FIT, Role.ADMINISTRATOR, **WHY)
+    case = town.read(ident)
+    assert (case.step, case.loops_b, case.accepted_at is not None) == (
+        Step.SCENARIO,
+        1,
+        True,
+    )
+
+
+def test_what_is_lacking_is_named_and_a_malformed_field_is_refused(town):
+    ident = town.begin()
+    with pytest.raises(errors.DocumentsLackingError) as refused:
+        town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    assert [len(group) for group in refused.value.groups] == [1, 1, 2]
+    for kind in (
+        DocumentKind.LETTER,
+        DocumentKind.STAFF,
+        DocumentKind.APPLICATION_DESIGN,
+    ):
+        town.write(ident, kind, Role.OPD_OPERATOR)
+    wrong = filled(DOCUMENTS[DocumentKind.LETTER]) | {"signer_nip": "19"}
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR, wrong)
+
+    with pytest.raises(errors.MalformedError) as malformed:
+        town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+
+    assert list(malformed.value.problems) == ["signer_nip"]
+    assert town.read(ident).number == ""
+
+
+def test_a_returned_file_comes_back_with_remarks_and_a_second_version(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    number = town.read(ident).number
+    with make.session(town.people[Role.TIM_TEKNIS]) as s:
+        letter = queries.documents_of(s, s.get_one(IntegrationRequest, ident))[
+            DocumentKind.LETTER
+        ]
+        services.remark(s, letter, {"subject": "Perihal belum jelas", "number": " "})
+    town.act(ident, Action.RETURN, Role.TIM_TEKNIS, **WHY)
+    with make.session(town.people[Role.OPD_OPERATOR]) as s:
+        letter = queries.documents_of(s, s.get_one(IntegrationRequest, ident))[
+            DocumentKind.LETTER
+        ]
+        assert letter.remarks == {"subject": "Perihal belum jelas"}
+    better = filled(DOCUMENTS[DocumentKind.LETTER]) | {"subject": "Integrasi"}
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR, better)
+
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+
+    assert town.read(ident).number == number
+    with make.session() as s:
+        letter = queries.documents_of(s, town.read(ident))[DocumentKind.LETTER]
+        assert letter.remarks == {}
+        assert [v.number for v in queries.versions_of(s, letter)] == [2, 1]
+        staff = queries.documents_of(s, town.read(ident))[DocumentKind.STAFF]
+        assert [v.number for v in queries.versions_of(s, staff)] == [1]
+
+
+def test_nobody_writes_what_is_proposed_or_of_another_step(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for kind, role in (
+        (DocumentKind.LETTER, Role.OPD_OPERATOR),
+        (DocumentKind.REPORT, Role.TIM_TEKNIS),
+    ):
+        with pytest.raises(errors.NotEditableError):
+            town.write(ident, kind, role)
+
+
+def test_an_approval_is_of_what_was_seen(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    with (
+        make.session(town.people[Role.TIM_TEKNIS]) as s,
+        pytest.raises(errors.ProposalChangedError),
+    ):
+        services.take_action(s, ident, Deed(Action.APPROVE, Role.TIM_TEKNIS, "0" * 64))
+
+
+def test_a_draft_is_nobodys_but_its_agencys(town):
+    ident = town.begin()
+    for principal in (make.OFFICE, town.stranger):
+        with make.session(principal) as s:
+            assert ident not in [case.id for case in s.scalars(queries.cases(principal))]
+            with pytest.raises(NotFoundError):
+                queries.get_case(s, ident, principal)
+
+
+def test_the_owner_of_the_data_consents_and_sees_the_case(town):
+    producer = make.make_agency()
+    owner = person("OPD_PIMPINAN", agency=producer)
+    ident = town.begin()
+    town.hand_in(ident)
+    with make.session(owner) as s, pytest.raises(NotFoundError):
+        queries.get_case(s, ident, owner)
+    with pytest.raises(errors.OwnDataError):
+        town.name(ident, town.agency)
+    town.name(ident, producer)
+    for _ in range(2):
+        town.pass_step(ident)
+    with pytest.raises(errors.NotEditableError):
+        town.name(ident, make.make_agency())
+    town.write(ident, DocumentKind.DATA_DEFINITION, Role.OPD_OPERATOR)
+    town.act(ident, Action.PROPOSE, Role.OPD_OPERATOR)
+    town.act(ident, Action.APPROVE, Role.OPD_PIMPINAN)
+    assert town.read(ident).asked == ["PRODUCER"]
+    with pytest.raises(errors.NotYourMoveError):
+        town.act(ident, Action.APPROVE, Role.PRODUCER, Role.OPD_PIMPINAN, **WHY)
+
+    with make.session(owner) as s:
+        case = queries.get_case(s, ident, owner)
+        assert case.agency.name == town.agency.name
+        services.take_action(s, ident, Deed(Action.APPROVE, Role.PRODUCER, case.digest))
+
+    assert town.read(ident).step is Step.SCENARIO
+
+
+def test_another_agency_meets_nothing_of_a_case_in_page_or_sql(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    with make.session(town.people[Role.TIM_TEKNIS]) as s:
+        services.add_note(s, s.get_one(IntegrationRequest, ident), "hanya kantor")
+        services.send_message(s, s.get_one(IntegrationRequest, ident), "halo")
+    tables = ("integration_request", "document", "document_version", "request_event",
+              "request_message", "request_note")  # fmt: skip
+    with make.session(town.stranger) as s:
+        with pytest.raises(NotFoundError):
+            services.take_action(s, ident, Deed(Action.WITHDRAW, **WHY))
+        for table in tables[:-1]:
+            column = "id" if table == "integration_request" else "case_id"
+            found = s.scalar(
+                sa.text(f"SELECT count(*) FROM {table} WHERE {column} = :id"),
+                {"id": ident},
+            )
+            assert found == 0, table
+    with make.session(town.people[Role.OPD_OPERATOR]) as s:
+        assert len(queries.messages_of(s, s.get_one(IntegrationRequest, ident))) == 1
+    with pytest.raises(sa.exc.ProgrammingError), make.session(town.stranger) as s:
+        s.scalar(sa.select(sa.func.count()).select_from(RequestNote))
+
+
+@pytest.mark.parametrize(
+    "table", ["request_event", "document_version", "request_message"]
+)
+def test_what_was_written_down_is_never_changed(town, table):
+    ident = town.begin()
+    town.hand_in(ident)
+    for principal in (town.people[Role.OPD_OPERATOR], town.people[Role.TIM_TEKNIS]):
+        for statement in (
+            f"UPDATE {table} SET case_id = case_id",
+            f"DELETE FROM {table}",
+        ):
+            with pytest.raises(sa.exc.ProgrammingError), make.session(principal) as s:
+                s.execute(sa.text(statement))
+
+
+def test_two_hands_at_one_case_do_each_thing_once(town):
+    ident = town.begin()
+    for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
+        town.write(ident, kind, Role.OPD_OPERATOR)
+
+    def press(_):
+        try:
+            town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+        except (errors.ProposedAlreadyError, errors.NoSuchActionError, StaleDataError):
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(press, range(4))) == 1
+    with make.session() as s:
+        events = sa.select(sa.func.count()).where(RequestEvent.case_id == ident)
+        assert s.scalar(events) == 1
+
+
+def test_no_number_is_given_twice():
+    series = make.word("S")
+
+    def take(_):
+        with make.session() as s:
+            return services.next_number(s, series, 2026)
+
+    with ThreadPoolExecutor(4) as pool:
+        given = list(pool.map(take, range(40)))
+    assert sorted(given) == [f"{series}/2026/{n:04d}" for n in range(1, 41)]
+
+
+def test_whose_move_it_is_is_told_to_them_alone(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    path = f"/requests/{ident}"
+    with acting_as(Principal("sistem", DbRole.SYSTEM)), db.unit_of_work() as s:
+        notice = s.scalars(sa.select(Notice).where(Notice.path == path)).one()
+        assert (notice.agency_id, notice.roles) == (None, ["TIM_TEKNIS"])
