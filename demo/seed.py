@@ -38,6 +38,7 @@ from app.runs.states import RunStatus
 from app.sources.models import Source
 from app.sources.services import save_source
 from config import Settings
+from demo import cases
 from demo.agency_service import AgencyServer, read_options, service_from
 from jobs import perform, runtime
 
@@ -64,8 +65,11 @@ PEOPLE = (
     ("operator.bkd", "Dewi Lestari", "Operator BKD", ("OPD_OPERATOR",), "bkd"),
     ("admin.bkd", "Ratna Juwita", "Administrator BKD", ("OPD_ADMIN",), "bkd"),
     ("kepala.bkd", "H. Zulkifli, S.H.", "Kepala BKD", ("OPD_PIMPINAN",), "bkd"),
+    ("teknis.dua", "Wahyu Hidayat, S.T.", "Anggota Tim Teknis", ("TIM_TEKNIS",), ""),
     ("operator.tapem", "Budi Santoso", "Operator Biro Tapem", ("OPD_OPERATOR",), "tapem"),
     ("operator.dinkes", "Maria Simanjuntak", "Operator Dinkes", ("OPD_OPERATOR",), "dinkes"),
+    ("kepala.tapem", "Dra. Hj. Erlina", "Kepala Biro Tapem", ("OPD_PIMPINAN",), "tapem"),
+    ("kepala.dinkes", "dr. Muhammad Ridwan", "Kepala Dinkes", ("OPD_PIMPINAN",), "dinkes"),
 )  # fmt: skip
 DOMAIN = "kantor.test"
 T = FieldType
@@ -134,6 +138,7 @@ def main() -> None:
             owner = session.scalar(sa.select(User).where(User.email == f"semua@{DOMAIN}"))
             somebody = principal_of(owner) if owner else None
         if somebody is not None:
+            cases.seed()
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
         with db.unit_of_work() as session:

@@ -75,7 +75,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "ended_at": _("Ended"),
     },
     "document": {
-        "case_id": _("Request"),
+        "case_id": _("Case"),
         "content": _("What was filled in"),
         "remarks": _("Remarks"),
         "changed_at": _("Changed"),

@@ -87,6 +87,9 @@ class Notification(Base):
         sa.Index(
             "ix_notification_digest", "user_id", postgresql_where=sa.text("for_digest")
         ),
+        sa.Index(
+            "ix_notification_turn", "path", postgresql_where=sa.text("params ? 'turn'")
+        ),
     )
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)

@@ -35,7 +35,8 @@ def tell(
     """Write down that people are to be told, in the transaction of what happened.
 
     ``message`` is a message id, ``path`` where to look; with ``roles`` only their holders
-    are told. Nothing is read back: whoever
+    are told. ``turn`` among the ``params`` counts the moves of what stands at ``path``:
+    whoever was asked for an earlier one is asked no longer. Nothing is read back: whoever
     tells need not know who hears it.
     """
     values = {

@@ -94,13 +94,40 @@ def spread(session: Session, clerk: Clerk) -> int:
         sa.select(User).where(User.active).options(selectinload(User.held_roles))
     ).all()
     wishes = _all_wishes(session)
-    for kind, told in _gathered(waiting):
+    for kind, told in _gathered(_due(session, waiting)):
         for user in _audience(people, told, kind):
             own = wishes.get((user.id, kind.name), (kind.in_app, kind.mail))
             _tell(session, clerk, user, kind, told, own)
     for notice in waiting:
         session.delete(notice)
     return len(waiting)
+
+
+def _due(session: Session, waiting: Sequence[Notice]) -> list[Notice]:
+    """Leave out whose turn is over by now, and read what was told of former turns."""
+    newest: dict[str, int] = {}
+    for notice in waiting:
+        turn = notice.params.get("turn", -1)
+        newest[notice.path] = max(turn, newest.get(notice.path, -1))
+    for path, turn in newest.items():
+        if turn < 0:
+            continue
+        session.execute(
+            sa.update(Notification)
+            .where(
+                Notification.path == path,
+                Notification.params.has_key("turn"),
+                Notification.params["turn"].as_integer() < turn,
+                sa.or_(Notification.read_at.is_(None), Notification.for_digest),
+            )
+            .values(read_at=sa.func.now(), for_digest=False)
+            .execution_options(synchronize_session=False)
+        )
+    return [
+        notice
+        for notice in waiting
+        if notice.params.get("turn", newest[notice.path]) == newest[notice.path]
+    ]
 
 
 def _gathered(waiting: Sequence[Notice]) -> Iterator[tuple[Kind, Told]]:

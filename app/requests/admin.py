@@ -50,7 +50,7 @@ REQUESTS = Table(
     model=IntegrationRequest,
     columns={
         "number": _("Number"),
-        "title": _("Request"),
+        "title": _("Name of the request"),
         "agency_id": _("Agency"),
         "step": _("Step"),
         "ball": _("Waits for"),

@@ -179,7 +179,7 @@ DOCUMENTS: Mapping[DocumentKind, Form] = MappingProxyType(
                     ),
                 ),
                 Part(
-                    _("People"),
+                    _("People on the list"),
                     (
                         _field("name", _("Name")),
                         Field("nip", _("NIP"), FieldKind.NIP, hint=_("Empty for who is no civil servant.")),

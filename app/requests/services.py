@@ -289,7 +289,10 @@ def next_number(session: Session, series: str, year: int) -> str:
 def _tell(session: Session, case: IntegrationRequest, now: Standing) -> None:
     """Tell those whose move it is; at an end, the agency."""
     path = f"/requests/{case.id}"
-    params = {"name": str(case)}
+    turn = session.scalar(
+        sa.select(sa.func.count()).where(RequestEvent.case_id == case.id)
+    )
+    params = {"name": str(case), "turn": turn}
     if now.step in TERMINAL:
         notices.tell(
             session,

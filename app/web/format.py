@@ -34,6 +34,11 @@ def moment(value: datetime | None, pattern: str = "d MMM y HH.mm") -> str:
     return f"{told} {name}" if "H" in pattern else str(told)
 
 
+def person(label: str) -> str:
+    """Return somebody's name out of what the audit calls them, without the address."""
+    return label.partition(" <")[0]
+
+
 def day(text: str) -> str:
     """Write a day that stands somewhere as 2026-11-23; anything else as it is."""
     try:
@@ -115,5 +120,5 @@ def cell(value: Any) -> str | Markup:
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         moment=moment, ago=ago, relative=relative, duration=duration, number=number, size=size, cell=cell,
-        say=say, day=day,
+        say=say, day=day, person=person,
     )  # fmt: skip

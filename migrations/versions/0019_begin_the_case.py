@@ -60,6 +60,12 @@ def upgrade() -> None:
     op.add_column(
         "notice", sa.Column("roles", TEXTS, nullable=False, server_default="{}")
     )
+    op.create_index(
+        "ix_notification_turn",
+        "notification",
+        ["path"],
+        postgresql_where=sa.text("params ? 'turn'"),
+    )
     _put_up_walls()
     op.execute(NEXT_NUMBER)
     op.execute("REVOKE EXECUTE ON FUNCTION simpul_next_number(text, integer) FROM PUBLIC")
@@ -385,6 +391,7 @@ def downgrade() -> None:
             f"UPDATE role SET permissions = array_remove(permissions, '{permission}')"
         )
     op.execute("DROP FUNCTION simpul_next_number(text, integer)")
+    op.drop_index("ix_notification_turn", "notification")
     op.drop_column("notice", "roles")
     for table in (
         "register", "request_note", "request_message", "document_version", "document",

@@ -260,3 +260,34 @@ def test_housekeeping_forgets_what_is_over(bound, monkeypatch):
             ).all()
             == []
         )
+
+
+def _ask(turn, *roles):
+    params = {"name": "X", "rows": 3, "turn": turn}
+    _tell(NoticeKind.REQUEST_ASKS, roles=roles, params=params, path="/requests/1")
+
+
+def test_only_the_holders_of_a_role_are_asked(clerk):
+    asked, other = make.make_user("TIM_TEKNIS"), make.make_user("PIMPINAN")
+    _ask(1, "TIM_TEKNIS")
+    _spread(clerk)
+    assert len(_told(asked)) == 1
+    assert _told(other) == []
+
+
+def test_who_is_asked_no_longer_is_told_no_longer(clerk):
+    team, head = make.make_user("TIM_TEKNIS"), make.make_user("PIMPINAN")
+    _ask(1, "TIM_TEKNIS")
+    _spread(clerk)
+    _ask(2, "PIMPINAN")
+    _ask(3, "TIM_TEKNIS")
+    _ask(3, "PIMPINAN")
+    _tell(NoticeKind.REQUEST_TOLD, path="/requests/1")
+
+    _spread(clerk)
+
+    assert [(n.params.get("turn"), n.read_at is None) for n in _told(team)] == [
+        (1, False), (3, True), (None, True),
+    ]  # fmt: skip
+    assert [n.params.get("turn") for n in _told(head)] == [3, None]
+    assert [n.for_digest for n in _told(team)] == [False, True, False]

@@ -1,0 +1,452 @@
+"""Cases of the demo office: one at every step, in both loops, resting, refused and closed.
+
+They are played by the people of the demo through the services that the pages use.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app.core import db
+from app.core.policy import Principal, acting_as
+from app.identity.models import Agency, User
+from app.identity.principals import principal_of
+from app.requests import queries, services
+from app.requests.documents import STEP_DOCUMENTS, DocumentKind
+from app.requests.fields import Values
+from app.requests.models import IntegrationRequest
+from app.requests.procedure import Deed
+from app.requests.states import Action, Reason, Role, Step
+
+K = DocumentKind
+NOTE = {
+    Action.RETURN: (Reason.FIELD_WRONG, "Mohon periksa kembali perihal surat dan lampirannya."),
+    Action.DISAGREE: (Reason.DEFINITION_UNCLEAR, "Satuan dan kode referensi tiga elemen belum disepakati."),
+    Action.NOT_FIT: (Reason.DATA_WRONG, "Jumlah per unit kerja pada dashboard belum sama dengan catatan kami."),
+    Action.HOLD: (Reason.OTHER, "Menunggu penggantian server perangkat daerah."),
+    Action.REFUSE: (Reason.LEGAL_BASIS_MISSING, "Data kependudukan diverifikasi per permintaan, tidak disalin."),
+    Action.WITHDRAW: (Reason.NOT_NEEDED, "Aplikasi digabung dengan aplikasi nasional."),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What a case is about, in the words that its documents are filled with."""
+
+    agency: str
+    title: str
+    system: str
+    dataset: str
+    elements: tuple[tuple[str, str, str, str], ...]  # name, type, definition, class
+
+
+class Plan(NamedTuple):
+    """One case: how many steps it has passed, and what happened then."""
+
+    matter: Matter
+    passed: int  # -1: a draft
+    then: tuple[Action, ...] = ()
+
+
+_PERSONNEL = Matter(
+    "bkd", "Integrasi data kepegawaian", "SIMPEG Riau", "Pegawai ASN",
+    (("nip", "text", "Nomor Induk Pegawai, 18 angka", "pribadi_umum"),
+     ("nama", "text", "Nama lengkap dengan gelar", "pribadi_umum"),
+     ("golongan", "text", "Golongan ruang", "umum"),
+     ("unit_kerja", "text", "Unit tempat bertugas", "umum"),
+     ("tmt", "date", "Terhitung mulai tanggal", "umum")),
+)  # fmt: skip
+_HEALTH = Matter(
+    "dinkes", "Integrasi data fasilitas kesehatan", "SIK Riau", "Fasilitas kesehatan",
+    (("kode", "text", "Kode fasilitas kesehatan", "umum"),
+     ("nama", "text", "Nama fasilitas", "umum"),
+     ("jenis", "text", "Rumah sakit, puskesmas, atau klinik", "umum"),
+     ("kode_wilayah", "text", "Kode wilayah Kemendagri", "umum"),
+     ("tempat_tidur", "integer", "Jumlah tempat tidur", "umum")),
+)  # fmt: skip
+_REGIONS = Matter(
+    "tapem", "Integrasi kode wilayah administrasi", "SIPEMDA", "Kode wilayah",
+    (("kode", "text", "Kode wilayah menurut Kemendagri", "umum"),
+     ("nama", "text", "Nama resmi wilayah", "umum"),
+     ("luas", "number", "Luas wilayah", "umum")),
+)  # fmt: skip
+
+
+def _about(like: Matter, title: str, dataset: str) -> Matter:
+    return Matter(like.agency, title, like.system, dataset, like.elements)
+
+
+PLANS = (
+    Plan(_PERSONNEL, 13),
+    Plan(_REGIONS, 12),
+    Plan(_about(_HEALTH, "Integrasi data puskesmas", "Puskesmas"), 11),
+    Plan(_about(_PERSONNEL, "Integrasi data jabatan fungsional", "Jabatan fungsional"), 10),
+    Plan(_about(_REGIONS, "Integrasi data batas desa", "Batas desa"), 9),
+    Plan(_about(_HEALTH, "Integrasi data tenaga kesehatan", "Tenaga kesehatan"), 8),
+    Plan(_about(_PERSONNEL, "Integrasi data cuti pegawai", "Cuti pegawai"), 7),
+    Plan(_about(_REGIONS, "Integrasi data penduduk per kecamatan", "Penduduk per kecamatan"), 6),
+    Plan(_about(_HEALTH, "Integrasi data imunisasi", "Imunisasi"), 5),
+    Plan(_about(_PERSONNEL, "Integrasi data pensiun", "Pensiun"), 4),
+    Plan(_about(_REGIONS, "Integrasi data perangkat desa", "Perangkat desa"), 3),
+    Plan(_HEALTH, 2),
+    Plan(_about(_PERSONNEL, "Integrasi data diklat", "Diklat"), 1),
+    Plan(_about(_REGIONS, "Integrasi data aset desa", "Aset desa"), 0),
+    Plan(_about(_HEALTH, "Integrasi data stunting", "Stunting"), 3, (Action.PROPOSE, Action.DISAGREE)),
+    Plan(_about(_PERSONNEL, "Integrasi data kinerja", "Kinerja pegawai"), 11, (Action.PROPOSE, Action.NOT_FIT)),
+    Plan(_about(_REGIONS, "Integrasi data toponimi", "Toponimi"), 0, (Action.RETURN,)),
+    Plan(_about(_HEALTH, "Integrasi data obat", "Persediaan obat"), 4, (Action.HOLD,)),
+    Plan(_about(_REGIONS, "Integrasi data penduduk perorangan", "Penduduk perorangan"), 1, (Action.REFUSE,)),
+    Plan(_about(_HEALTH, "Integrasi data posyandu", "Posyandu"), -1),
+)  # fmt: skip
+
+
+def seed() -> None:
+    """Play what is planned, unless there are cases already."""
+    with db.unit_of_work() as session:
+        if session.scalar(sa.select(IntegrationRequest.id).limit(1)) is not None:
+            return
+        people = {
+            user.email.partition("@")[0]: principal_of(user)
+            for user in session.scalars(sa.select(User).where(User.active))
+        }
+        agencies = {a.id: a.name for a in session.scalars(sa.select(Agency))}
+    for plan in PLANS:
+        _play(plan, _Cast(plan.matter, people, agencies))
+
+
+class _Cast:
+    """Who acts in a case."""
+
+    def __init__(
+        self,
+        matter: Matter,
+        people: Mapping[str, Principal],
+        agencies: Mapping[UUID, str],
+    ) -> None:
+        operator = people[f"operator.{matter.agency}"]
+        self.matter = matter
+        self.agency = agencies[operator.agency_id] if operator.agency_id else ""
+        self.people = {
+            Role.OPD_OPERATOR: operator,
+            Role.OPD_PIMPINAN: people[f"kepala.{matter.agency}"],
+            Role.PIMPINAN: people["kadis"],
+            Role.TIM_TEKNIS: people["teknis"],
+            Role.PENGAWAS_DATA: people["data"],
+            Role.PENGAWAS_TI: people["ti"],
+            Role.ADMINISTRATOR: people["administrator"],
+        }
+        self.second = people["teknis.dua"]
+
+    def name(self, role: Role) -> str:
+        return self.people[role].label.partition(" <")[0]
+
+
+def _play(plan: Plan, cast: _Cast) -> None:
+    operator = cast.people[Role.OPD_OPERATOR]
+    with acting_as(operator), db.unit_of_work() as session:
+        ident = services.begin(
+            session,
+            plan.matter.title,
+            f"Data {plan.matter.dataset.lower()} dari {plan.matter.system} tersedia bagi perangkat daerah lain tanpa pengetikan ulang.",
+        ).id
+    for kind in (K.LETTER, K.STAFF, K.APPLICATION_DESIGN):
+        _write(ident, kind, operator, cast)
+    if plan.passed < 0:
+        return
+    _act(ident, Action.HAND_IN, operator)
+    for _ in range(plan.passed):
+        _pass_step(ident, cast)
+    for action in plan.then:
+        _happen(ident, action, cast)
+
+
+def _read(ident: UUID) -> IntegrationRequest:
+    with db.unit_of_work() as session:
+        return session.get_one(IntegrationRequest, ident)
+
+
+def _write(ident: UUID, kind: DocumentKind, who: Principal, cast: _Cast) -> None:
+    with acting_as(who), db.unit_of_work() as session:
+        case = queries.get_case(session, ident, who)
+        services.write_document(session, case, kind, CONTENTS[kind](cast))
+
+
+def _act(ident: UUID, action: Action, who: Principal, role: Role | None = None) -> None:
+    reason, note = NOTE.get(action, (None, ""))
+    with acting_as(who), db.unit_of_work() as session:
+        digest = queries.get_case(session, ident, who).digest
+        services.take_action(session, ident, Deed(action, role, digest, reason, note))
+
+
+def _propose(ident: UUID, cast: _Cast) -> None:
+    case = _read(ident)
+    proposer = cast.people[Role(min(case.asked))]
+    for kind in STEP_DOCUMENTS[case.step]:
+        _write(ident, kind, proposer, cast)
+    _act(ident, Action.PROPOSE, proposer)
+
+
+def _pass_step(ident: UUID, cast: _Cast) -> None:
+    if _read(ident).step is not Step.FILE_CHECK:
+        _propose(ident, cast)
+    for role in _read(ident).standing.missing:
+        # Who is of the team has submitted it: another one of the team approves.
+        who = cast.second if role is Role.TIM_TEKNIS else cast.people[role]
+        _act(ident, Action.APPROVE, who, role)
+
+
+def _happen(ident: UUID, action: Action, cast: _Cast) -> None:
+    who = {
+        Action.RETURN: cast.people[Role.TIM_TEKNIS],
+        Action.DISAGREE: cast.people[Role.OPD_PIMPINAN],
+        Action.NOT_FIT: cast.people[Role.ADMINISTRATOR],
+    }.get(action, cast.people[Role.PIMPINAN])
+    if action is Action.PROPOSE:
+        _propose(ident, cast)
+        return
+    if action is Action.RETURN:
+        _remark(ident, who)
+    _act(ident, action, who)
+
+
+def _remark(ident: UUID, who: Principal) -> None:
+    with acting_as(who), db.unit_of_work() as session:
+        letter = queries.documents_of(session, queries.get_case(session, ident, who))[
+            K.LETTER
+        ]
+        services.remark(
+            session,
+            letter,
+            {"subject": "Perihal belum menyebut sistem yang diintegrasikan."},
+        )
+
+
+# --- what the documents say -------------------------------------------------------------
+
+
+def _letter(cast: _Cast) -> Values:
+    matter = cast.matter
+    return {
+        "number": f"000.8/{len(matter.title) * 7}/{matter.agency.upper()}/2026",
+        "date": "2026-09-01",
+        "secrecy": "biasa",
+        "subject": f"Permohonan {matter.title.lower()}",
+        "attachments": "3",
+        "signer_name": cast.name(Role.OPD_PIMPINAN),
+        "signer_position": f"Kepala {cast.agency}",
+        "signer_nip": "197005121996031004",
+        "purpose": f"Agar data {matter.dataset.lower()} tersedia bagi perangkat daerah lain secara berkala.",
+        "legal_basis": "Peraturan Presiden Nomor 39 Tahun 2019 tentang Satu Data Indonesia",
+        "direction": "provides",
+        "system": matter.system,
+        "responsible": cast.name(Role.OPD_PIMPINAN),
+        "technician": cast.name(Role.OPD_OPERATOR),
+        "technician_phone": "0761-45505",
+        "technician_email": f"teknis.{matter.agency}@riau.contoh.id",
+    }
+
+
+def _staff(cast: _Cast) -> Values:
+    def person(name: str, role: str, nip: str) -> Values:
+        return {
+            "name": name, "nip": nip, "rank": "Penata / III/c", "position": "Pranata Komputer",
+            "role": role, "institution": cast.agency, "phone": "0761-45505",
+            "email": f"{role}.{cast.matter.agency}@riau.contoh.id",
+        }  # fmt: skip
+
+    return {
+        "decree": "SK.12/IX/2026",
+        "decree_date": "2026-08-15",
+        "decree_until": "2027-08-15",
+        "people": [
+            person(cast.name(Role.OPD_OPERATOR), "application", "198501012010012001"),
+            person("Andi Wijaya, S.Kom.", "server", "199002022015021002"),
+        ],
+    }
+
+
+def _design(cast: _Cast) -> Values:
+    return {
+        "name": cast.matter.system,
+        "function": f"Mencatat dan melaporkan data {cast.matter.dataset.lower()} seluruh Provinsi Riau.",
+        "status": "active",
+        "built_in": "2019",
+        "language": "PHP 8.2, Laravel 11",
+        "database": "MySQL 8.0",
+        "apis": "REST/JSON, satu titik akhir per himpunan data",
+        "sign_in": "token pembawa (Bearer)",
+        "volume": "12.000 baris, bertambah 150 baris per bulan",
+        "developer": "Bidang pengolahan data",
+        "owner": cast.agency,
+        "category": "high",
+    }
+
+
+def _disposition(cast: _Cast) -> Values:
+    return {
+        "agenda_number": "1287",
+        "to": "Bidang Pengelolaan Data dan Integrasi Sistem Informasi",
+        "instruction": "Tindak lanjuti sesuai prosedur, laporkan dalam tiga hari kerja.",
+        "due_on": "2026-09-07",
+        "team": f"{cast.name(Role.TIM_TEKNIS)} (ketua)",
+        "asked": f"Elemen data {cast.matter.dataset.lower()}, kegunaan, dasar hukum, dan klasifikasinya.",
+    }
+
+
+def _definition(cast: _Cast) -> Values:
+    return {
+        "purpose": f"Satu sumber {cast.matter.dataset.lower()} bagi seluruh perangkat daerah.",
+        "legal_basis": "Peraturan Presiden Nomor 39 Tahun 2019",
+        "dataset": cast.matter.dataset,
+        "kind": "master",
+        "frequency": "harian",
+        "elements": [
+            {"name": name, "type": kind, "definition": meaning, "classification": group,
+             **({"is_key": "1", "is_needed": "1"} if not at else {})}
+            for at, (name, kind, meaning, group) in enumerate(cast.matter.elements)
+        ],
+    }  # fmt: skip
+
+
+def _people(cast: _Cast) -> list[Values]:
+    return [
+        {"name": cast.name(Role.TIM_TEKNIS), "position": "Anggota Tim Teknis", "institution": "Diskominfotik"},
+        {"name": cast.name(Role.OPD_OPERATOR), "position": "Penanggung jawab teknis", "institution": cast.agency},
+    ]  # fmt: skip
+
+
+def _meeting(cast: _Cast, **more: str) -> Values:
+    return {
+        "held_on": "2026-09-21",
+        "place": "Ruang rapat Diskominfotik, Pekanbaru",
+        "agenda": cast.matter.title,
+        "people": _people(cast),
+        **more,
+    }
+
+
+def _scenario(cast: _Cast) -> Values:
+    return _meeting(
+        cast,
+        legal="Dasar: Perpres 39/2019. Pemilik data menyetujui; unsur pribadi dibatasi pada yang diperlukan.",
+        organisational="Perangkat daerah menjaga layanan sumber; dinas menarik, memeriksa, dan menyimpan. Gangguan dilaporkan dalam satu jam kerja.",
+        semantic="Kode wilayah menurut Kemendagri; sumber kebenaran adalah sistem perangkat daerah.",
+        technical="REST/JSON, tarikan harian pukul 02.00 WIB, token pembawa, 500 baris per halaman.",
+        trial="Panggilan uji dengan data tersamar berhasil: 5 elemen dikenali, tidak ada galat.",
+        decision="Kedua pihak sepakat melanjutkan ke dokumen interchange data.",
+        follow_up="Draf dokumen disiapkan tim teknis dalam lima hari kerja.",
+    )
+
+
+def _interchange(cast: _Cast) -> Values:
+    return {
+        "provider": f"{cast.agency}, diwakili {cast.name(Role.OPD_PIMPINAN)} selaku Kepala",
+        "receiver": f"Diskominfotik Provinsi Riau, diwakili {cast.name(Role.PIMPINAN)} selaku Kepala Dinas",
+        "purpose": f"Pertukaran data {cast.matter.dataset.lower()} melalui web service.",
+        "legal_basis": "Perpres 95/2018, Perpres 39/2019, Permenkominfo 1/2023",
+        "method": "Penarikan REST/JSON oleh dinas",
+        "frequency": "Harian, pukul 02.00 WIB",
+        "service_level": "99 % per bulan; keterlambatan paling lama 24 jam",
+        "quality": "Kunci unik; baris ditolak paling banyak 20 %; baris hilang paling banyak 10 %.",
+        "faults": "Rekaman yang salah dikarantina dan diberitahukan kepada perangkat daerah.",
+        "onward": "Hanya untuk tujuan ini; tidak diteruskan tanpa persetujuan pemilik data.",
+        "retention": "Selama perjanjian berlaku, lalu dimusnahkan dengan berita acara.",
+        "security": "TLS, token berputar tiap 90 hari, akses tercatat.",
+        "incidents": "Narahubung kedua pihak, paling lambat 3 × 24 jam",
+        "valid_from": "2026-10-01",
+        "valid_until": "2027-09-30",
+        "changes": "Diberitahukan 30 hari sebelumnya",
+    }
+
+
+def _test(cast: _Cast) -> Values:
+    return _meeting(
+        cast,
+        tested="Alamat layanan, cara masuk, penomoran halaman, dan lima elemen menurut kontrak.",
+        result="Semua sesuai kontrak; waktu jawab rata-rata 120 milidetik.",
+    )
+
+
+def _storage(_cast: _Cast) -> Values:
+    return {
+        "source_rows": "12000",
+        "differences": "Tidak ada selisih jumlah; 14 rekaman dikarantina karena tanggal lahir kosong.",
+        "quality": "14 rekaman, diperbaiki perangkat daerah.",
+    }
+
+
+def _result_letter(cast: _Cast) -> Values:
+    return {
+        "recipient": f"Kepala {cast.agency}",
+        "text": f"Bersama ini disampaikan hasil integrasi data {cast.matter.dataset.lower()} beserta berkas Excel.",
+        "check_until": "2026-11-03",
+    }
+
+
+def _agency_check(cast: _Cast) -> Values:
+    return {
+        "findings": [
+            {"key": "198001012005011001", "element": cast.matter.elements[-1][0],
+             "found": "kosong", "expected": "terisi", "cause": "belum diketik", "is_done": "1"},
+        ],
+        "checked_by": cast.name(Role.OPD_OPERATOR),
+        "checked_on": "2026-10-30",
+        "result": "Sesuai setelah satu perbaikan di sistem kami.",
+    }  # fmt: skip
+
+
+def _reconciliation(cast: _Cast) -> Values:
+    return _meeting(
+        cast, source_rows="12000", result="Jumlah dan isi sama pada kedua pihak."
+    )
+
+
+def _result_document(cast: _Cast) -> Values:
+    return {
+        "summary": f"{cast.matter.title}: terpasang dan berjalan tiap hari.",
+        "architecture": "Server pusat Diskominfotik menarik dari server perangkat daerah melalui jaringan intra.",
+        "tests": "Uji koneksi, uji kontrak, rekonsiliasi: lulus.",
+        "handover": "Dokumentasi API, kamus data, berkas Excel.",
+    }
+
+
+def _dashboard(cast: _Cast) -> Values:
+    return {
+        "agency_says": "fits",
+        "agency_reason": "Angka pada dashboard sama dengan laporan bulanan kami.",
+        "agency_person": f"{cast.name(Role.OPD_PIMPINAN)}, 6 November 2026",
+        "decision": "Sesuai; pemutakhiran berjalan tiap hari.",
+    }
+
+
+def _report(cast: _Cast) -> Values:
+    return {
+        "summary": f"{cast.matter.title} selesai dalam waktu yang ditetapkan.",
+        "scope": f"Himpunan data {cast.matter.dataset}, {len(cast.matter.elements)} elemen.",
+        "obstacles": "Satu perbaikan data di sistem perangkat daerah.",
+        "recommendations": "Evaluasi mutu data tiap triwulan.",
+        "updates": "Penarikan harian pukul 02.00 WIB.",
+        "review_on": "2027-05-03",
+    }
+
+
+CONTENTS: Mapping[DocumentKind, Callable[[_Cast], Values]] = {
+    K.LETTER: _letter,
+    K.STAFF: _staff,
+    K.APPLICATION_DESIGN: _design,
+    K.DISPOSITION: _disposition,
+    K.DATA_DEFINITION: _definition,
+    K.SCENARIO: _scenario,
+    K.INTERCHANGE: _interchange,
+    K.CONNECTION_TEST: _test,
+    K.STORAGE: _storage,
+    K.RESULT_LETTER: _result_letter,
+    K.AGENCY_CHECK: _agency_check,
+    K.RECONCILIATION: _reconciliation,
+    K.RESULT_DOCUMENT: _result_document,
+    K.DASHBOARD: _dashboard,
+    K.REPORT: _report,
+}
