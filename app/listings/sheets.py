@@ -8,10 +8,7 @@ The process is this module itself: ``python -m app.listings.sheets read < FILE >
 import csv
 import io
 import json
-import resource
-import subprocess
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -19,22 +16,17 @@ from typing import Any, NamedTuple
 
 from defusedxml import DefusedXmlException
 
+from app.core import archives, confined
+from app.core.confined import RefusedHereError
 from app.core.errors import RejectedError
 from app.core.words import message_id
 
 MAX_ROWS = 1_000
 MAX_COLUMNS = 100
 MAX_CELL = 5_000  # characters
+_BEGIN = 1 << 16  # characters that are looked at to tell what a text is
 HEAD_WITHIN = 20  # rows, for a title above the table
-MEMORY = 512 * 1024 * 1024
-CPU_SECONDS, WAIT_SECONDS = 20, 40
-MAX_PARTS = 2_000
-MAX_UNPACKED = 200 * 1024 * 1024
-MAX_RATIO = 100
-SMALL = 1024 * 1024  # what unpacks to so little may be packed as well as it likes
 WRONG = "FFF4B6B6"  # the colour of a cell that is refused
-_CHUNK = 1 << 16
-REFUSED = 3  # the exit status of the process that has a reason
 
 REFUSALS = {
     "empty": message_id("The file holds no table: a row of column names and rows below it."),
@@ -52,6 +44,7 @@ REFUSALS = {
         "The workbook holds a document type or entities, which no spreadsheet program"
         " writes: save it anew from Excel or LibreOffice."
     ),
+    "places": message_id("The workbook is damaged and cannot be read: save it anew."),
     "rows": message_id("The table has more than %(limit)s rows: split the file."),
     "columns": message_id("The table has more than %(limit)s columns."),
     "twice": message_id("Two columns are called %(what)s: rename one of them."),
@@ -69,6 +62,7 @@ class SheetRefusedError(RejectedError):
 
     def __init__(self, why: str, what: str = "") -> None:
         self.code = f"sheet_{why}"
+        self.why, self.what = why, what
         params: dict[str, Any] = {"limit": _LIMITS[why]} if why in _LIMITS else {}
         if what:
             params["what"] = what
@@ -138,31 +132,13 @@ def empty(heads: Sequence[str]) -> bytes:
 
 
 def _in_child(what: str, sent: bytes) -> bytes:
-    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, what]
     try:
-        done = subprocess.run(
-            command, input=sent, capture_output=True, timeout=WAIT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise SheetRefusedError("giant") from None
-    if done.returncode == 0:
-        return done.stdout
-    if done.returncode < 0:
-        raise SheetRefusedError("giant")  # killed by its limits
-    if done.returncode != REFUSED:
-        # openpyxl raises whatever it happens to meet in a workbook that is none.
-        raise SheetRefusedError("broken")
-    refused = json.loads(done.stdout)
-    raise SheetRefusedError(refused["why"], refused["what"])
+        return confined.run("app.listings.sheets", [what], sent)
+    except RefusedHereError as error:
+        raise SheetRefusedError(error.why, error.what) from None
 
 
 # In the process of its own -------------------------------------------------------------
-
-
-def _limit_self() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _table_of(content: bytes) -> Table:
@@ -174,7 +150,8 @@ def _table_of(content: bytes) -> Table:
 
 
 def _of_workbook(content: bytes) -> Table:
-    _look_before_opening(content)
+    if "xl/workbook.xml" not in archives.names_in(content):
+        raise SheetRefusedError("kind")
     book = _open(content, read_only=True)
     found = [
         (sheet, lines)
@@ -204,39 +181,6 @@ def _formulas_without_value(content: bytes, title: str) -> dict[int, list[int]]:
         for number, row in enumerate(rows, 1)
     }
     return {number: columns for number, columns in found.items() if columns}
-
-
-def _look_before_opening(content: bytes) -> None:
-    """Count what the archive unpacks to, really, before anything is made of it."""
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-        parts = archive.infolist()
-        if len(parts) > MAX_PARTS:
-            raise SheetRefusedError("bomb")
-        unpacked = 0
-        for part in parts:
-            if part.flag_bits & 0x1:
-                raise SheetRefusedError("old")
-            for size in _unpacking(archive, part):
-                unpacked += size
-                too_dense = unpacked > SMALL and unpacked > MAX_RATIO * len(content)
-                if unpacked > MAX_UNPACKED or too_dense:
-                    raise SheetRefusedError("bomb")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
-        raise SheetRefusedError("broken") from None
-    if "xl/workbook.xml" not in archive.namelist():
-        raise SheetRefusedError("kind")
-
-
-def _unpacking(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Iterator[int]:
-    """Unpack a part in pieces; yield their sizes. No part may define a language of its own."""
-    with archive.open(part) as file:
-        begin = file.read(4096)
-        if b"<!DOCTYPE" in begin or b"<!ENTITY" in begin:
-            raise SheetRefusedError("entities")
-        yield len(begin)
-        while chunk := file.read(_CHUNK):
-            yield len(chunk)
 
 
 def _open(content: bytes, *, read_only: bool, values: bool = True) -> Any:
@@ -291,7 +235,7 @@ def _text_of(value: Any) -> str:
 
 def _of_text(content: bytes) -> Table:
     text = _decoded(content)
-    begin = text[:_CHUNK]
+    begin = text[:_BEGIN]
     separator = max(";,\t|", key=begin.split("\n", 1)[0].count)
     try:
         csv.field_size_limit(MAX_CELL * 4)
@@ -309,7 +253,7 @@ def _of_text(content: bytes) -> Table:
 
 
 def _decoded(content: bytes) -> str:
-    if b"\0" in content[:_CHUNK] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in content[:_BEGIN] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SheetRefusedError("kind")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
@@ -427,7 +371,7 @@ def _write_remarks(
 
 def main(what: str) -> int:
     """Do one thing with what comes in, and write what comes of it, or why nothing does."""
-    _limit_self()
+    confined.confine()
     sent = sys.stdin.buffer.read()
     try:
         out = (
@@ -435,20 +379,16 @@ def main(what: str) -> int:
             if what == "read"
             else _with_remarks(sent)
         )
+    except RefusedHereError as error:
+        return confined.refuse(error)
     except SheetRefusedError as error:
-        return _refuse(error)
+        return confined.refuse(RefusedHereError(error.why, error.what))
     except DefusedXmlException:
-        return _refuse(SheetRefusedError("entities"))
+        return confined.refuse(RefusedHereError("entities"))
     except MemoryError:
-        return _refuse(SheetRefusedError("giant"))
+        return confined.refuse(RefusedHereError("giant"))
     sys.stdout.buffer.write(out)
     return 0
-
-
-def _refuse(error: SheetRefusedError) -> int:
-    why, what = error.code.removeprefix("sheet_"), str(error.params.get("what", ""))
-    sys.stdout.buffer.write(json.dumps({"why": why, "what": what}).encode())
-    return REFUSED
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from flask import Response, flash, make_response, request
+from flask import Response, current_app, flash, make_response, request, send_file
 from flask_admin import expose
 from flask_babel import gettext
 from flask_wtf import FlaskForm
@@ -15,6 +16,8 @@ from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
+from app.files import services as files
+from app.files.inspection import MEDIA_TYPES, picture
 from app.identity.forms import agency_options
 from app.identity.models import Agency
 from app.requests import queries, services, words
@@ -22,11 +25,10 @@ from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
     DocumentKind,
-    is_present,
 )
 from app.requests.errors import DocumentsLackingError, NotEditableError
 from app.requests.fields import Form, missing, places
-from app.requests.models import Document, IntegrationRequest
+from app.requests.models import Document, DocumentFile, IntegrationRequest
 from app.requests.openings import Opening, openings
 from app.requests.procedure import Actor, Deed
 from app.requests.sheets import Sheet
@@ -184,10 +186,69 @@ class RequestPage(Page):
                 words=words,
                 sheet=sheet,
                 writable=writable,
+                files=queries.files_of(session, document) if document else (),
                 may_remark=_may_remark(case, name, actor),
                 versions=queries.versions_of(session, document) if document else (),
             )
         return make_response(text, sheet.status)
+
+    @expose("/<ident>/documents/<kind>/files", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def attach(self, ident: str, kind: str) -> Response:
+        """Put a file with a document."""
+        sent, name = request.files.get("file"), _kind(kind)
+        try:
+            with db.unit_of_work() as session:
+                queries.get_case(session, ident, principal_now())  # before it is opened
+            content = sent.read() if sent else b""
+            kept = files.keep(_home(), sent.filename or "" if sent else "", content)
+            with db.unit_of_work() as session:
+                case = queries.get_case(session, ident, principal_now())
+                services.attach(session, case, name, kept)
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+        else:
+            flash(gettext("The file is with the document now."), "success")
+        return back_to("requests.document", ident=ident, kind=kind)
+
+    @expose("/files/<ident>/remove", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def detach(self, ident: str) -> Response:
+        """Take a file away."""
+        with db.unit_of_work() as session:
+            file = _file(session, ident)
+            case = queries.get_case(session, file.case_id, principal_now())
+            services.detach(session, case, file)
+        return back_to("requests.document", ident=case.id, kind=file.document.kind)
+
+    @expose("/files/<ident>")
+    @needs(Permission.REQUEST_READ)
+    def file(self, ident: str) -> Response:
+        """Give a file out: to be saved, never to be opened within our pages."""
+        with db.unit_of_work() as session:
+            file = _file(session, ident)
+        return send_file(
+            files.path_of(_home(), file.sha256),
+            mimetype=MEDIA_TYPES[file.kind],
+            as_attachment=True,
+            download_name=file.name,
+        )
+
+    @expose("/files/<ident>/pages/<page>")
+    @needs(Permission.REQUEST_READ)
+    def page(self, ident: str, page: str) -> Response:
+        """Paint a page of a file; 0 is the first."""
+        with db.unit_of_work() as session:
+            file = _file(session, ident)
+        if page not in map(str, range(file.pages)):
+            raise NotFoundError
+        content = files.path_of(_home(), file.sha256).read_bytes()
+        answer = make_response(picture(content, int(page)))
+        answer.content_type = "image/png"
+        answer.headers["Cache-Control"] = "private, max-age=3600"
+        return answer
 
     @expose("/<ident>/documents/<kind>/remarks", methods=("POST",))
     @needs(Permission.REQUEST_ACT)
@@ -373,12 +434,24 @@ def _papers(
             writable = actor is not None and services.may_write(case, kind, actor.roles)
             if document is None and step is not case.step:
                 continue
-            there = is_present(DOCUMENTS[kind], content, has_file=False)
+            there = document is not None and services.is_there(session, document)
             lack = len(missing(DOCUMENTS[kind], content)) if there else 0
             found.append(
                 Paper(kind, DOCUMENTS[kind], document, there, lack, writable, step)
             )
     return sorted(found, key=lambda paper: paper.step is not case.step)
+
+
+def _home() -> Path:
+    home: Path = current_app.extensions["simpul_settings"].home
+    return home
+
+
+def _file(session: Session, ident: str) -> DocumentFile:
+    """Return a file of a case that one sees, also one that versions alone still have."""
+    file = get_visible(session, DocumentFile, ident, principal_now())
+    queries.get_case(session, file.case_id, principal_now())
+    return file
 
 
 def _kind(text: str) -> DocumentKind:

@@ -138,3 +138,13 @@ class EmptyTextError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("There is nothing written here yet.")
+
+
+class TooManyFilesError(RejectedError):
+    code = "too_many_files"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            "A document takes at most %(n)s files: put them together, or remove one.",
+            n=most,
+        )

@@ -12,6 +12,7 @@ from app.contracts.models import Contract
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
+from app.files.inspection import FileKind
 from app.identity.models import Agency
 from app.requests.documents import DocumentKind
 from app.requests.procedure import Proposal, Standing
@@ -165,10 +166,40 @@ class Document(HasId, Versioned, Base):
         return self.case.agency_id
 
 
+class DocumentFile(HasId, Base):
+    """A file with a document. ``sha256`` finds it in the store; removed, it stays in versions.
+
+    ``pages`` may be looked at as pictures.
+    """
+
+    __tablename__ = "document_file"
+    __scope__: ClassVar[Scope] = Scope.PART
+    __part_of__: ClassVar[str] = "case_id"
+
+    case_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("integration_request.id"), index=True
+    )
+    document_id: Mapped[UUID] = mapped_column(sa.ForeignKey("document.id"), index=True)
+    name: Mapped[str]
+    kind: Mapped[FileKind] = mapped_column(choice(FileKind, "kind"))
+    sha256: Mapped[str]
+    byte_count: Mapped[int]
+    pages: Mapped[int]
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    by: Mapped[str]
+    removed_at: Mapped[datetime | None]
+
+    document: Mapped[Document] = relationship(lazy="joined")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class DocumentVersion(HasId, Base):
     """A document as it was handed in or proposed: never changed again.
 
-    ``sha256`` is of its content as JSON with sorted keys, and of its file's digest.
+    ``sha256`` is of its content and files as JSON with sorted keys; ``files`` are names and
+    digests.
     """
 
     __tablename__ = "document_version"
@@ -182,6 +213,7 @@ class DocumentVersion(HasId, Base):
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey("document.id"))
     number: Mapped[int]
     content: Mapped[dict[str, Any]]
+    files: Mapped[list[Any]]
     sha256: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     by: Mapped[str]

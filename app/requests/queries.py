@@ -12,6 +12,7 @@ from app.core.scope import NotFoundError, get_visible, visible
 from app.requests.documents import DocumentKind
 from app.requests.models import (
     Document,
+    DocumentFile,
     DocumentVersion,
     IntegrationRequest,
     RequestEvent,
@@ -64,6 +65,15 @@ def documents_of(
 ) -> Mapping[DocumentKind, Document]:
     found = session.scalars(sa.select(Document).where(Document.case_id == case.id))
     return {each.kind: each for each in found}
+
+
+def files_of(session: Session, document: Document) -> Sequence[DocumentFile]:
+    """Return the files that are with a document now, in the order in which they came."""
+    return session.scalars(
+        sa.select(DocumentFile)
+        .where(DocumentFile.document_id == document.id, DocumentFile.removed_at.is_(None))
+        .order_by(DocumentFile.at, DocumentFile.id)
+    ).all()
 
 
 def versions_of(session: Session, document: Document) -> Sequence[DocumentVersion]:

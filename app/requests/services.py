@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,6 +15,7 @@ from app.core.errors import RejectedError
 from app.core.policy import acting_principal
 from app.core.scope import NotFoundError
 from app.core.words import message_id
+from app.files.services import Kept
 from app.identity.models import Agency
 from app.notifications import notices
 from app.notifications.states import NoticeKind
@@ -31,10 +33,12 @@ from app.requests.errors import (
     NotEditableError,
     NotYourMoveError,
     OwnDataError,
+    TooManyFilesError,
 )
 from app.requests.fields import Values, flat_text, read
 from app.requests.models import (
     Document,
+    DocumentFile,
     DocumentVersion,
     IntegrationRequest,
     RequestEvent,
@@ -42,11 +46,11 @@ from app.requests.models import (
     RequestNote,
 )
 from app.requests.procedure import Deed, Moved, Standing, move
-from app.requests.queries import actor_in, documents_of, get_case
+from app.requests.queries import actor_in, documents_of, files_of, get_case
 from app.requests.states import AGENCIES, DUTIES, OPD, TERMINAL, Action, Role, Step
 
 SERIES = "PMH"  # permohonan
-MAX_TITLE, MAX_MESSAGE = 200, 5_000
+MAX_TITLE, MAX_MESSAGE, MAX_FILES = 200, 5_000, 10
 # The office says whose data it is before its owner's consent is needed, in step 2.
 NAMING_STEPS = frozenset({Step.FILE_CHECK, Step.COORDINATION})
 NAMING_ROLES = frozenset({Role.TIM_TEKNIS, Role.PIMPINAN})
@@ -109,19 +113,70 @@ def write_document(
     session: Session, case: IntegrationRequest, kind: DocumentKind, values: Values
 ) -> Document:
     """Keep what was filled in; raises ``NotEditableError`` when it is not the time for it."""
-    principal = acting_principal()
+    document = _document_to_write(session, case, kind)
+    document.content = values
+    _touch(document)
+    session.flush()
+    return document
+
+
+def attach(
+    session: Session, case: IntegrationRequest, kind: DocumentKind, kept: Kept
+) -> DocumentFile:
+    """Put a file with a document; the same content twice is one file.
+
+    Raises ``NotEditableError``, or ``TooManyFilesError``.
+    """
+    document = _document_to_write(session, case, kind)
+    session.flush()  # its id is the file's
+    there = files_of(session, document)
+    same = next((each for each in there if each.sha256 == kept.sha256), None)
+    if same is not None:
+        return same
+    if len(there) >= MAX_FILES:
+        raise TooManyFilesError(MAX_FILES)
+    file = DocumentFile(
+        case_id=case.id,
+        document_id=document.id,
+        document=document,
+        name=kept.name,
+        kind=kept.kind,
+        sha256=kept.sha256,
+        byte_count=kept.byte_count,
+        pages=kept.pages,
+        by=acting_principal().label,
+    )
+    session.add(file)
+    _touch(document)
+    session.flush()
+    return file
+
+
+def detach(session: Session, case: IntegrationRequest, file: DocumentFile) -> None:
+    """Take a file away from a document that may be written; versions keep it."""
+    document = _document_to_write(session, case, file.document.kind)
+    file.removed_at = clock.utc_now()
+    _touch(document)
+    session.flush()
+
+
+def _document_to_write(
+    session: Session, case: IntegrationRequest, kind: DocumentKind
+) -> Document:
     lock(session, case)
-    actor = actor_in(case, principal)
+    actor = actor_in(case, acting_principal())
     if actor is None or not may_write(case, kind, actor.roles):
         raise NotEditableError
     document = documents_of(session, case).get(kind)
     if document is None:
         document = Document(case_id=case.id, case=case, kind=kind)
         session.add(document)
-    document.content = values
-    document.changed_at, document.changed_by = clock.utc_now(), principal.label
-    session.flush()
     return document
+
+
+def _touch(document: Document) -> None:
+    document.changed_at = clock.utc_now()
+    document.changed_by = acting_principal().label
 
 
 def remark(session: Session, document: Document, remarks: Mapping[str, str]) -> None:
@@ -191,10 +246,7 @@ def _require_documents(session: Session, case: IntegrationRequest) -> None:
     kinds = STEP_DOCUMENTS.get(case.step, ())
     documents = documents_of(session, case)
     present = frozenset(
-        kind
-        for kind in kinds
-        if kind in documents
-        and is_present(DOCUMENTS[kind], documents[kind].content, has_file=False)
+        kind for kind in kinds if kind in documents and is_there(session, documents[kind])
     )
     groups = lacking(present) if case.step is Step.DRAFT else [
         (kind,) for kind in kinds if kind not in present
@@ -207,6 +259,12 @@ def _require_documents(session: Session, case: IntegrationRequest) -> None:
             raise MalformedError(DOCUMENTS[kind].label, problems)
 
 
+def is_there(session: Session, document: Document) -> bool:
+    """Tell whether a document has been written, or a file put with it."""
+    has_file = bool(files_of(session, document))
+    return is_present(DOCUMENTS[document.kind], document.content, has_file=has_file)
+
+
 def malformed(kind: DocumentKind, content: Values) -> dict[str, str]:
     """Return what stands in a document otherwise than it should: a sentence by its path."""
     form = DOCUMENTS[kind]
@@ -217,7 +275,7 @@ def proposal_digest(session: Session, case: IntegrationRequest) -> str:
     """Return the digest of the documents of the step as they stand: what is proposed."""
     documents = documents_of(session, case)
     sums = [
-        f"{kind} {content_digest(documents[kind])}"
+        f"{kind} {content_digest(session, documents[kind])}"
         for kind in _proposed_kinds(case.step)
         if kind in documents
     ]
@@ -229,10 +287,17 @@ def _proposed_kinds(step: Step) -> tuple[DocumentKind, ...]:
     return STEP_DOCUMENTS[Step.DRAFT if step is Step.FILE_CHECK else step]
 
 
-def content_digest(document: Document) -> str:
-    """Return the SHA-256 of a document's content as JSON with sorted keys, in UTF-8."""
-    text = msgspec.json.encode(document.content, order="deterministic")
-    return hashlib.sha256(text).hexdigest()
+def content_digest(session: Session, document: Document) -> str:
+    """Return the SHA-256 of a document's content and files as JSON with sorted keys."""
+    whole = {"content": document.content, "files": _files_told(session, document)}
+    return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()
+
+
+def _files_told(session: Session, document: Document) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "sha256": each.sha256, "bytes": each.byte_count}
+        for each in files_of(session, document)
+    ]
 
 
 def _freeze(session: Session, case: IntegrationRequest) -> None:
@@ -246,7 +311,7 @@ def _freeze(session: Session, case: IntegrationRequest) -> None:
             .order_by(DocumentVersion.number.desc())
             .limit(1)
         )
-        digest = content_digest(document)
+        digest = content_digest(session, document)
         if last is None or last.sha256 != digest:
             session.add(
                 DocumentVersion(
@@ -254,6 +319,7 @@ def _freeze(session: Session, case: IntegrationRequest) -> None:
                     document_id=document.id,
                     number=last.number + 1 if last else 1,
                     content=document.content,
+                    files=_files_told(session, document),
                     sha256=digest,
                     by=acting_principal().label,
                 )

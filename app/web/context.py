@@ -92,6 +92,7 @@ OBJECTS = {
     "factor_reset": lazy_gettext("lost second factor"),
     "integration_request": lazy_gettext("request"),
     "document": lazy_gettext("document"),
+    "document_file": lazy_gettext("file"),
     "document_version": lazy_gettext("document as it was handed in"),
     "request_message": lazy_gettext("message"),
     "request_note": lazy_gettext("note of the office"),

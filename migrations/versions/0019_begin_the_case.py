@@ -17,7 +17,9 @@ STEPS = (
     "interchange_document", "api", "central_database", "result_delivery", "agency_check",
     "final_data", "result_document", "dashboard", "report", "closed", "refused", "withdrawn",
 )  # fmt: skip
-PARTS = ("request_event", "document", "document_version", "request_message")
+PARTS = (
+    "request_event", "document", "document_version", "document_file", "request_message",
+)  # fmt: skip
 OFFICE_ONLY = ("request_note", "register")
 STAFF = "simpul_office, simpul_worker, simpul_system"
 # As for the tables of migration 0018.
@@ -281,11 +283,43 @@ def _create_tables() -> None:
         sa.UniqueConstraint("case_id", "kind", name=op.f("uq_document_case_id_kind")),
     )
     op.create_table(
+        "document_file",
+        sa.Column("case_id", sa.Uuid(), nullable=False),
+        sa.Column("document_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "kind", _choice("kind", "pdf", "png", "jpg", "docx", "xlsx"), nullable=False
+        ),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("byte_count", sa.Integer(), nullable=False),
+        sa.Column("pages", sa.Integer(), nullable=False),
+        sa.Column("at", MOMENT, server_default=NOW, nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("removed_at", MOMENT, nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["case_id"],
+            ["integration_request.id"],
+            name=op.f("fk_document_file_case_id_integration_request"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["document_id"],
+            ["document.id"],
+            name=op.f("fk_document_file_document_id_document"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_document_file")),
+    )
+    op.create_index(op.f("ix_document_file_case_id"), "document_file", ["case_id"])
+    op.create_index(
+        op.f("ix_document_file_document_id"), "document_file", ["document_id"]
+    )
+    op.create_table(
         "document_version",
         sa.Column("case_id", sa.Uuid(), nullable=False),
         sa.Column("document_id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("content", JSON, nullable=False),
+        sa.Column("files", JSON, nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("at", MOMENT, server_default=NOW, nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
@@ -394,7 +428,8 @@ def downgrade() -> None:
     op.drop_index("ix_notification_turn", "notification")
     op.drop_column("notice", "roles")
     for table in (
-        "register", "request_note", "request_message", "document_version", "document",
+        "register", "request_note", "request_message", "document_version", "document_file",
+        "document",
         "request_event", "integration_request",
     ):  # fmt: skip
         op.drop_table(table)

@@ -11,6 +11,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from app.core import db
 from app.core.policy import DbRole, Principal, acting_as
 from app.core.scope import NotFoundError
+from app.files.inspection import FileKind
+from app.files.services import Kept
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.notifications.models import Notice
@@ -18,6 +20,7 @@ from app.requests import errors, queries, services
 from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Form
 from app.requests.models import (
+    DocumentFile,
     DocumentVersion,
     IntegrationRequest,
     RequestEvent,
@@ -361,3 +364,53 @@ def test_whose_move_it_is_is_told_to_them_alone(town):
     with acting_as(Principal("sistem", DbRole.SYSTEM)), db.unit_of_work() as s:
         notice = s.scalars(sa.select(Notice).where(Notice.path == path)).one()
         assert (notice.agency_id, notice.roles) == (None, ["TIM_TEKNIS"])
+
+
+def kept(name="surat.pdf", sha256="a" * 64) -> Kept:
+    return Kept(name, FileKind.PDF, sha256, 1000, 2)
+
+
+def attach(town, ident, *files, kind=DocumentKind.LETTER):
+    who = town.people[Role.OPD_OPERATOR]
+    with make.session(who) as s:
+        case = queries.get_case(s, ident, who)
+        return [services.attach(s, case, kind, file) for file in files]
+
+
+def test_files_alone_make_a_request(town):
+    ident = town.begin()
+    for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
+        attach(town, ident, kept(), kept("lagi.pdf"), kind=kind)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+
+    with make.session() as s:
+        versions = s.scalars(
+            sa.select(DocumentVersion).where(DocumentVersion.case_id == ident)
+        ).all()
+        assert [[f["name"] for f in v.files] for v in versions] == [["surat.pdf"]] * 3
+    with pytest.raises(errors.NotEditableError):
+        attach(town, ident, kept(sha256="b" * 64))
+
+
+def test_a_file_taken_away_stays_in_its_version(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.act(ident, Action.RETURN, Role.TIM_TEKNIS, **WHY)
+    (file,) = attach(town, ident, kept())
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    town.act(ident, Action.RETURN, Role.TIM_TEKNIS, **WHY)
+    who = town.people[Role.OPD_OPERATOR]
+    with make.session(who) as s:
+        case = queries.get_case(s, ident, who)
+        services.detach(s, case, s.get_one(DocumentFile, file.id))
+        letter = queries.documents_of(s, case)[DocumentKind.LETTER]
+        assert queries.files_of(s, letter) == []
+        assert [len(v.files) for v in queries.versions_of(s, letter)] == [1, 0]
+        assert s.get_one(DocumentFile, file.id).sha256 == "a" * 64
+
+
+def test_a_document_takes_ten_files(town):
+    ident = town.begin()
+    attach(town, ident, *[kept(sha256=f"{n:064d}") for n in range(10)])
+    with pytest.raises(errors.TooManyFilesError):
+        attach(town, ident, kept(sha256="c" * 64))

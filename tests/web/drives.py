@@ -64,6 +64,10 @@ OBJECTS = {
     "pulls.source": Drive("source"),
     "quarantine.show": Drive("quarantined_record"),
     "requests.act": Drive("integration_request"),
+    "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),
+    "requests.detach": Drive("document_file"),
+    "requests.file": Drive("document_file", always=False),  # where the store has it
+    "requests.page": Drive("document_file", fixed=(("page", "0"),), always=False),
     "requests.document": Drive("integration_request", fixed=(("kind", "letter"),)),
     "requests.message": Drive("integration_request"),
     "requests.note": Drive("integration_request"),

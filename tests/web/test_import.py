@@ -12,6 +12,7 @@ from psycopg.errors import DeadlockDetected
 from sqlalchemy.exc import OperationalError
 
 from app.audit.models import AuditEvent
+from app.core import confined
 from app.identity.models import Agency, User
 from app.listings import importing, sheets
 from app.listings.models import DataImport
@@ -299,7 +300,7 @@ def test_a_sheet_that_claims_a_million_rows_is_read_as_what_it_holds():
 
 
 def test_a_child_that_needs_too_much_is_given_up_in_words(monkeypatch):
-    monkeypatch.setattr(sheets, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(confined, "WAIT_SECONDS", 0.01)
     with pytest.raises(sheets.SheetRefusedError, match="memory or time"):
         sheets.read(workbook(HEADS, ["a", "b"]))
 

@@ -30,6 +30,7 @@ from app.core.scope import Scope
 from app.core.search import searched
 from app.datasets.models import Dataset
 from app.exports.models import ExchangeLog
+from app.files.inspection import FileKind
 from app.history.models import Trashed
 from app.identity.models import Duty, FactorReset, LoginSession, Role, User
 from app.identity.passwords import hash_of
@@ -41,6 +42,7 @@ from app.office.models import Office
 from app.requests.documents import DocumentKind
 from app.requests.models import (
     Document,
+    DocumentFile,
     DocumentVersion,
     IntegrationRequest,
     RequestEvent,
@@ -59,6 +61,7 @@ OFFICE_ROLES = (
     "AUDITOR", "SYSADMIN",
 )  # fmt: skip
 AGENCY_ROLES = ("OPD_OPERATOR", "OPD_PIMPINAN", "OPD_ADMIN")
+NO_FILE = "0" * 64  # of the store
 NEW_EMAIL = f"{make.word()}@contoh.test"
 MODELS: dict[str, Any] = {
     each.local_table.name: each.class_ for each in Base.registry.mappers
@@ -194,7 +197,9 @@ def _rows(
         IntegrationRequest(id=case, number=f"PMH/{canary}", title=canary, handed_in_at=utc_now(),
                            step=Step.SCENARIO, ball=Party.OFFICE, asked=["TIM_TEKNIS"], **own),
         Document(id=letter, case_id=case, kind=DocumentKind.LETTER, content={"subject": canary}),
-        DocumentVersion(case_id=case, document_id=letter, number=1, content={}, sha256=canary, by=canary),
+        DocumentVersion(case_id=case, document_id=letter, number=1, content={}, files=[], sha256=canary, by=canary),
+        DocumentFile(case_id=case, document_id=letter, name=f"{canary}.pdf", kind=FileKind.PDF,
+                     sha256=NO_FILE, byte_count=1, pages=1, by=canary),
         RequestEvent(id=_number(), case_id=case, actor=canary, action=Action.HAND_IN, note=canary,
                      role=ProcedureRole.OPD_OPERATOR, from_step=Step.DRAFT, to_step=Step.FILE_CHECK),
         RequestMessage(case_id=case, author=canary, of_office=False, text=canary),
