@@ -32,8 +32,8 @@ from app.notifications import account_mails, admin as notices_pages
 from app.notifications.admin import NotificationsPage, OutboxView
 from app.notifications.models import Mail
 from app.office import admin as office
-from app.office.admin import OfficeView
-from app.office.models import Office
+from app.office.admin import HolidayView, OfficeView
+from app.office.models import Holiday, Office
 from app.pulls.admin import PullPage, QuarantinePage
 from app.requests.admin import RequestPage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
@@ -156,6 +156,7 @@ def _add_pages(app: Flask, translations: str) -> None:
             ExchangeLog, name=_("Exchange log"), endpoint="exchange", url="/exchange"
         ),
         OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
+        HolidayView(Holiday, name=_("Holidays"), endpoint="holidays", url="/holidays"),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),

@@ -5,6 +5,7 @@ They are played by the people of the demo through the services that the pages us
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,7 +18,12 @@ from app.identity.principals import principal_of
 from app.requests import queries, services
 from app.requests.documents import STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Values
-from app.requests.models import IntegrationRequest
+from app.requests.models import (
+    Document,
+    DocumentVersion,
+    IntegrationRequest,
+    RequestEvent,
+)
 from app.requests.procedure import Deed
 from app.requests.states import Action, Reason, Role, Step
 
@@ -49,6 +55,7 @@ class Plan(NamedTuple):
     matter: Matter
     passed: int  # -1: a draft
     then: tuple[Action, ...] = ()
+    since: timedelta = timedelta(days=1)  # the last deed was so long ago
 
 
 _PERSONNEL = Matter(
@@ -87,7 +94,7 @@ PLANS = (
     Plan(_about(_REGIONS, "Integrasi data batas desa", "Batas desa"), 9),
     Plan(_about(_HEALTH, "Integrasi data tenaga kesehatan", "Tenaga kesehatan"), 8),
     Plan(_about(_PERSONNEL, "Integrasi data cuti pegawai", "Cuti pegawai"), 7),
-    Plan(_about(_REGIONS, "Integrasi data penduduk per kecamatan", "Penduduk per kecamatan"), 6),
+    Plan(_about(_REGIONS, "Integrasi data penduduk per kecamatan", "Penduduk per kecamatan"), 6, since=timedelta(days=40)),
     Plan(_about(_HEALTH, "Integrasi data imunisasi", "Imunisasi"), 5),
     Plan(_about(_PERSONNEL, "Integrasi data pensiun", "Pensiun"), 4),
     Plan(_about(_REGIONS, "Integrasi data perangkat desa", "Perangkat desa"), 3),
@@ -161,6 +168,7 @@ def _play(plan: Plan, cast: _Cast) -> None:
         _pass_step(ident, cast)
     for action in plan.then:
         _happen(ident, action, cast)
+    _date_back(ident, plan.since)
 
 
 def _read(ident: UUID) -> IntegrationRequest:
@@ -450,3 +458,50 @@ CONTENTS: Mapping[DocumentKind, Callable[[_Cast], Values]] = {
     K.DASHBOARD: _dashboard,
     K.REPORT: _report,
 }
+
+
+# --- when it happened -------------------------------------------------------------------
+
+# Between two deeds of the demo's cases.
+PACE = timedelta(days=2)
+
+
+def _date_back(ident: UUID, since: timedelta) -> None:
+    """Let a case that was played in a moment have taken weeks.
+
+    The demo alone does that: past every service, in the name of the tables' owner.
+    """
+    with db.owner_unit_of_work() as session:
+        case = session.get_one(IntegrationRequest, ident)
+        events = session.scalars(
+            sa.select(RequestEvent)
+            .where(RequestEvent.case_id == ident)
+            .order_by(RequestEvent.id.desc())
+        ).all()
+        at = {
+            event.id: event.at - since - number * PACE
+            for number, event in enumerate(events)
+        }
+        for event in events:
+            session.execute(
+                sa.update(RequestEvent)
+                .where(RequestEvent.id == event.id)
+                .values(at=at[event.id])
+            )
+        first, last = min(at.values()), max(at.values())
+        accepted = [at[e.id] for e in events if e.from_step is Step.FILE_CHECK]
+        begun = [at[e.id] for e in events if e.to_step is case.step]
+        case.created_at, case.handed_in_at, case.step_since = (
+            first - PACE, first, min(begun),
+        )  # fmt: skip
+        case.accepted_at = min(accepted) if case.accepted_at else None
+        case.ended_at = last if case.ended_at else None
+        for document in session.scalars(
+            sa.select(Document).where(Document.case_id == ident)
+        ):
+            document.changed_at = last
+        session.execute(
+            sa.update(DocumentVersion)
+            .where(DocumentVersion.case_id == ident)
+            .values(at=last)
+        )

@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -30,6 +31,7 @@ from app.exports.services import request_export
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.identity.services import create_user
+from app.office.models import Holiday, HolidayKind
 from app.pulls.services import ScheduleWish, request_pull, set_schedule
 from app.runs.kinds import KindName
 from app.runs.models import JobRun, Schedule
@@ -138,6 +140,7 @@ def main() -> None:
             owner = session.scalar(sa.select(User).where(User.email == f"semua@{DOMAIN}"))
             somebody = principal_of(owner) if owner else None
         if somebody is not None:
+            _holidays()
             cases.seed()
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
@@ -262,6 +265,38 @@ def _draft_of(session: Session, contract: Contract) -> ContractVersion:
     return session.scalars(
         sa.select(ContractVersion).where(ContractVersion.contract_id == contract.id)
     ).one()
+
+
+# By the joint decree of three ministers on holidays and collective leave.
+HOLIDAYS = {
+    "national": (
+        ("2026-01-01", "Tahun Baru Masehi"), ("2026-01-16", "Isra Mikraj"),
+        ("2026-02-17", "Tahun Baru Imlek"), ("2026-03-19", "Hari Suci Nyepi"),
+        ("2026-03-21", "Idul Fitri"), ("2026-03-22", "Idul Fitri"),
+        ("2026-04-03", "Wafat Yesus Kristus"), ("2026-04-05", "Paskah"),
+        ("2026-05-01", "Hari Buruh"), ("2026-05-14", "Kenaikan Yesus Kristus"),
+        ("2026-05-27", "Idul Adha"), ("2026-05-31", "Waisak"),
+        ("2026-06-01", "Hari Lahir Pancasila"), ("2026-06-16", "Tahun Baru Islam"),
+        ("2026-08-17", "Proklamasi Kemerdekaan"), ("2026-08-25", "Maulid Nabi"),
+        ("2026-12-25", "Natal"), ("2027-01-01", "Tahun Baru Masehi"),
+    ),
+    "collective": (
+        ("2026-02-16", "Imlek"), ("2026-03-18", "Nyepi"), ("2026-03-20", "Idul Fitri"),
+        ("2026-03-23", "Idul Fitri"), ("2026-03-24", "Idul Fitri"),
+        ("2026-05-15", "Kenaikan Yesus Kristus"), ("2026-05-28", "Idul Adha"),
+        ("2026-12-24", "Natal"),
+    ),
+}  # fmt: skip
+
+
+def _holidays() -> None:
+    with db.unit_of_work() as session:
+        if session.scalar(sa.select(Holiday.id).limit(1)) is None:
+            session.add_all(
+                Holiday(day=date.fromisoformat(day), name=name, kind=HolidayKind(kind))
+                for kind, days in HOLIDAYS.items()
+                for day, name in days
+            )
 
 
 def _housekeeping(session: Session, time_zone: str) -> None:

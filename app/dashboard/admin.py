@@ -14,6 +14,8 @@ from app.web.guard import as_log_in, principal_now, signed_in
 from app.web.i18n import LANGUAGES
 from app.web.views import Page, back_to
 
+# What the numbers depend on: whose rows somebody sees, what they may do, in which roles.
+_Side = tuple[UUID | None, frozenset[str], frozenset[str]]
 COUNTED_SECONDS = 15.0  # as long as a number beside the menu may be old
 
 
@@ -42,11 +44,11 @@ class HomePage(Page, AdminIndexView):
 
 def init_app(app: Flask) -> None:
     """Tell the menu how much waits behind its links; counted anew every few seconds."""
-    known: dict[tuple[UUID | None, frozenset[str]], tuple[float, dict[str, int]]] = {}
+    known: dict[_Side, tuple[float, dict[str, int]]] = {}
 
     def menu_counts() -> dict[str, int]:
         principal = principal_now()
-        side = (principal.agency_id, principal.permissions)
+        side = (principal.agency_id, principal.permissions, principal.roles)
         counted_at, counts = known.get(side, (-COUNTED_SECONDS, {}))
         if monotonic() - counted_at >= COUNTED_SECONDS:
             with db.unit_of_work() as session:

@@ -13,6 +13,8 @@ from app.core.scope import visible
 from app.datasets.models import Dataset
 from app.exports.models import ExportRun
 from app.pulls.models import PullRun, QuarantinedRecord
+from app.requests.models import IntegrationRequest
+from app.requests.queries import asked_of
 from app.runs.models import JobRun, Schedule
 from app.runs.states import RunStatus
 from app.sources.models import Source
@@ -45,6 +47,13 @@ def menu_counts(session: Session, principal: Principal) -> dict[str, int]:
         counts["runs"] = _count(session, *_needs_somebody(principal), most=MOST)
     if principal.may(Permission.QUARANTINE_READ):
         counts["quarantine"] = _count(session, *_set_aside_lately(principal), most=MOST)
+    if principal.may(Permission.REQUEST_ACT) and not principal.read_only:
+        counts["requests"] = _count(
+            session,
+            visible(IntegrationRequest, principal),
+            asked_of(principal),
+            most=MOST,
+        )
     if principal.may(Permission.SOURCE_APPROVE):
         waits = sa.and_(Source.enabled, Source.approved_host == "")
         counts["sources"] = _count(session, visible(Source, principal), waits, most=MOST)

@@ -37,6 +37,7 @@ from app.history.errors import (
 )
 from app.history.models import Trashed
 from app.identity.models import Agency, Duty, Passkey, User
+from app.office.models import Holiday
 from app.pulls.services import schedule_of
 from app.runs.errors import AlreadyActiveError, BadScheduleError, ReasonMissingError
 from app.runs.models import JobRun, Schedule
@@ -157,6 +158,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.model.__tablename__: kind
         for kind in (
             Kind(Agency, Permission.AGENCY_READ, Permission.AGENCY_WRITE),
+            Kind(Holiday, Permission.REQUEST_READ, Permission.OFFICE_WRITE),
             Kind(
                 User,
                 Permission.USER_READ,

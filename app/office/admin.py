@@ -12,15 +12,20 @@ from flask_babel import gettext
 from markupsafe import Markup
 from sqlalchemy.exc import DBAPIError
 from werkzeug import Response
-from wtforms import EmailField, IntegerField, StringField
+from wtforms import DateField, EmailField, IntegerField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional
 
 from app.core import db
+from app.core.filters import Filter
 from app.core.policy import Permission
-from app.office.models import Office
+from app.office.models import Holiday, HolidayKind, Office
 from app.office.queries import office_name
+from app.web.context import state_label, state_name
 from app.web.extensions import db as flask_db
+from app.web.format import moment
 from app.web.i18n import lazy_gettext
+from app.web.listing import named
 from app.web.views import ScopedView
 
 REMEMBERED_SECONDS = 15.0  # as long as a page may show a former name
@@ -152,6 +157,50 @@ class OfficeView(ScopedView):
     def on_model_change(self, form: Any, model: Office, is_created: bool) -> None:  # noqa: FBT001 - theirs
         super().on_model_change(form, model, is_created)
         model.step_days = [form[name].data for name in _STEPS]
+
+
+class HolidayView(ScopedView):
+    """Days on which nobody works; a year's list comes in as a table."""
+
+    read = Permission.REQUEST_READ
+    write = Permission.OFFICE_WRITE
+    lead = lazy_gettext(
+        "Working days are counted without them: deadlines move as soon as one is changed."
+    )
+    import_key = ("day",)
+    column_list = ("day", "name", "kind")
+    column_default_sort = ("day", True)
+    column_sortable_list = ("day", "name")
+    column_details_list = ("day", "name", "kind")
+    filters: ClassVar = (
+        Filter(Holiday.kind, lazy_gettext("Kind"), named(*HolidayKind), quick=True),
+        Filter(Holiday.day, lazy_gettext("Day")),
+        Filter(Holiday.name, lazy_gettext("Name")),
+    )
+    form_columns = ("day", "name", "kind")
+    form_overrides: ClassVar = {
+        "name": StringField,
+        "kind": SelectField,
+        "day": DateField,
+    }
+    form_args: ClassVar = {
+        "day": {"validators": [InputRequired()]},
+        "name": {"validators": [InputRequired(), Length(max=120)]},
+        "kind": {
+            "choices": [
+                SelectChoice(kind.value, state_label(kind)) for kind in HolidayKind
+            ]
+        },
+    }
+    column_labels: ClassVar = {
+        "day": lazy_gettext("Day"),
+        "name": lazy_gettext("Name"),
+        "kind": lazy_gettext("Kind"),
+    }
+    column_formatters: ClassVar = {
+        "day": lambda _v, _c, m, _n: moment(m.day, "EEEE, d MMM y"),
+        "kind": lambda _v, _c, m, _n: state_name(m.kind),
+    }
 
 
 def name_reader(default: str) -> Callable[[], str]:

@@ -1,12 +1,14 @@
 """The one row about the office."""
 
+from datetime import date
+from enum import StrEnum
 from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, HasId, Versioned
+from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 
 # Working days that each of the twelve steps may take; 60 in all, within three months.
@@ -41,3 +43,24 @@ class Office(HasId, Versioned, Base):
 
     def __str__(self) -> str:
         return self.name or self.government
+
+
+class HolidayKind(StrEnum):
+    """Why nobody works: a holiday of the nation's, or leave that all take together."""
+
+    NATIONAL = "national"
+    COLLECTIVE = "collective"
+
+
+class Holiday(HasId, Versioned, Base):
+    """A day on which nobody works, beside Saturdays and Sundays."""
+
+    __tablename__ = "holiday"
+    __scope__: ClassVar[Scope] = Scope.EVERYONE
+
+    day: Mapped[date] = mapped_column(unique=True)
+    name: Mapped[str]
+    kind: Mapped[HolidayKind] = mapped_column(choice(HolidayKind, "kind"))
+
+    def __str__(self) -> str:
+        return f"{self.day:%d-%m-%Y} {self.name}"

@@ -1,11 +1,17 @@
-"""What the office is called, for pages, files and letters."""
+"""What the office is called and when it works, for pages, files and letters."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.office.models import Office
+from app.office.calendar import Calendar
+from app.office.models import Holiday, Office
 
 
 def office_name(session: Session, default: str) -> str:
     """Return the name that staff entered, else the one of the server's settings."""
     return session.scalar(sa.select(Office.name)) or default
+
+
+def calendar_of(session: Session) -> Calendar:
+    """Return the office's working days."""
+    return Calendar(frozenset(session.scalars(sa.select(Holiday.day))))

@@ -1,5 +1,6 @@
 """Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from app.files.inspection import MEDIA_TYPES, picture
 from app.identity.forms import agency_options
 from app.identity.models import Agency
 from app.requests import queries, services, words
+from app.requests.clocks import clocks_of
+from app.requests.deadlines import Clock
 from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
@@ -47,6 +50,8 @@ def _parties() -> Options:
     return [(str(party), str(name)) for party, name in words.PARTIES.items()]
 
 
+MOST = 500  # cases on one board
+
 REQUESTS = Table(
     endpoint="requests.index",
     model=IntegrationRequest,
@@ -56,12 +61,13 @@ REQUESTS = Table(
         "agency_id": _("Agency"),
         "step": _("Step"),
         "ball": _("Waits for"),
+        "due": _("Due"),
         "step_since": _("Since"),
         "handed_in_at": _("Handed in"),
         "accepted_at": _("Complete since"),
         "ended_at": _("Ended"),
     },
-    usual=("number", "title", "agency_id", "step", "ball", "step_since"),
+    usual=("number", "title", "agency_id", "step", "ball", "due"),
     sorts={
         "number": IntegrationRequest.number, "title": IntegrationRequest.title,
         "step_since": IntegrationRequest.step_since,
@@ -115,7 +121,52 @@ class RequestPage(Page):
         with db.unit_of_work() as session:
             shown = REQUESTS.shown(session, queries.cases(principal_now()))
             text: str = self.render(
-                "requests/list.html", shown=shown, words=words, may_begin=_may_begin()
+                "requests/list.html",
+                shown=shown,
+                words=words,
+                clocks=clocks_of(session, shown.rows, _zone()),
+                may_begin=_may_begin(),
+            )
+        return text
+
+    @expose("/mine")
+    @needs(Permission.REQUEST_READ)
+    def mine(self) -> str:
+        """Show what waits for the person, the most urgent first."""
+        principal = principal_now()
+        with db.unit_of_work() as session:
+            rows = session.scalars(
+                queries.cases(principal).where(queries.asked_of(principal)).limit(MOST)
+            ).all()
+            clocks = clocks_of(session, rows, _zone())
+            text: str = self.render(
+                "requests/mine.html",
+                cases=sorted(rows, key=lambda case: _urgency(clocks[case.id])),
+                clocks=clocks,
+                words=words,
+            )
+        return text
+
+    @expose("/board")
+    @needs(Permission.REQUEST_READ)
+    def board(self) -> str:
+        """Show all open cases by the step in which they stand."""
+        with db.unit_of_work() as session:
+            rows = session.scalars(
+                queries.cases(principal_now())
+                .where(IntegrationRequest.ended_at.is_(None))
+                .limit(MOST)
+            ).all()
+            clocks = clocks_of(session, rows, _zone())
+            columns = {
+                step: sorted(
+                    (case for case in rows if case.step is step),
+                    key=lambda case: _urgency(clocks[case.id]),
+                )
+                for step in (Step.DRAFT, *DUTIES)
+            }
+            text: str = self.render(
+                "requests/board.html", columns=columns, clocks=clocks, words=words
             )
         return text
 
@@ -149,6 +200,7 @@ class RequestPage(Page):
                 case=case,
                 words=words,
                 line=line_of(case),
+                clock=clocks_of(session, [case], _zone())[case.id],
                 asked=_asked(case),
                 agencies=_producers(case, actor),
                 is_of_office=principal.agency_id is None,
@@ -345,6 +397,15 @@ class RequestPage(Page):
         except RejectedError as error:
             flash_rejected(error)
         return back_to("requests.show", ident=ident, _anchor=place)
+
+
+def _zone() -> str:
+    zone: str = current_app.extensions["simpul_settings"].time_zone
+    return zone
+
+
+def _urgency(clock: Clock) -> date:
+    return clock.due or date.max
 
 
 # --- beginning ------------------------------------------------------------------------

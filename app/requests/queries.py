@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
@@ -20,7 +21,7 @@ from app.requests.models import (
     RequestNote,
 )
 from app.requests.procedure import Actor
-from app.requests.states import OPD, Role
+from app.requests.states import AGENCIES, OPD, Role
 
 
 def actor_in(case: IntegrationRequest, principal: Principal) -> Actor | None:
@@ -32,7 +33,7 @@ def actor_in(case: IntegrationRequest, principal: Principal) -> Actor | None:
         return None
     held = {role for role in Role if role in principal.roles}
     if principal.agency_id is None:
-        return Actor(principal.user_id, frozenset(held - OPD - {Role.PRODUCER}))
+        return Actor(principal.user_id, frozenset(held - AGENCIES))
     roles: set[Role] = set()
     if principal.agency_id == case.agency_id:
         roles |= held & OPD
@@ -48,6 +49,25 @@ def cases(principal: Principal) -> sa.Select[Any]:
         return query.where(IntegrationRequest.number != "")
     own = IntegrationRequest.agency_id == principal.agency_id
     return query.where(sa.or_(own, IntegrationRequest.number != ""))
+
+
+def asked_of(principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition of cases that wait for a move of somebody's own."""
+    held = frozenset(role for role in Role if role in principal.roles)
+    if principal.agency_id is None:
+        return _asks(held - AGENCIES)
+    applicant = sa.and_(
+        IntegrationRequest.agency_id == principal.agency_id, _asks(held & OPD)
+    )
+    if Role.OPD_PIMPINAN not in held:
+        return applicant
+    owner = IntegrationRequest.producer_id == principal.agency_id
+    return sa.or_(applicant, sa.and_(owner, _asks(frozenset({Role.PRODUCER}))))
+
+
+def _asks(roles: frozenset[Role]) -> sa.ColumnElement[bool]:
+    wanted = sa.cast(sorted(roles), ARRAY(sa.Text))
+    return IntegrationRequest.asked.op("&&")(wanted)
 
 
 def get_case(

@@ -22,6 +22,8 @@ STATES = {
     "catch_up": lazy_gettext("make up for each of them"),
     "coalesce": lazy_gettext("one run for all of them"),
     "skip": lazy_gettext("leave them out"),
+    "national": lazy_gettext("national holiday"),
+    "collective": lazy_gettext("collective leave"),
     "draft": lazy_gettext("draft"),
     "active": lazy_gettext("active"),
     "retired": lazy_gettext("retired"),
@@ -85,6 +87,7 @@ STATES = {
 OBJECTS = {
     "agency": lazy_gettext("agency"),
     "office": lazy_gettext("office"),
+    "holiday": lazy_gettext("holiday"),
     "user": lazy_gettext("person"),
     "role": lazy_gettext("role"),
     "duty": lazy_gettext("duty for somebody else"),
@@ -162,7 +165,17 @@ MENU = (
     ),
     (
         lazy_gettext("Administration"),
-        ("office", "agencies", "users", "roles", "outbox", "audit", "trash", "ledger"),
+        (
+            "office",
+            "holidays",
+            "agencies",
+            "users",
+            "roles",
+            "outbox",
+            "audit",
+            "trash",
+            "ledger",
+        ),
     ),
 )
 ICONS = {
@@ -171,7 +184,7 @@ ICONS = {
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
     "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "trash": "trash3",
-    "ledger": "stack", "office": "bank",
+    "ledger": "stack", "office": "bank", "holidays": "calendar-heart",
 }  # fmt: skip
 
 

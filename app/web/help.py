@@ -21,6 +21,10 @@ HELP: Mapping[str, Help] = {
         _("The first page shows what stands in the central database, what worked last and what comes next."),
         _("A number leads to what it counts. What needs somebody is counted in orange beside the menu as well."),
     ),
+    "holidays": Help(
+        _("National holidays and collective leave. Saturdays and Sundays are no working days anyway."),
+        _("Bring in the list of a year as a table, or add days one by one. All deadlines are worked out anew at once."),
+    ),
     "requests": Help(
         _("A request goes from the agency's letter through twelve steps to the report. The line shows where it stands; below it stands what is asked, of whom, and since when."),
         _("In each step somebody writes the document of the step and submits it, others approve it or return it with remarks. Messages go to the other side, notes stay in the office."),

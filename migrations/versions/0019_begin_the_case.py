@@ -85,6 +85,20 @@ def upgrade() -> None:
 
 def _create_tables() -> None:
     op.create_table(
+        "holiday",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", _choice("kind", "national", "collective"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_holiday")),
+        sa.UniqueConstraint("day", name=op.f("uq_holiday_day")),
+    )
+    op.execute(
+        "GRANT SELECT ON holiday TO simpul_office, simpul_agency, simpul_worker, simpul_system"
+    )
+    op.execute("GRANT INSERT, UPDATE, DELETE ON holiday TO simpul_office, simpul_worker")
+    op.create_table(
         "integration_request",
         sa.Column(
             "words",
@@ -430,6 +444,6 @@ def downgrade() -> None:
     for table in (
         "register", "request_note", "request_message", "document_version", "document_file",
         "document",
-        "request_event", "integration_request",
+        "request_event", "integration_request", "holiday",
     ):  # fmt: skip
         op.drop_table(table)

@@ -111,7 +111,7 @@ PAGES = frozenset(
         "edits.cell", "edits.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
         "notifications.index", "notifications.read_all", "notifications.wishes",
-        "pulls.index", "pulls.many", "requests.new", "runs.retry_all", "runs.retry_many",
+        "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "runs.retry_all", "runs.retry_many",
         "saved_views.index", "sources.index", "sources.new", *LISTS,
     }
 )  # fmt: skip

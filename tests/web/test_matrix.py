@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,7 +38,7 @@ from app.identity.principals import onlooker_of, principal_of
 from app.listings.models import DataImport, SavedView
 from app.notifications.models import Mail, Notification
 from app.notifications.states import MailState
-from app.office.models import Office
+from app.office.models import Holiday, HolidayKind, Office
 from app.requests.documents import DocumentKind
 from app.requests.models import (
     Document,
@@ -194,6 +194,8 @@ def _rows(
              confidential=False, state=MailState.SENT, not_before=utc_now(),
              created_at=utc_now(), **person),
         Host(pair=f"{canary}.test:443"),
+        Holiday(day=date(2100, 1, 1) + timedelta(days=secrets.randbelow(300_000)),
+                name="Hari libur", kind=HolidayKind.NATIONAL),
         IntegrationRequest(id=case, number=f"PMH/{canary}", title=canary, handed_in_at=utc_now(),
                            step=Step.SCENARIO, ball=Party.OFFICE, asked=["TIM_TEKNIS"], **own),
         Document(id=letter, case_id=case, kind=DocumentKind.LETTER, content={"subject": canary}),
