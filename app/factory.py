@@ -36,6 +36,8 @@ from app.office.admin import HolidayView, OfficeView
 from app.office.models import Holiday, Office
 from app.pulls.admin import PullPage, QuarantinePage
 from app.requests.admin import RequestPage
+from app.requests.public import VerifyPage
+from app.requests.wording_pages import WordingPage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
 from app.sources.admin import HostView, SourcePage
@@ -157,6 +159,8 @@ def _add_pages(app: Flask, translations: str) -> None:
         ),
         OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
         HolidayView(Holiday, name=_("Holidays"), endpoint="holidays", url="/holidays"),
+        WordingPage(_("Words of papers"), endpoint="wordings", url="/wordings"),
+        VerifyPage(_("Verify a paper"), endpoint="verify", url="/verify"),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),
         RoleView(Role, name=_("Roles"), endpoint="roles", url="/roles"),

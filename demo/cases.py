@@ -24,6 +24,7 @@ from app.requests.models import (
     IntegrationRequest,
     RequestEvent,
 )
+from app.requests.papers import Press
 from app.requests.procedure import Deed
 from app.requests.states import Action, Reason, Role, Step
 
@@ -110,8 +111,8 @@ PLANS = (
 )  # fmt: skip
 
 
-def seed() -> None:
-    """Play what is planned, unless there are cases already."""
+def seed(press: Press) -> None:
+    """Play what is planned, unless there are cases already; papers go to ``press``."""
     with db.unit_of_work() as session:
         if session.scalar(sa.select(IntegrationRequest.id).limit(1)) is not None:
             return
@@ -121,7 +122,7 @@ def seed() -> None:
         }
         agencies = {a.id: a.name for a in session.scalars(sa.select(Agency))}
     for plan in PLANS:
-        _play(plan, _Cast(plan.matter, people, agencies))
+        _play(plan, _Cast(plan.matter, people, agencies, press))
 
 
 class _Cast:
@@ -132,9 +133,10 @@ class _Cast:
         matter: Matter,
         people: Mapping[str, Principal],
         agencies: Mapping[UUID, str],
+        press: Press,
     ) -> None:
         operator = people[f"operator.{matter.agency}"]
-        self.matter = matter
+        self.matter, self.press = matter, press
         self.agency = agencies[operator.agency_id] if operator.agency_id else ""
         self.people = {
             Role.OPD_OPERATOR: operator,
@@ -163,7 +165,7 @@ def _play(plan: Plan, cast: _Cast) -> None:
         _write(ident, kind, operator, cast)
     if plan.passed < 0:
         return
-    _act(ident, Action.HAND_IN, operator)
+    _act(cast, ident, Action.HAND_IN, operator)
     for _ in range(plan.passed):
         _pass_step(ident, cast)
     for action in plan.then:
@@ -182,11 +184,14 @@ def _write(ident: UUID, kind: DocumentKind, who: Principal, cast: _Cast) -> None
         services.write_document(session, case, kind, CONTENTS[kind](cast))
 
 
-def _act(ident: UUID, action: Action, who: Principal, role: Role | None = None) -> None:
+def _act(
+    cast: _Cast, ident: UUID, action: Action, who: Principal, role: Role | None = None
+) -> None:
     reason, note = NOTE.get(action, (None, ""))
     with acting_as(who), db.unit_of_work() as session:
         digest = queries.get_case(session, ident, who).digest
-        services.take_action(session, ident, Deed(action, role, digest, reason, note))
+        deed = Deed(action, role, digest, reason, note)
+        services.take_action(session, ident, deed, cast.press)
 
 
 def _propose(ident: UUID, cast: _Cast) -> None:
@@ -194,7 +199,7 @@ def _propose(ident: UUID, cast: _Cast) -> None:
     proposer = cast.people[Role(min(case.asked))]
     for kind in STEP_DOCUMENTS[case.step]:
         _write(ident, kind, proposer, cast)
-    _act(ident, Action.PROPOSE, proposer)
+    _act(cast, ident, Action.PROPOSE, proposer)
 
 
 def _pass_step(ident: UUID, cast: _Cast) -> None:
@@ -203,7 +208,7 @@ def _pass_step(ident: UUID, cast: _Cast) -> None:
     for role in _read(ident).standing.missing:
         # Who is of the team has submitted it: another one of the team approves.
         who = cast.second if role is Role.TIM_TEKNIS else cast.people[role]
-        _act(ident, Action.APPROVE, who, role)
+        _act(cast, ident, Action.APPROVE, who, role)
 
 
 def _happen(ident: UUID, action: Action, cast: _Cast) -> None:
@@ -217,7 +222,7 @@ def _happen(ident: UUID, action: Action, cast: _Cast) -> None:
         return
     if action is Action.RETURN:
         _remark(ident, who)
-    _act(ident, action, who)
+    _act(cast, ident, action, who)
 
 
 def _remark(ident: UUID, who: Principal) -> None:

@@ -33,12 +33,14 @@ from app.identity.principals import principal_of
 from app.identity.services import create_user
 from app.office.models import Holiday, HolidayKind
 from app.pulls.services import ScheduleWish, request_pull, set_schedule
+from app.requests.papers import Press
 from app.runs.kinds import KindName
 from app.runs.models import JobRun, Schedule
 from app.runs.services import save_schedule
 from app.runs.states import RunStatus
 from app.sources.models import Source
 from app.sources.services import save_source
+from app.web import i18n
 from config import Settings
 from demo import cases
 from demo.agency_service import AgencyServer, read_options, service_from
@@ -141,7 +143,7 @@ def main() -> None:
             somebody = principal_of(owner) if owner else None
         if somebody is not None:
             _holidays()
-            cases.seed()
+            cases.seed(_press(started.settings))
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
         with db.unit_of_work() as session:
@@ -287,6 +289,16 @@ HOLIDAYS = {
         ("2026-12-24", "Natal"),
     ),
 }  # fmt: skip
+
+
+def _press(settings: Settings) -> Press:
+    return Press(
+        home=settings.home,
+        zone=settings.time_zone,
+        public_url=settings.public_url or "http://127.0.0.1:8000",
+        office_name=settings.office_name,
+        translations=i18n.compiled(settings.home),
+    )
 
 
 def _holidays() -> None:

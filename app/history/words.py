@@ -74,6 +74,10 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "accepted_at": _("Complete since"),
         "ended_at": _("Ended"),
     },
+    "paper_wording": {
+        "opening": _("Opening"),
+        "closing": _("Closing"),
+    },
     "document": {
         "case_id": _("Case"),
         "content": _("What was filled in"),

@@ -7,7 +7,7 @@ from flask_admin import expose
 from flask_babel import gettext
 from flask_security.utils import send_mail
 from wtforms import PasswordField, SelectMultipleField, StringField
-from wtforms.validators import DataRequired, Email, Length, Optional
+from wtforms.validators import DataRequired, Email, Length, Optional, Regexp
 
 from app.audit.recorder import record
 from app.core.clock import utc_now
@@ -150,23 +150,26 @@ class UserView(ScopedView):
     )
     more_columns = ("job_title", "created_at")
     column_details_list = (
-        "name", "email", "job_title", "agency", "all_roles", "active", "created_at", "last_login_at",
+        "name", "email", "job_title", "nip", "agency", "all_roles", "active", "created_at", "last_login_at",
         "second_factor",
     )  # fmt: skip
     details_template = "identity/user.html"
     form_columns = (
-        "name", "email", "job_title", "agency", "roles", "active", "new_password",
+        "name", "email", "job_title", "nip", "agency", "roles", "active", "new_password",
     )  # fmt: skip
     form_groups: ClassVar = (
-        (lazy_gettext("Person"), ("name", "email", "job_title")),
+        (lazy_gettext("Person"), ("name", "email", "job_title", "nip")),
         (lazy_gettext("Work"), ("agency", "roles")),
         (lazy_gettext("Log-in"), ("active", "new_password")),
     )
-    form_overrides: ClassVar = dict.fromkeys(("name", "email", "job_title"), StringField)
+    form_overrides: ClassVar = dict.fromkeys(
+        ("name", "email", "job_title", "nip"), StringField
+    )
     column_labels: ClassVar = {
         "name": lazy_gettext("Name"),
         "email": lazy_gettext("E-mail"),
         "job_title": lazy_gettext("Job title"),
+        "nip": lazy_gettext("NIP"),
         "agency": lazy_gettext("Agency"),
         "roles": lazy_gettext("Roles"),
         "all_roles": lazy_gettext("Roles"),
@@ -190,6 +193,15 @@ class UserView(ScopedView):
         "name": {"validators": [DataRequired(), Length(max=200)]},
         "email": {"validators": [DataRequired(), Email(), Length(max=254)]},
         "job_title": {"validators": [Length(max=200)]},
+        "nip": {
+            "validators": [
+                Optional(),
+                Regexp(r"[0-9]{18}\Z", message=lazy_gettext("A NIP has 18 digits.")),
+            ],
+            "description": lazy_gettext(
+                "Stands below the name on papers that they sign."
+            ),
+        },
         "agency": {
             "description": lazy_gettext("Empty: the person works for the office itself."),
             "query_factory": lambda: db.session.query(Agency).order_by(Agency.name),

@@ -138,6 +138,7 @@ class User(HasId, Versioned, Base, UserMixin):  # type: ignore[misc]
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     job_title: Mapped[str] = mapped_column(default="")
+    nip: Mapped[str] = mapped_column(default="")  # 18 digits, or none
     password: Mapped[str | None] = mapped_column(info={"secret": True})
     password_changed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     # Set by somebody else: good for one log-in, to choose an own one.

@@ -4,16 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from babel.support import NullTranslations, Translations
 from sqlalchemy.orm import Session, selectinload
 
+from app.core.catalogue import said_in
 from app.core.clock import utc_now
 from app.core.words import message_id
 from app.identity.models import User
@@ -69,15 +68,7 @@ class Clerk:
 
     def gettext(self, language: str, message: str) -> str:
         """Return the words of a message id; English is the ids themselves."""
-        if not message or language == "en":
-            return message
-        found: str = _catalogue(self.translations, language).gettext(message)
-        return found
-
-
-@cache
-def _catalogue(folder: Path, language: str) -> NullTranslations:
-    return Translations.load(str(folder), [language])
+        return said_in(language, message, self.translations)
 
 
 def spread(session: Session, clerk: Clerk) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug import Response
 from wtforms import DateField, EmailField, IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional
+from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional, Regexp
 
 from app.core import db
 from app.core.filters import Filter
@@ -79,15 +79,16 @@ class OfficeView(ScopedView):
         "letterhead",
         "place",
         "head_title",
+        "number_format",
         "report_months",
         "step_days",
     )
     wide_details = ("letterhead", "step_days")
-    form_columns = (*_TEXTS, "report_months", *_STEPS)
+    form_columns = (*_TEXTS, "number_format", "report_months", *_STEPS)
     column_list = ("name",)
     form_stands_for: ClassVar = {"step_days": "step_1"}
     form_overrides: ClassVar = {
-        **dict.fromkeys(_TEXTS, StringField), "email": EmailField, "report_months": IntegerField,
+        **dict.fromkeys((*_TEXTS, "number_format"), StringField), "email": EmailField, "report_months": IntegerField,
     }  # fmt: skip
     form_args: ClassVar = {
         **{name: {"validators": [Length(max=200)]} for name in _TEXTS},
@@ -100,6 +101,21 @@ class OfficeView(ScopedView):
             "validators": [Length(max=200)],
             "description": lazy_gettext("Stands before the date of letters."),
         },
+        "number_format": {
+            "validators": [
+                InputRequired(),
+                Length(max=60),
+                Regexp(
+                    r"(?=.*\{nomor\})(?=.*\{tahun\})([\w./ -]|\{nomor\}|\{tahun\})+\Z",
+                    message=lazy_gettext(
+                        "It names {nomor} and {tahun}; beside them letters, digits, blanks and . / - alone."
+                    ),
+                ),
+            ],
+            "description": lazy_gettext(
+                "{nomor} counts up in a year, {tahun} is the year."
+            ),
+        },
         "report_months": {"validators": [InputRequired(), NumberRange(1, 24)]},
     }
     form_extra_fields: ClassVar = {
@@ -108,7 +124,7 @@ class OfficeView(ScopedView):
     }
     form_groups: ClassVar = (
         (lazy_gettext("Letterhead"), _TEXTS[:7]),
-        (lazy_gettext("Letters"), ("place", "head_title")),
+        (lazy_gettext("Letters"), ("place", "head_title", "number_format")),
         (lazy_gettext("Time for a request"), ("report_months",)),
         (
             lazy_gettext("Working days of each step"),
@@ -126,6 +142,7 @@ class OfficeView(ScopedView):
         "website": lazy_gettext("Website"),
         "place": lazy_gettext("Place"),
         "head_title": lazy_gettext("Title of the head"),
+        "number_format": lazy_gettext("Numbers of papers"),
         "report_months": lazy_gettext("Months from the complete file to the report"),
         "step_days": lazy_gettext("Working days of each step"),
     }

@@ -36,6 +36,8 @@ class Office(HasId, Versioned, Base):
     website: Mapped[str] = mapped_column(default="")
     place: Mapped[str] = mapped_column(default="")  # before the date of a letter
     head_title: Mapped[str] = mapped_column(default="")
+    # Of papers: {nomor} counts up in a year, {tahun} is the year.
+    number_format: Mapped[str] = mapped_column(default="000.8/{nomor}/{tahun}")
     step_days: Mapped[list[int]] = mapped_column(
         ARRAY(sa.Integer), default=lambda: list(STEP_DAYS)
     )

@@ -1,5 +1,6 @@
 """Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +8,6 @@ from typing import Any, NamedTuple
 from flask import Response, current_app, flash, make_response, request, send_file
 from flask_admin import expose
 from flask_babel import gettext
-from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from wtforms import StringField, TextAreaField
 from wtforms.validators import DataRequired, Length
@@ -21,7 +21,7 @@ from app.files import services as files
 from app.files.inspection import MEDIA_TYPES, picture
 from app.identity.forms import agency_options
 from app.identity.models import Agency
-from app.requests import queries, services, words
+from app.requests import names, queries, services
 from app.requests.clocks import clocks_of
 from app.requests.deadlines import Clock
 from app.requests.documents import (
@@ -31,11 +31,15 @@ from app.requests.documents import (
 )
 from app.requests.errors import DocumentsLackingError, NotEditableError
 from app.requests.fields import Form, missing, places
-from app.requests.models import Document, DocumentFile, IntegrationRequest
+from app.requests.models import Document, DocumentFile, IntegrationRequest, IssuedPaper
 from app.requests.openings import Opening, openings
+from app.requests.papers import papers_of
+from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
 from app.requests.sheets import Sheet
 from app.requests.states import DUTIES, OPD, TRANSITIONS, Action, Reason, Role, Step
+from app.requests.wordings import ISSUED
+from app.web.forms import Form as WebForm
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.tables import Table
@@ -43,11 +47,17 @@ from app.web.views import Page, back_to, flash_rejected, go_to
 
 
 def _steps() -> Options:
-    return [(str(step), words.step_name(step)) for step in Step]
+    return [(str(step), step_name(step)) for step in Step]
 
 
 def _parties() -> Options:
-    return [(str(party), str(name)) for party, name in words.PARTIES.items()]
+    return [(str(party), gettext(name)) for party, name in names.PARTIES.items()]
+
+
+def step_name(step: Step) -> str:
+    """Name a step with its number, as the published service counts."""
+    number, name = step.number, gettext(names.STEPS[step])
+    return name if number is None else f"{number} · {name}"
 
 
 MOST = 500  # cases on one board
@@ -88,7 +98,7 @@ REQUESTS = Table(
 )  # fmt: skip
 
 
-class BeginForm(FlaskForm):
+class BeginForm(WebForm):
     """What a request is about, before its documents."""
 
     title = StringField(
@@ -113,6 +123,10 @@ class RequestPage(Page):
 
     table = REQUESTS
 
+    def render(self, template: str, **values: Any) -> str:
+        page: str = super().render(template, names=names, step_name=step_name, **values)
+        return page
+
     @expose("/")
     @needs(Permission.REQUEST_READ)
     def index(self) -> Response | str:
@@ -123,7 +137,6 @@ class RequestPage(Page):
             text: str = self.render(
                 "requests/list.html",
                 shown=shown,
-                words=words,
                 clocks=clocks_of(session, shown.rows, _zone()),
                 may_begin=_may_begin(),
             )
@@ -143,7 +156,6 @@ class RequestPage(Page):
                 "requests/mine.html",
                 cases=sorted(rows, key=lambda case: _urgency(clocks[case.id])),
                 clocks=clocks,
-                words=words,
             )
         return text
 
@@ -165,9 +177,7 @@ class RequestPage(Page):
                 )
                 for step in (Step.DRAFT, *DUTIES)
             }
-            text: str = self.render(
-                "requests/board.html", columns=columns, clocks=clocks, words=words
-            )
+            text: str = self.render("requests/board.html", columns=columns, clocks=clocks)
         return text
 
     @expose("/new", methods=("GET", "POST"))
@@ -198,7 +208,6 @@ class RequestPage(Page):
             text: str = self.render(
                 "requests/show.html",
                 case=case,
-                words=words,
                 line=line_of(case),
                 clock=clocks_of(session, [case], _zone())[case.id],
                 asked=_asked(case),
@@ -206,7 +215,9 @@ class RequestPage(Page):
                 is_of_office=principal.agency_id is None,
                 openings=_open_to(case, actor),
                 reasons=list(Reason),
-                papers=_papers(session, case, actor),
+                documents=_documents(session, case, actor),
+                papers=papers_of(session, case),
+                brings_paper=_paper_asked(case),
                 events=queries.events_of(session, case),
                 messages=queries.messages_of(session, case),
                 notes=queries.notes_of(session, case) if principal.is_office else (),
@@ -235,7 +246,6 @@ class RequestPage(Page):
             text: str = self.render(
                 "requests/document.html",
                 case=case,
-                words=words,
                 sheet=sheet,
                 writable=writable,
                 files=queries.files_of(session, document) if document else (),
@@ -302,6 +312,20 @@ class RequestPage(Page):
         answer.headers["Cache-Control"] = "private, max-age=3600"
         return answer
 
+    @expose("/papers/<ident>")
+    @needs(Permission.REQUEST_READ)
+    def paper(self, ident: str) -> Response:
+        """Give an issued paper out, as it was issued."""
+        with db.unit_of_work() as session:
+            paper = get_visible(session, IssuedPaper, ident, principal_now())
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{paper.title} {paper.number}").strip("-")
+        return send_file(
+            files.path_of(_home(), paper.sha256),
+            mimetype="application/pdf",
+            as_attachment=True,
+            download_name=f"{plain}.pdf",
+        )
+
     @expose("/<ident>/documents/<kind>/remarks", methods=("POST",))
     @needs(Permission.REQUEST_ACT)
     def remark(self, ident: str, kind: str) -> Response:
@@ -333,7 +357,10 @@ class RequestPage(Page):
         """Do one deed of the procedure."""
         try:
             with db.unit_of_work() as session:
-                moved = services.take_action(session, ident, _deed())
+                number = request.form.get("paper_number", "").strip()
+                moved = services.take_action(
+                    session, ident, _deed(), press_of_page(), number
+                )
         except DocumentsLackingError as error:
             labels = [
                 gettext(" or ").join(gettext(DOCUMENTS[kind].label) for kind in group)
@@ -353,7 +380,7 @@ class RequestPage(Page):
             flash(
                 gettext(
                     "Done. The case stands in: %(step)s.",
-                    step=words.step_name(moved.standing.step),
+                    step=step_name(moved.standing.step),
                 ),
                 "success",
             )
@@ -449,7 +476,7 @@ def _open_to(case: IntegrationRequest, actor: Actor | None) -> list[Opening]:
 
 
 def _asked(case: IntegrationRequest) -> list[str]:
-    return [str(words.ROLES[role]) for role in Role if role in case.asked]
+    return [gettext(names.ROLES[role]) for role in Role if role in case.asked]
 
 
 def _producers(case: IntegrationRequest, actor: Actor | None) -> Options:
@@ -458,6 +485,11 @@ def _producers(case: IntegrationRequest, actor: Actor | None) -> Options:
         return ()
     own = str(case.agency_id)
     return [option for option in agency_options() if option[0] != own]
+
+
+def _paper_asked(case: IntegrationRequest) -> bool:
+    """Tell whether the next approval is the last one, and brings a paper with a number."""
+    return len(case.standing.missing) == 1 and (case.step, Action.APPROVE) in ISSUED
 
 
 def line_of(case: IntegrationRequest) -> list[Line]:
@@ -470,7 +502,7 @@ def line_of(case: IntegrationRequest) -> list[Line]:
     ]
 
 
-class Paper(NamedTuple):
+class Written(NamedTuple):
     """A document on the page of its case."""
 
     kind: DocumentKind
@@ -482,9 +514,9 @@ class Paper(NamedTuple):
     step: Step
 
 
-def _papers(
+def _documents(
     session: Session, case: IntegrationRequest, actor: Actor | None
-) -> list[Paper]:
+) -> list[Written]:
     """Return the documents of the case's steps up to now; what may be written now comes first."""
     documents = queries.documents_of(session, case)
     found = []
@@ -498,9 +530,9 @@ def _papers(
             there = document is not None and services.is_there(session, document)
             lack = len(missing(DOCUMENTS[kind], content)) if there else 0
             found.append(
-                Paper(kind, DOCUMENTS[kind], document, there, lack, writable, step)
+                Written(kind, DOCUMENTS[kind], document, there, lack, writable, step)
             )
-    return sorted(found, key=lambda paper: paper.step is not case.step)
+    return sorted(found, key=lambda one: one.step is not case.step)
 
 
 def _home() -> Path:

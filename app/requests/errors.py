@@ -148,3 +148,28 @@ class TooManyFilesError(RejectedError):
             "A document takes at most %(n)s files: put them together, or remove one.",
             n=most,
         )
+
+
+class BadPaperNumberError(RejectedError):
+    code = "bad_paper_number"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A number of a paper has letters, digits, blanks and . / - alone, at most 80."
+        )
+
+
+class PaperNumberTakenError(RejectedError):
+    code = "paper_number_taken"
+
+    def __init__(self, number: str) -> None:
+        super().__init__(
+            "Another paper has the number %(number)s already.", number=number
+        )
+
+
+class NoCaseYetError(RejectedError):
+    code = "no_case_yet"
+
+    def __init__(self) -> None:
+        super().__init__("There is no case yet that a sample could be filled with.")

@@ -17,6 +17,7 @@ from app.identity.models import Agency
 from app.requests.documents import DocumentKind
 from app.requests.procedure import Proposal, Standing
 from app.requests.states import OPD, TERMINAL, Action, Party, Reason, Role, Step
+from app.requests.wordings import PaperKind
 
 _ENDS = ", ".join(f"'{step}'" for step in sorted(TERMINAL))
 
@@ -111,8 +112,8 @@ class IntegrationRequest(HasId, Versioned, Base):
 class RequestEvent(Base):
     """One deed of the procedure, appended and never changed.
 
-    ``alone``: a head approved by themselves; listed for review. ``digest`` is of the documents
-    that were proposed or approved.
+    ``is_alone``: a head approved by themselves; listed for review. ``digest`` is of the
+    documents that were proposed or approved. ``title`` and ``nip`` are the actor's then.
     """
 
     __tablename__ = "request_event"
@@ -126,6 +127,8 @@ class RequestEvent(Base):
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     actor_id: Mapped[UUID | None]
     actor: Mapped[str]
+    title: Mapped[str] = mapped_column(default="")
+    nip: Mapped[str] = mapped_column(default="")
     action: Mapped[Action] = mapped_column(choice(Action, "action"))
     role: Mapped[Role] = mapped_column(choice(Role, "role"))
     from_step: Mapped[Step] = mapped_column(choice(Step, "from_step"))
@@ -219,6 +222,49 @@ class DocumentVersion(HasId, Base):
     by: Mapped[str]
 
     document: Mapped[Document] = relationship()
+
+
+class IssuedPaper(HasId, Base):
+    """A paper as it was issued: never changed again. ``code`` finds it on the public page.
+
+    ``sha256`` finds its bytes in the store.
+    """
+
+    __tablename__ = "paper"
+    __scope__: ClassVar[Scope] = Scope.PART
+    __part_of__: ClassVar[str] = "case_id"
+    __table_args__ = (sa.UniqueConstraint("number"),)
+
+    case_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("integration_request.id"), index=True
+    )
+    kind: Mapped[PaperKind] = mapped_column(choice(PaperKind, "kind"))
+    step: Mapped[Step] = mapped_column(choice(Step, "step"))
+    number: Mapped[str]
+    title: Mapped[str]
+    code: Mapped[str] = mapped_column(unique=True)
+    sha256: Mapped[str] = mapped_column(index=True)
+    byte_count: Mapped[int]
+    issued_at: Mapped[datetime]
+    issued_by: Mapped[str]
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.number}"
+
+
+class PaperWording(HasId, Versioned, Base):
+    """What a kind of paper says here; one without a row says what ``wordings`` has."""
+
+    __tablename__ = "paper_wording"
+    __scope__: ClassVar[Scope] = Scope.EVERYONE
+
+    kind: Mapped[PaperKind] = mapped_column(choice(PaperKind, "kind"), unique=True)
+    title: Mapped[str]
+    opening: Mapped[str]
+    closing: Mapped[str]
+
+    def __str__(self) -> str:
+        return self.title
 
 
 class RequestMessage(HasId, Base):

@@ -16,9 +16,10 @@ from app.core.policy import acting_principal
 from app.core.scope import NotFoundError
 from app.core.words import message_id
 from app.files.services import Kept
-from app.identity.models import Agency
+from app.identity.models import Agency, User
 from app.notifications import notices
 from app.notifications.states import NoticeKind
+from app.requests import papers
 from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
@@ -45,9 +46,11 @@ from app.requests.models import (
     RequestMessage,
     RequestNote,
 )
+from app.requests.papers import Press
 from app.requests.procedure import Deed, Moved, Standing, move
 from app.requests.queries import actor_in, documents_of, files_of, get_case
 from app.requests.states import AGENCIES, DUTIES, OPD, TERMINAL, Action, Role, Step
+from app.requests.wordings import issued_by
 
 SERIES = "PMH"  # permohonan
 MAX_TITLE, MAX_MESSAGE, MAX_FILES = 200, 5_000, 10
@@ -199,11 +202,20 @@ def lock(session: Session, case: IntegrationRequest) -> None:
     session.refresh(case)
 
 
-def take_action(session: Session, ident: str | UUID, deed: Deed) -> Moved:
-    """Do one deed of the acting person's to a case and write down that it was done.
+def take_action(
+    session: Session,
+    ident: str | UUID,
+    deed: Deed,
+    press: Press,
+    paper_number: str = "",
+) -> Moved:
+    """Do one deed of the acting person's to a case, write it down, issue its paper.
+
+    ``paper_number`` is of the office's own letter system, "" for the next of our register.
 
     Raises what ``procedure.move`` raises, and ``DocumentsLackingError`` or ``MalformedError``
-    when what is to be proposed is not there, or not as it should be.
+    when what is to be proposed is not there, or not as it should be; what ``papers.issue``
+    raises.
     """
     principal = acting_principal()
     case = get_case(session, ident, principal)
@@ -219,26 +231,44 @@ def take_action(session: Session, ident: str | UUID, deed: Deed) -> Moved:
     if deed.action in _PROPOSING:
         _freeze(session, case)
     _settle(session, case, before, moved.standing)
-    session.add(
-        RequestEvent(
-            case_id=case.id,
-            actor_id=principal.user_id,
-            actor=principal.label,
-            action=deed.action,
-            role=moved.role,
-            from_step=before.step,
-            to_step=moved.standing.step,
-            is_alone=moved.alone,
-            reason=deed.reason,
-            note=deed.note.strip()[:MAX_MESSAGE],
-            digest=deed.digest or before.proposal.digest
-            if before.proposal
-            else deed.digest,
-        )
-    )
+    event = _written_down(session, case, deed, moved, before)
+    kind = issued_by(before.step, deed.action, moved.standing.step)
+    if kind is not None:
+        papers.issue(session, press, case, kind, event, paper_number)
     _tell(session, case, moved.standing)
     session.flush()
     return moved
+
+
+def _written_down(
+    session: Session,
+    case: IntegrationRequest,
+    deed: Deed,
+    moved: Moved,
+    before: Standing,
+) -> RequestEvent:
+    principal = acting_principal()
+    person = session.get(User, principal.user_id)
+    proposed = before.proposal.digest if before.proposal else ""
+    event = RequestEvent(
+        case_id=case.id,
+        at=db.now(session),
+        actor_id=principal.user_id,
+        actor=principal.label,
+        title=person.job_title if person else "",
+        nip=person.nip if person else "",
+        action=deed.action,
+        role=moved.role,
+        from_step=before.step,
+        to_step=moved.standing.step,
+        is_alone=moved.alone,
+        reason=deed.reason,
+        note=deed.note.strip()[:MAX_MESSAGE],
+        digest=deed.digest or proposed,
+    )
+    session.add(event)
+    session.flush()
+    return event
 
 
 def _require_documents(session: Session, case: IntegrationRequest) -> None:

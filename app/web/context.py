@@ -95,6 +95,8 @@ OBJECTS = {
     "factor_reset": lazy_gettext("lost second factor"),
     "integration_request": lazy_gettext("request"),
     "document": lazy_gettext("document"),
+    "paper": lazy_gettext("paper"),
+    "paper_wording": lazy_gettext("wording of a paper"),
     "document_file": lazy_gettext("file"),
     "document_version": lazy_gettext("document as it was handed in"),
     "request_message": lazy_gettext("message"),
@@ -168,6 +170,7 @@ MENU = (
         (
             "office",
             "holidays",
+            "wordings",
             "agencies",
             "users",
             "roles",
@@ -184,7 +187,7 @@ ICONS = {
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
     "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "trash": "trash3",
-    "ledger": "stack", "office": "bank", "holidays": "calendar-heart",
+    "ledger": "stack", "office": "bank", "holidays": "calendar-heart", "wordings": "pen",
 }  # fmt: skip
 
 

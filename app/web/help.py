@@ -21,6 +21,14 @@ HELP: Mapping[str, Help] = {
         _("The first page shows what stands in the central database, what worked last and what comes next."),
         _("A number leads to what it counts. What needs somebody is counted in orange beside the menu as well."),
     ),
+    "wordings": Help(
+        _("The words of the papers that the system issues by itself: receipt, letters, minutes, the interchange document, the report."),
+        _("Change title, opening and closing and look at the picture beside them. What was issued before stays as it is, word for word."),
+    ),
+    "verify": Help(
+        _("Tells everybody whether a paper was issued here, without showing what it says."),
+        _("Enter the code beside the QR picture, or the SHA-256 of the file."),
+    ),
     "holidays": Help(
         _("National holidays and collective leave. Saturdays and Sundays are no working days anyway."),
         _("Bring in the list of a year as a table, or add days one by one. All deadlines are worked out anew at once."),

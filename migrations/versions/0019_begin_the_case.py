@@ -9,6 +9,7 @@ down_revision = "0018"
 branch_labels = None
 depends_on = None
 
+NUMBER_FORMAT = "000.8/{nomor}/DISKOMINFOTIK/{tahun}"
 MOMENT, NOW = sa.DateTime(timezone=True), sa.text("now()")
 TEXTS = postgresql.ARRAY(sa.Text())
 JSON = postgresql.JSONB(none_as_null=True)
@@ -19,16 +20,24 @@ STEPS = (
 )  # fmt: skip
 PARTS = (
     "request_event", "document", "document_version", "document_file", "request_message",
+    "paper",
 )  # fmt: skip
 OFFICE_ONLY = ("request_note", "register")
 STAFF = "simpul_office, simpul_worker, simpul_system"
+PAPERS = (
+    "receipt", "return_letter", "refusal_letter", "disposition", "data_definition", "scenario",
+    "interchange", "connection_test", "storage", "result_letter", "check_result",
+    "reconciliation", "result_document", "dashboard", "report",
+)  # fmt: skip
 # As for the tables of migration 0018.
 SAYS_SO = (
     "(current_setting('simpul.owner', true) = 'on'"
     " OR current_setting('role') = 'simpul_api')"
 )
 # What is appended to and never changed, by nobody's role.
-APPENDED = ("request_event", "document_version", "request_message", "request_note")
+APPENDED = (
+    "request_event", "document_version", "request_message", "request_note", "paper",
+)  # fmt: skip
 OWN = "agency_id = simpul_agency_id() OR producer_id = simpul_agency_id()"
 WHOLE = "case_id IN (SELECT id FROM integration_request)"
 # Says that it acts as the owner for as long as it counts, and no longer.
@@ -59,6 +68,15 @@ def _choice(name: str, *values: str) -> sa.Enum:
 
 def upgrade() -> None:
     _create_tables()
+    op.add_column("user", sa.Column("nip", sa.Text(), nullable=False, server_default=""))
+    op.alter_column("user", "nip", server_default=None)
+    op.add_column(
+        "office",
+        sa.Column(
+            "number_format", sa.Text(), nullable=False, server_default=NUMBER_FORMAT
+        ),
+    )
+    op.alter_column("office", "number_format", server_default=None)
     op.add_column(
         "notice", sa.Column("roles", TEXTS, nullable=False, server_default="{}")
     )
@@ -194,6 +212,8 @@ def _create_tables() -> None:
         ),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("nip", sa.Text(), nullable=False),
         sa.Column(
             "action",
             _choice(
@@ -355,6 +375,46 @@ def _create_tables() -> None:
     )
     op.create_index(op.f("ix_document_version_case_id"), "document_version", ["case_id"])
     op.create_table(
+        "paper",
+        sa.Column("case_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", _choice("kind", *PAPERS), nullable=False),
+        sa.Column("step", _choice("step", *STEPS), nullable=False),
+        sa.Column("number", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("byte_count", sa.Integer(), nullable=False),
+        sa.Column("issued_at", MOMENT, nullable=False),
+        sa.Column("issued_by", sa.Text(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["case_id"],
+            ["integration_request.id"],
+            name=op.f("fk_paper_case_id_integration_request"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paper")),
+        sa.UniqueConstraint("number", name=op.f("uq_paper_number")),
+        sa.UniqueConstraint("code", name=op.f("uq_paper_code")),
+    )
+    op.create_index(op.f("ix_paper_case_id"), "paper", ["case_id"])
+    op.create_index(op.f("ix_paper_sha256"), "paper", ["sha256"])
+    op.create_table(
+        "paper_wording",
+        sa.Column("kind", _choice("kind", *PAPERS), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("opening", sa.Text(), nullable=False),
+        sa.Column("closing", sa.Text(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paper_wording")),
+        sa.UniqueConstraint("kind", name=op.f("uq_paper_wording_kind")),
+    )
+    op.execute(
+        "GRANT SELECT ON paper_wording"
+        " TO simpul_office, simpul_agency, simpul_worker, simpul_system"
+    )
+    op.execute("GRANT INSERT, UPDATE ON paper_wording TO simpul_office")
+    op.create_table(
         "request_message",
         sa.Column("case_id", sa.Uuid(), nullable=False),
         sa.Column("at", MOMENT, server_default=NOW, nullable=False),
@@ -439,10 +499,12 @@ def downgrade() -> None:
             f"UPDATE role SET permissions = array_remove(permissions, '{permission}')"
         )
     op.execute("DROP FUNCTION simpul_next_number(text, integer)")
+    op.drop_column("office", "number_format")
+    op.drop_column("user", "nip")
     op.drop_index("ix_notification_turn", "notification")
     op.drop_column("notice", "roles")
     for table in (
-        "register", "request_note", "request_message", "document_version", "document_file",
+        "paper", "paper_wording", "register", "request_note", "request_message", "document_version", "document_file",
         "document",
         "request_event", "integration_request", "holiday",
     ):  # fmt: skip

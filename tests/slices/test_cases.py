@@ -1,9 +1,11 @@
 """A case by its people: every step, both loops, the walls between agencies, the numbers."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
+import pypdfium2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm.exc import StaleDataError
@@ -12,11 +14,12 @@ from app.core import db
 from app.core.policy import DbRole, Principal, acting_as
 from app.core.scope import NotFoundError
 from app.files.inspection import FileKind
-from app.files.services import Kept
+from app.files.services import Kept, store_of
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.notifications.models import Notice
-from app.requests import errors, queries, services
+from app.papers.typesetting import set_in_type
+from app.requests import errors, papers, queries, services
 from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Form
 from app.requests.models import (
@@ -26,8 +29,11 @@ from app.requests.models import (
     RequestEvent,
     RequestNote,
 )
+from app.requests.papers import Press
 from app.requests.procedure import Deed
 from app.requests.states import Action, Party, Reason, Role, Step
+from app.requests.wordings import PaperKind
+from app.web import i18n
 from tests import make
 
 pytestmark = pytest.mark.usefixtures("bound")
@@ -43,6 +49,7 @@ class Town:
     agency: Agency
     people: dict[Role, Principal]
     stranger: Principal
+    press: Press
 
     def begin(self) -> UUID:
         with make.session(self.people[Role.OPD_OPERATOR]) as s:
@@ -66,7 +73,9 @@ class Town:
         with make.session(person) as s:
             digest = queries.get_case(s, ident, person).digest
             as_role = role if action is Action.APPROVE else None
-            return services.take_action(s, ident, Deed(action, as_role, digest, **more))
+            return services.take_action(
+                s, ident, Deed(action, as_role, digest, **more), self.press
+            )
 
     def hand_in(self, ident: UUID) -> None:
         for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
@@ -107,7 +116,7 @@ def filled(form: Form):
 
 
 @pytest.fixture
-def town() -> Town:
+def town(bound) -> Town:
     agency = make.make_agency()
     people = {}
     with make.session():
@@ -117,7 +126,14 @@ def town() -> Town:
             of = agency if role.startswith("OPD") else None
             people[role] = person(role.value, agency=of)
         people["second"] = person("TIM_TEKNIS")
-    return Town(agency, people, person("OPD_OPERATOR", agency=make.make_agency()))
+    press = Press(
+        bound.home,
+        "Asia/Jakarta",
+        "https://simpul.test",
+        "Kantor",
+        i18n.compiled(bound.home),
+    )
+    return Town(agency, people, person("OPD_OPERATOR", agency=make.make_agency()), press)
 
 
 def person(*roles: str, agency: Agency | None = None) -> Principal:
@@ -246,7 +262,9 @@ def test_an_approval_is_of_what_was_seen(town):
         make.session(town.people[Role.TIM_TEKNIS]) as s,
         pytest.raises(errors.ProposalChangedError),
     ):
-        services.take_action(s, ident, Deed(Action.APPROVE, Role.TIM_TEKNIS, "0" * 64))
+        services.take_action(
+            s, ident, Deed(Action.APPROVE, Role.TIM_TEKNIS, "0" * 64), town.press
+        )
 
 
 def test_a_draft_is_nobodys_but_its_agencys(town):
@@ -282,7 +300,9 @@ def test_the_owner_of_the_data_consents_and_sees_the_case(town):
     with make.session(owner) as s:
         case = queries.get_case(s, ident, owner)
         assert case.agency.name == town.agency.name
-        services.take_action(s, ident, Deed(Action.APPROVE, Role.PRODUCER, case.digest))
+        services.take_action(
+            s, ident, Deed(Action.APPROVE, Role.PRODUCER, case.digest), town.press
+        )
 
     assert town.read(ident).step is Step.SCENARIO
 
@@ -297,7 +317,7 @@ def test_another_agency_meets_nothing_of_a_case_in_page_or_sql(town):
               "request_message", "request_note")  # fmt: skip
     with make.session(town.stranger) as s:
         with pytest.raises(NotFoundError):
-            services.take_action(s, ident, Deed(Action.WITHDRAW, **WHY))
+            services.take_action(s, ident, Deed(Action.WITHDRAW, **WHY), town.press)
         for table in tables[:-1]:
             column = "id" if table == "integration_request" else "case_id"
             found = s.scalar(
@@ -414,3 +434,121 @@ def test_a_document_takes_ten_files(town):
     attach(town, ident, *[kept(sha256=f"{n:064d}") for n in range(10)])
     with pytest.raises(errors.TooManyFilesError):
         attach(town, ident, kept(sha256="c" * 64))
+
+
+# --- papers -----------------------------------------------------------------------------
+
+
+def papers_of(ident):
+    with make.session() as s:
+        return list(reversed(papers.papers_of(s, s.get_one(IntegrationRequest, ident))))
+
+
+def text_of(town, paper) -> str:
+    content = store_of(town.press.home).path(paper.sha256).read_bytes()
+    pages = pypdfium2.PdfDocument(content)
+    return " ".join(
+        " ".join(page.get_textpage().get_text_range().split()) for page in pages
+    )
+
+
+def test_each_step_brings_its_paper(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    while town.read(ident).step is not Step.CLOSED:
+        town.pass_step(ident)
+
+    issued = papers_of(ident)
+
+    assert [p.kind for p in issued] == [
+        "receipt", "disposition", "data_definition", "scenario", "interchange",
+        "connection_test", "storage", "result_letter", "check_result", "reconciliation",
+        "result_document", "dashboard", "report",
+    ]  # fmt: skip
+    assert len({p.number for p in issued}) == len({p.code for p in issued}) == 13
+    case = town.read(ident)
+    for paper in issued:
+        text = text_of(town, paper)
+        assert paper.number in text
+        assert paper.code in text
+        assert case.number in text
+        assert "{" not in text
+    assert "tidak dipungut biaya" in text_of(town, issued[0])
+    assert "Isi summary" in text_of(town, issued[-1])
+
+
+def test_returns_and_refusals_are_letters_with_their_reason(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.act(ident, Action.RETURN, Role.TIM_TEKNIS, **WHY)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    town.act(ident, Action.REFUSE, Role.PIMPINAN, **WHY)
+    returned, refused = papers_of(ident)
+    assert (returned.kind, refused.kind) == ("return_letter", "refusal_letter")
+    assert WHY["note"] in text_of(town, returned)
+    assert "alasan lain" in text_of(town, refused)
+
+
+def test_a_number_of_the_letter_system_is_taken_and_none_twice(town):
+    first, second = town.begin(), town.begin()
+    number = make.word("000.8-1/")
+    for ident in (first, second):
+        town.hand_in(ident)
+
+    def accept(ident, number):
+        with make.session(town.people["second"]) as s:
+            digest = s.get_one(IntegrationRequest, ident).digest
+            deed = Deed(Action.APPROVE, Role.TIM_TEKNIS, digest)
+            services.take_action(s, ident, deed, town.press, number)
+
+    accept(first, f"  {number} ")
+    assert papers_of(first)[0].number == number
+    with pytest.raises(errors.PaperNumberTakenError):
+        accept(second, number)
+    with pytest.raises(errors.BadPaperNumberError):
+        accept(second, "<b>1</b>")
+    assert town.read(second).step is Step.FILE_CHECK
+
+
+def test_what_people_write_is_never_markup(town):
+    ident = town.begin()
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR)
+    nasty = "#panic() $x$ *tebal* \\ `kode` @ref <label> {tanggal} ☃ ﷽"
+    with make.session() as s:
+        s.get_one(IntegrationRequest, ident).title = nasty
+    for kind in (DocumentKind.STAFF, DocumentKind.SERVER):
+        town.write(ident, kind, Role.OPD_OPERATOR)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    town.pass_step(ident)
+    assert "#panic() $x$ *tebal*" in text_of(town, papers_of(ident)[0])
+
+
+def test_a_paper_is_found_by_code_and_digest_alone(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.pass_step(ident)
+    (paper,) = papers_of(ident)
+    with make.session() as s:
+        for mark in (
+            paper.code,
+            paper.code.lower(),
+            paper.sha256,
+            f" {paper.sha256.upper()} ",
+        ):
+            assert papers.found_by(s, mark).id == paper.id
+        for mark in ("", "x", "0" * 64, paper.code[:-1], paper.number):
+            assert papers.found_by(s, mark) is None
+
+
+def test_the_same_paper_is_the_same_bytes(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.pass_step(ident)
+    (paper,) = papers_of(ident)
+    with make.session() as s:
+        case = s.get_one(IntegrationRequest, ident)
+        deed = queries.events_of(s, case)[0]
+        marks = (paper.number, paper.code)
+        sheet = papers.sheet_of(s, town.press, case, PaperKind.RECEIPT, deed, marks)
+    made = set_in_type(sheet, deed.at, town.press.zone)
+    assert hashlib.sha256(made).hexdigest() == paper.sha256

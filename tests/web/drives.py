@@ -67,6 +67,7 @@ OBJECTS = {
     "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),
     "requests.detach": Drive("document_file"),
     "requests.file": Drive("document_file", always=False),  # where the store has it
+    "requests.paper": Drive("paper", always=False),  # where the store has it
     "requests.page": Drive("document_file", fixed=(("page", "0"),), always=False),
     "requests.document": Drive("integration_request", fixed=(("kind", "letter"),)),
     "requests.message": Drive("integration_request"),
@@ -112,7 +113,7 @@ PAGES = frozenset(
         "home.language", "imports.index", "imports.template", "ledger.index",
         "notifications.index", "notifications.read_all", "notifications.wishes",
         "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "runs.retry_all", "runs.retry_many",
-        "saved_views.index", "sources.index", "sources.new", *LISTS,
+        "saved_views.index", "wordings.edit", "wordings.index", "wordings.preview", "sources.index", "sources.new", *LISTS,
     }
 )  # fmt: skip
 

@@ -185,6 +185,7 @@ def test_open_doors_are_these_and_no_others(app):
         "security.login",
         "security.forgot_password",
         "security.reset_password",
+        "verify.index",
         "welcome.index",
         "welcome.invitation",
         "security.two_factor_setup",  # in the middle of a log-in

@@ -45,11 +45,13 @@ from app.requests.models import (
     DocumentFile,
     DocumentVersion,
     IntegrationRequest,
+    IssuedPaper,
     RequestEvent,
     RequestMessage,
     RequestNote,
 )
 from app.requests.states import Action, Party, Role as ProcedureRole, Step
+from app.requests.wordings import PaperKind
 from app.sources.models import Host
 from app.web.guard import Everyone, Shut, SignedIn, policy_of
 from tests import make
@@ -202,6 +204,9 @@ def _rows(
         DocumentVersion(case_id=case, document_id=letter, number=1, content={}, files=[], sha256=canary, by=canary),
         DocumentFile(case_id=case, document_id=letter, name=f"{canary}.pdf", kind=FileKind.PDF,
                      sha256=NO_FILE, byte_count=1, pages=1, by=canary),
+        IssuedPaper(case_id=case, kind=PaperKind.RECEIPT, step=Step.FILE_CHECK, number=canary,
+                    title="Tanda terima", code=canary, sha256=NO_FILE, byte_count=1,
+                    issued_at=utc_now(), issued_by=canary),
         RequestEvent(id=_number(), case_id=case, actor=canary, action=Action.HAND_IN, note=canary,
                      role=ProcedureRole.OPD_OPERATOR, from_step=Step.DRAFT, to_step=Step.FILE_CHECK),
         RequestMessage(case_id=case, author=canary, of_office=False, text=canary),

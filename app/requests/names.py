@@ -1,13 +1,13 @@
-"""What steps, roles, deeds and reasons are called, and what each step asks of whom."""
+"""What steps, roles, deeds and reasons are called, and what each step asks: message ids."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from app.core.words import message_id as _
 from app.requests.states import Action, Party, Reason, Role, Step
-from app.web.i18n import lazy_gettext as _
 
-STEPS: Mapping[Step, Any] = MappingProxyType(
+STEPS: Mapping[Step, str] = MappingProxyType(
     {
         Step.DRAFT: _("Draft of the agency"),
         Step.FILE_CHECK: _("Check of the file"),
@@ -28,7 +28,7 @@ STEPS: Mapping[Step, Any] = MappingProxyType(
         Step.WITHDRAWN: _("withdrawn"),
     }
 )
-ASKED: Mapping[Step, Any] = MappingProxyType(
+ASKED: Mapping[Step, str] = MappingProxyType(
     {
         Step.DRAFT: _("Fill in or attach the letter, the list of staff, and the design of the application or the specification of the server. Then hand the request in."),
         Step.FILE_CHECK: _("The technical team looks whether the file is complete. If it is, the three months begin; if not, it goes back with a remark at each field."),
@@ -46,7 +46,7 @@ ASKED: Mapping[Step, Any] = MappingProxyType(
         Step.REPORT: _("The report on the result ends the procedure. The pulls go on."),
     }
 )  # fmt: skip
-ROLES: Mapping[Role, Any] = MappingProxyType(
+ROLES: Mapping[Role, str] = MappingProxyType(
     {
         Role.OPD_OPERATOR: _("operator of the agency"),
         Role.OPD_PIMPINAN: _("head of the agency"),
@@ -58,7 +58,7 @@ ROLES: Mapping[Role, Any] = MappingProxyType(
         Role.PRODUCER: _("head of the agency whose data it is"),
     }
 )
-PARTIES: Mapping[Party, Any] = MappingProxyType(
+PARTIES: Mapping[Party, str] = MappingProxyType(
     {
         Party.AGENCY: _("the agency"),
         Party.OFFICE: _("the office"),
@@ -70,8 +70,8 @@ PARTIES: Mapping[Party, Any] = MappingProxyType(
 class Deed(NamedTuple):
     """How a deed is called on its button, and in the list of what was done."""
 
-    button: Any
-    done: Any
+    button: str
+    done: str
 
 
 DEEDS: Mapping[Action, Deed] = MappingProxyType(
@@ -89,7 +89,7 @@ DEEDS: Mapping[Action, Deed] = MappingProxyType(
         Action.REOPEN: Deed(_("Open again"), _("opened again")),
     }
 )
-REASONS: Mapping[Reason, Any] = MappingProxyType(
+REASONS: Mapping[Reason, str] = MappingProxyType(
     {
         Reason.FILE_INCOMPLETE: _("the file is not complete"),
         Reason.FIELD_WRONG: _("something is filled in wrongly"),
@@ -102,9 +102,3 @@ REASONS: Mapping[Reason, Any] = MappingProxyType(
         Reason.OTHER: _("another reason"),
     }
 )
-
-
-def step_name(step: Step) -> str:
-    """Name a step with its number, as the published service counts."""
-    number = step.number
-    return str(STEPS[step]) if number is None else f"{number} · {STEPS[step]}"

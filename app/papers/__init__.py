@@ -1,0 +1,1 @@
+"""Papers: official letters and documents set in type, out of plain data."""

@@ -1,0 +1,310 @@
+"""Papers of cases: filled out of documents and events, numbered, set in type, kept for good."""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.core.catalogue import said_in
+from app.core.clock import in_zone
+from app.files.services import store_of
+from app.office.calendar import months_after
+from app.office.models import Office
+from app.papers.typesetting import Part, Rows, Sheet, Signer, set_in_type
+from app.papers.words import day_in_words, long_date
+from app.requests.documents import DOCUMENTS, DocumentKind
+from app.requests.errors import (
+    BadPaperNumberError,
+    NoCaseYetError,
+    PaperNumberTakenError,
+)
+from app.requests.fields import Field, FieldKind, Values
+from app.requests.models import (
+    IntegrationRequest,
+    IssuedPaper,
+    PaperWording,
+    RequestEvent,
+)
+from app.requests.names import REASONS, ROLES, STEPS
+from app.requests.queries import documents_of, events_of
+from app.requests.states import Action, Role
+from app.requests.wordings import PAPERS, PaperKind, filled
+
+LANGUAGE = "id"  # of official papers, whatever language the pages have
+SERIES = "paper"
+MAX_NUMBER = 80
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # nothing that looks like another sign
+_SIGNS = (Action.APPROVE, Action.RETURN, Action.REFUSE, Action.DISAGREE, Action.NOT_FIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Where papers are made: files, the office's clock and name, where they are verified."""
+
+    home: Path
+    zone: str
+    public_url: str
+    office_name: str
+    translations: Path
+
+    def say(self, message: str) -> str:
+        return said_in(LANGUAGE, message, self.translations)
+
+
+def issue(
+    session: Session,
+    press: Press,
+    case: IntegrationRequest,
+    kind: PaperKind,
+    deed: RequestEvent,
+    number: str = "",
+) -> IssuedPaper:
+    """Make a paper that a deed brings, and keep it.
+
+    ``number`` is of the office's own letter system, else the next one of our register is
+    taken. Raises ``BadPaperNumberError`` or ``PaperNumberTakenError``.
+    """
+    office = session.scalars(sa.select(Office)).one()
+    on = in_zone(deed.at, press.zone).date()
+    number = _own_number(session, number) if number else _next(session, office, on)
+    code = new_code()
+    sheet = sheet_of(session, press, case, kind, deed, (number, code))
+    content = set_in_type(sheet, deed.at, press.zone)
+    store = store_of(press.home)
+    with store.part() as part:
+        part.write_bytes(content)
+        stored = store.keep(part)
+    paper = IssuedPaper(
+        case_id=case.id,
+        kind=kind,
+        step=deed.from_step,
+        number=number,
+        title=sheet.title,
+        code=code,
+        sha256=stored.sha256,
+        byte_count=stored.byte_count,
+        issued_at=deed.at,
+        issued_by=deed.actor,
+    )
+    session.add(paper)
+    session.flush()
+    return paper
+
+
+def _own_number(session: Session, number: str) -> str:
+    number = " ".join(number.replace("\0", "").split())
+    if not re.fullmatch(r"[\w./ -]{1,80}", number, re.ASCII):
+        raise BadPaperNumberError
+    taken = sa.select(IssuedPaper.id).where(IssuedPaper.number == number)
+    if session.scalar(taken) is not None:
+        raise PaperNumberTakenError(number)
+    return number
+
+
+def _next(session: Session, office: Office, on: date) -> str:
+    """Return the next number of the register; one that was typed in by hand is passed over."""
+    while True:
+        count = session.scalar(sa.select(sa.func.simpul_next_number(SERIES, on.year)))
+        number = filled(
+            office.number_format, {"nomor": f"{count:04d}", "tahun": str(on.year)}
+        )
+        taken = sa.select(IssuedPaper.id).where(IssuedPaper.number == number)
+        if session.scalar(taken) is None:
+            return number
+
+
+def new_code() -> str:
+    """Return a code of ten signs that nobody guesses, in two groups."""
+    signs = "".join(secrets.choice(_ALPHABET) for _ in range(10))
+    return f"{signs[:5]}-{signs[5:]}"
+
+
+def wording_of(session: Session, kind: PaperKind) -> tuple[str, str, str]:
+    """Return title, opening and closing of a kind of paper, as the office wants them."""
+    own = session.scalar(sa.select(PaperWording).where(PaperWording.kind == kind))
+    if own is not None:
+        return own.title, own.opening, own.closing
+    paper = PAPERS[kind]
+    return paper.title, paper.opening, paper.closing
+
+
+def reword(
+    session: Session, kind: PaperKind, title: str, opening: str, closing: str
+) -> None:
+    """Keep what a kind of paper says from now on."""
+    own = session.scalar(sa.select(PaperWording).where(PaperWording.kind == kind))
+    if own is None:
+        own = PaperWording(kind=kind)
+        session.add(own)
+    own.title, own.opening, own.closing = title, opening, closing
+    session.flush()
+
+
+def sample(session: Session, press: Press, kind: PaperKind) -> bytes:
+    """Return how a kind of paper would look now, for the newest case; it is no paper of ours."""
+    case = session.scalar(
+        sa.select(IntegrationRequest)
+        .where(IntegrationRequest.number != "")
+        .order_by(IntegrationRequest.handed_in_at.desc())
+        .limit(1)
+    )
+    if case is None:
+        raise NoCaseYetError
+    last = events_of(session, case)[0]
+    sheet = sheet_of(session, press, case, kind, last, ("CONTOH", "CONTO-H2345"))
+    return set_in_type(sheet, last.at, press.zone)
+
+
+def sheet_of(
+    session: Session,
+    press: Press,
+    case: IntegrationRequest,
+    kind: PaperKind,
+    deed: RequestEvent,
+    marks: tuple[str, str],
+) -> Sheet:
+    """Return all that stands on a paper; ``marks`` are its number and code."""
+    office = session.scalars(sa.select(Office)).one()
+    paper = PAPERS[kind]
+    on = in_zone(deed.at, press.zone).date()
+    title, opening, closing = wording_of(session, kind)
+    places = _places(press, office, case, deed, on)
+    documents = documents_of(session, case)
+    return Sheet(
+        government=office.government,
+        office=office.name or press.office_name,
+        address=office.address,
+        contact=_contact(office),
+        place=office.place,
+        date=long_date(on),
+        number=marks[0],
+        code=marks[1],
+        title=filled(title, places),
+        is_letter=paper.is_letter,
+        to=f"Kepala {case.agency.name}" if case.agency else "Pimpinan",
+        opening=_paragraphs(opening, places),
+        parts=tuple(
+            part
+            for each in paper.documents
+            if each in documents
+            for part in parts_of(press, each, documents[each].content)
+        ),
+        closing=_paragraphs(closing, places),
+        signers=tuple(
+            _signer(press, office, role, deed, events_of(session, case))
+            for role in paper.signers
+        ),
+        verify=f"{press.public_url}/verify",
+        footer=f"{case.number} · {office.name or press.office_name}",
+    )
+
+
+def _contact(office: Office) -> str:
+    parts = (
+        f"Telepon {office.phone}" if office.phone else "",
+        f"Faksimile {office.fax}" if office.fax else "",
+        office.email,
+        office.website,
+    )
+    return " · ".join(filter(None, parts))
+
+
+def _places(
+    press: Press, office: Office, case: IntegrationRequest, deed: RequestEvent, on: date
+) -> dict[str, str]:
+    accepted = in_zone(case.accepted_at or deed.at, press.zone).date()
+    return {
+        "permohonan": f"permohonan “{case.title}”",
+        "nomor_permohonan": case.number,
+        "pemohon": case.agency.name if case.agency else "",
+        "hari_tanggal": day_in_words(on),
+        "tanggal": long_date(on),
+        "alasan": press.say(REASONS[deed.reason]) if deed.reason else "",
+        "penjelasan": deed.note,
+        "langkah": press.say(STEPS[deed.from_step]),
+        "batas_waktu": long_date(months_after(accepted, office.report_months)),
+    }
+
+
+def _paragraphs(text: str, places: Mapping[str, str]) -> tuple[str, ...]:
+    lines = filled(text, places).splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _signer(
+    press: Press,
+    office: Office,
+    role: Role,
+    deed: RequestEvent,
+    events: Sequence[RequestEvent],
+) -> Signer:
+    """Return who signs as a role: who did so in this step last; else who submitted it."""
+    of_step = [e for e in events if e.from_step is deed.from_step]
+    signed = [e for e in of_step if e.action in _SIGNS and e.role is role]
+    proposed = [e for e in of_step if e.action is Action.PROPOSE and e.role is role]
+    found = next(iter((*signed, *proposed)), None)
+    title = found.title if found and found.title else press.say(ROLES[role])
+    if role is Role.PIMPINAN and not (found and found.title):
+        title = office.head_title or title
+    name = found.actor.partition(" <")[0] if found else "……………………………"
+    return Signer(title, name, found.nip if found else "")
+
+
+def parts_of(press: Press, kind: DocumentKind, content: Values) -> list[Part]:
+    """Return a filled-in document as parts of a paper; what is empty is left out."""
+    found = []
+    for part in DOCUMENTS[kind].parts:
+        if part.is_many:
+            rows = content.get(part.name, ())
+            used = [f for f in part.fields if any(row.get(f.name) for row in rows)]
+            table = Rows(
+                tuple(press.say(f.label) for f in used),
+                tuple(
+                    tuple(_told(press, f, row.get(f.name, "")) for f in used)
+                    for row in rows
+                ),
+            )
+            if rows:
+                found.append(Part(press.say(part.label), (), (table,)))
+            continue
+        facts = tuple(
+            (press.say(f.label), _told(press, f, content[f.name]))
+            for f in part.fields
+            if content.get(f.name)
+        )
+        if facts:
+            found.append(Part(press.say(part.label), facts))
+    return found
+
+
+def _told(press: Press, field: Field, value: str) -> str:
+    if field.choices is not None:
+        return press.say(field.choices.get(value, value))
+    if field.kind is FieldKind.YES:
+        return "ya" if value else "tidak"
+    if field.kind is FieldKind.DATE and value:
+        return long_date(date.fromisoformat(value))
+    return value
+
+
+def papers_of(session: Session, case: IntegrationRequest) -> Sequence[IssuedPaper]:
+    """Return a case's papers, the newest first."""
+    return session.scalars(
+        sa.select(IssuedPaper)
+        .where(IssuedPaper.case_id == case.id)
+        .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.id)
+    ).all()
+
+
+def found_by(session: Session, mark: str) -> IssuedPaper | None:
+    """Return the paper with a code or a SHA-256, for the public page: no role of a person's."""
+    mark = mark.strip()
+    is_digest = re.fullmatch(r"[0-9a-fA-F]{64}", mark) is not None
+    column = IssuedPaper.sha256 if is_digest else IssuedPaper.code
+    wanted = mark.lower() if is_digest else mark.upper().replace(" ", "")
+    return session.scalar(sa.select(IssuedPaper).where(column == wanted).limit(1))
