@@ -158,10 +158,10 @@ def _people(session: Session) -> dict[str, str]:
     }
     session.add_all(agencies.values())
     passwords = {}
-    for local, name, title, roles, agency in PEOPLE:
+    for number, (local, name, title, roles, agency) in enumerate(PEOPLE):
         email = f"{local}@{DOMAIN}"
         passwords[email] = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}-S"
-        create_user(
+        user = create_user(
             session,
             email=email,
             name=name,
@@ -170,6 +170,7 @@ def _people(session: Session) -> dict[str, str]:
             roles=list(roles),
             agency=agencies[agency] if agency else None,
         )
+        user.nip = f"19800101201001{number % 2 + 1}{number:03d}"  # nobody's
     return passwords
 
 

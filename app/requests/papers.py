@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from app.office.calendar import months_after
 from app.office.models import Office
 from app.papers.typesetting import Part, Rows, Sheet, Signer, set_in_type
 from app.papers.words import day_in_words, long_date
+from app.requests.clocks import clocks_of
 from app.requests.documents import DOCUMENTS, DocumentKind
 from app.requests.errors import (
     BadPaperNumberError,
@@ -30,7 +31,7 @@ from app.requests.models import (
     PaperWording,
     RequestEvent,
 )
-from app.requests.names import REASONS, ROLES, STEPS
+from app.requests.names import DEEDS, REASONS, ROLES, STEPS
 from app.requests.queries import documents_of, events_of
 from app.requests.states import Action, Role
 from app.requests.wordings import PAPERS, PaperKind, filled
@@ -193,7 +194,8 @@ def sheet_of(
             for each in paper.documents
             if each in documents
             for part in parts_of(press, each, documents[each].content)
-        ),
+        )
+        + (_course(session, press, case) if kind is PaperKind.REPORT else ()),
         closing=_paragraphs(closing, places),
         signers=tuple(
             _signer(press, office, role, deed, events_of(session, case))
@@ -202,6 +204,47 @@ def sheet_of(
         verify=f"{press.public_url}/verify",
         footer=f"{case.number} · {office.name or press.office_name}",
     )
+
+
+def _course(session: Session, press: Press, case: IntegrationRequest) -> tuple[Part, ...]:
+    """Return how the case went, for the report: its clock, and every step by its deeds."""
+    clock = clocks_of(session, [case], press.zone)[case.id]
+    facts = [
+        ("Putaran A (tidak sepakat)", str(case.loops_a)),
+        ("Putaran B (tidak sesuai)", str(case.loops_b)),
+    ]
+    if clock.gross is not None and clock.limit is not None:
+        facts = [
+            ("Berkas lengkap", _day(press, case.accepted_at)),
+            ("Batas waktu", long_date(clock.limit)),
+            ("Lama (hari kalender)", str(clock.gross)),
+            ("Tanpa menunggu perangkat daerah melebihi rencana", str(clock.net)),
+            *facts,
+        ]
+    rows = tuple(
+        (
+            press.say(STEPS[event.from_step]),
+            press.say(DEEDS[event.action].done),
+            event.actor.partition(" <")[0],
+            _day(press, event.at),
+        )
+        for event in reversed(events_of(session, case))
+    )
+    papers = tuple(
+        (paper.title, paper.number, _day(press, paper.issued_at))
+        for paper in reversed(papers_of(session, case))
+    )
+    return (
+        Part("Waktu", tuple(facts)),
+        Part(
+            "Kronologi", (), (Rows(("Langkah", "Tindakan", "Pelaku", "Tanggal"), rows),)
+        ),
+        Part("Naskah", (), (Rows(("Naskah", "Nomor", "Tanggal"), papers),)),
+    )
+
+
+def _day(press: Press, at: datetime | None) -> str:
+    return long_date(in_zone(at, press.zone).date()) if at else "–"
 
 
 def _contact(office: Office) -> str:
