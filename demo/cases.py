@@ -48,6 +48,7 @@ class Matter:
     system: str
     dataset: str
     elements: tuple[tuple[str, str, str, str], ...]  # name, type, definition, class
+    contract: str = ""  # the short name of one that there is
 
 
 class Plan(NamedTuple):
@@ -59,60 +60,61 @@ class Plan(NamedTuple):
     since: timedelta = timedelta(days=1)  # the last deed was so long ago
 
 
-_PERSONNEL = Matter(
-    "bkd", "Integrasi data kepegawaian", "SIMPEG Riau", "Pegawai ASN",
-    (("nip", "text", "Nomor Induk Pegawai, 18 angka", "pribadi_umum"),
-     ("nama", "text", "Nama lengkap dengan gelar", "pribadi_umum"),
-     ("golongan", "text", "Golongan ruang", "umum"),
-     ("unit_kerja", "text", "Unit tempat bertugas", "umum"),
-     ("tmt", "date", "Terhitung mulai tanggal", "umum")),
-)  # fmt: skip
-_HEALTH = Matter(
-    "dinkes", "Integrasi data fasilitas kesehatan", "SIK Riau", "Fasilitas kesehatan",
-    (("kode", "text", "Kode fasilitas kesehatan", "umum"),
-     ("nama", "text", "Nama fasilitas", "umum"),
-     ("jenis", "text", "Rumah sakit, puskesmas, atau klinik", "umum"),
-     ("kode_wilayah", "text", "Kode wilayah Kemendagri", "umum"),
-     ("tempat_tidur", "integer", "Jumlah tempat tidur", "umum")),
-)  # fmt: skip
-_REGIONS = Matter(
-    "tapem", "Integrasi kode wilayah administrasi", "SIPEMDA", "Kode wilayah",
-    (("kode", "text", "Kode wilayah menurut Kemendagri", "umum"),
-     ("nama", "text", "Nama resmi wilayah", "umum"),
-     ("luas", "number", "Luas wilayah", "umum")),
-)  # fmt: skip
+# Data elements by name: type, definition, class; as the demo agency's services have them.
+_ELEMENTS = {
+    "nip": ("text", "Nomor Induk Pegawai, 18 angka", "pribadi_umum"),
+    "nama": ("text", "Nama lengkap dengan gelar", "pribadi_umum"),
+    "golongan": ("text", "Golongan ruang", "umum"),
+    "jabatan": ("text", "Jabatan sekarang", "umum"),
+    "unit_kerja": ("text", "Unit tempat bertugas", "umum"),
+    "tmt": ("date", "Terhitung mulai tanggal", "umum"),
+    "aktif": ("boolean", "Masih bertugas", "umum"),
+    "kode": ("text", "Kode wilayah menurut Kemendagri", "umum"),
+    "tempat_tidur": ("integer", "Jumlah tempat tidur", "umum"),
+}
 
 
-def _about(like: Matter, title: str, dataset: str) -> Matter:
-    return Matter(like.agency, title, like.system, dataset, like.elements)
+def _matter(
+    agency: str, title: str, dataset: str, *elements: str, contract: str = ""
+) -> Matter:
+    system = {"bkd": "SIMPEG Riau", "dinkes": "SIK Riau", "tapem": "SIPEMDA"}[agency]
+    kinds = tuple((name, *_ELEMENTS[name]) for name in elements)
+    return Matter(agency, f"Integrasi data {title}", system, dataset, kinds, contract)
 
 
 PLANS = (
-    Plan(_PERSONNEL, 13),
-    Plan(_REGIONS, 12),
-    Plan(_about(_HEALTH, "Integrasi data puskesmas", "Puskesmas"), 11),
-    Plan(_about(_PERSONNEL, "Integrasi data jabatan fungsional", "Jabatan fungsional"), 10),
-    Plan(_about(_REGIONS, "Integrasi data batas desa", "Batas desa"), 9),
-    Plan(_about(_HEALTH, "Integrasi data tenaga kesehatan", "Tenaga kesehatan"), 8),
-    Plan(_about(_PERSONNEL, "Integrasi data cuti pegawai", "Cuti pegawai"), 7),
-    Plan(_about(_REGIONS, "Integrasi data penduduk per kecamatan", "Penduduk per kecamatan"), 6, since=timedelta(days=40)),
-    Plan(_about(_HEALTH, "Integrasi data imunisasi", "Imunisasi"), 5),
-    Plan(_about(_PERSONNEL, "Integrasi data pensiun", "Pensiun"), 4),
-    Plan(_about(_REGIONS, "Integrasi data perangkat desa", "Perangkat desa"), 3),
-    Plan(_HEALTH, 2),
-    Plan(_about(_PERSONNEL, "Integrasi data diklat", "Diklat"), 1),
-    Plan(_about(_REGIONS, "Integrasi data aset desa", "Aset desa"), 0),
-    Plan(_about(_HEALTH, "Integrasi data stunting", "Stunting"), 3, (Action.PROPOSE, Action.DISAGREE)),
-    Plan(_about(_PERSONNEL, "Integrasi data kinerja", "Kinerja pegawai"), 11, (Action.PROPOSE, Action.NOT_FIT)),
-    Plan(_about(_REGIONS, "Integrasi data toponimi", "Toponimi"), 0, (Action.RETURN,)),
-    Plan(_about(_HEALTH, "Integrasi data obat", "Persediaan obat"), 4, (Action.HOLD,)),
-    Plan(_about(_REGIONS, "Integrasi data penduduk perorangan", "Penduduk perorangan"), 1, (Action.REFUSE,)),
-    Plan(_about(_HEALTH, "Integrasi data posyandu", "Posyandu"), -1),
+    Plan(_matter("bkd", "kepegawaian", "Pegawai ASN", "nip", "nama", "golongan", "unit_kerja", "tmt", contract="pegawai"), 13),
+    Plan(_matter("tapem", "kode wilayah", "Kode wilayah", "kode", "nama", contract="kode_wilayah"), 12),
+    Plan(_matter("tapem", "batas desa", "Batas desa", "kode", "nama"), 11),
+    Plan(_matter("bkd", "jabatan fungsional", "Jabatan fungsional", "nip", "nama", "jabatan"), 10),
+    Plan(_matter("tapem", "nama desa", "Nama desa", "kode", "nama"), 9),
+    Plan(_matter("bkd", "pensiun", "Pegawai aktif", "nip", "nama", "aktif"), 8),
+    Plan(_matter("bkd", "penempatan pegawai", "Penempatan pegawai", "nip", "unit_kerja"), 7),
+    Plan(_matter("tapem", "penduduk per kecamatan", "Penduduk per kecamatan", "kode", "nama"), 6, since=timedelta(days=40)),
+    Plan(_matter("bkd", "kenaikan pangkat", "Kenaikan pangkat", "nip", "golongan", "tmt"), 5),
+    Plan(_matter("dinkes", "imunisasi", "Imunisasi", "kode", "nama"), 4),
+    Plan(_matter("tapem", "perangkat desa", "Perangkat desa", "kode", "nama"), 3),
+    Plan(_matter("dinkes", "fasilitas kesehatan", "Fasilitas kesehatan", "kode", "nama", "tempat_tidur"), 2),
+    Plan(_matter("bkd", "diklat", "Diklat", "nip", "nama"), 1),
+    Plan(_matter("tapem", "aset desa", "Aset desa", "kode", "nama"), 0),
+    Plan(_matter("dinkes", "stunting", "Stunting", "kode", "nama"), 3, (Action.PROPOSE, Action.DISAGREE)),
+    Plan(_matter("bkd", "kinerja", "Kinerja pegawai", "nip", "nama", "golongan"), 11, (Action.PROPOSE, Action.NOT_FIT)),
+    Plan(_matter("tapem", "toponimi", "Toponimi", "kode", "nama"), 0, (Action.RETURN,)),
+    Plan(_matter("dinkes", "obat", "Persediaan obat", "kode", "nama"), 4, (Action.HOLD,)),
+    Plan(_matter("tapem", "penduduk perorangan", "Penduduk perorangan", "kode", "nama"), 1, (Action.REFUSE,)),
+    Plan(_matter("dinkes", "posyandu", "Posyandu", "kode", "nama"), -1),
 )  # fmt: skip
+BUILDING = frozenset({Step.INTERCHANGE_DOCUMENT, Step.API, Step.CENTRAL_DATABASE})
 
 
-def seed(press: Press) -> None:
-    """Play what is planned, unless there are cases already; papers go to ``press``."""
+Build = Callable[[UUID, Step, Matter], None]
+
+
+def seed(press: Press, build: Build) -> None:
+    """Play what is planned, unless there are cases already.
+
+    Papers go to ``press``; ``build`` gives a case what its step is for.
+    """
     with db.unit_of_work() as session:
         if session.scalar(sa.select(IntegrationRequest.id).limit(1)) is not None:
             return
@@ -122,7 +124,7 @@ def seed(press: Press) -> None:
         }
         agencies = {a.id: a.name for a in session.scalars(sa.select(Agency))}
     for plan in PLANS:
-        _play(plan, _Cast(plan.matter, people, agencies, press))
+        _play(plan, _Cast(plan.matter, people, agencies, press, build))
 
 
 class _Cast:
@@ -134,9 +136,10 @@ class _Cast:
         people: Mapping[str, Principal],
         agencies: Mapping[UUID, str],
         press: Press,
+        build: Build,
     ) -> None:
         operator = people[f"operator.{matter.agency}"]
-        self.matter, self.press = matter, press
+        self.matter, self.press, self.build = matter, press, build
         self.agency = agencies[operator.agency_id] if operator.agency_id else ""
         self.people = {
             Role.OPD_OPERATOR: operator,
@@ -203,7 +206,11 @@ def _propose(ident: UUID, cast: _Cast) -> None:
 
 
 def _pass_step(ident: UUID, cast: _Cast) -> None:
-    if _read(ident).step is not Step.FILE_CHECK:
+    step = _read(ident).step
+    if step in BUILDING:
+        with acting_as(cast.people[Role.TIM_TEKNIS]):
+            cast.build(ident, step, cast.matter)
+    if step is not Step.FILE_CHECK:
         _propose(ident, cast)
     for role in _read(ident).standing.missing:
         # Who is of the team has submitted it: another one of the team approves.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -33,7 +34,10 @@ from app.identity.principals import principal_of
 from app.identity.services import create_user
 from app.office.models import Holiday, HolidayKind
 from app.pulls.services import ScheduleWish, request_pull, set_schedule
+from app.requests.models import IntegrationRequest
 from app.requests.papers import Press
+from app.requests.services import choose_contract, draft_contract
+from app.requests.states import Step
 from app.runs.kinds import KindName
 from app.runs.models import JobRun, Schedule
 from app.runs.services import save_schedule
@@ -44,6 +48,7 @@ from app.web import i18n
 from config import Settings
 from demo import cases
 from demo.agency_service import AgencyServer, read_options, service_from
+from demo.cases import Matter
 from jobs import perform, runtime
 
 AGENCIES = {
@@ -143,9 +148,10 @@ def main() -> None:
             somebody = principal_of(owner) if owner else None
         if somebody is not None:
             _holidays()
-            cases.seed(_press(started.settings))
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
+                build = partial(_build, started.settings)
+                cases.seed(_press(started.settings), build)
         with db.unit_of_work() as session:
             _housekeeping(session, started.settings.time_zone)
 
@@ -192,8 +198,8 @@ def agency_service(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def _exchange(settings: Settings) -> None:
-    """Bring both contracts to life, pull them, and ask for one Excel file."""
+def _services(settings: Settings) -> dict[str, dict[str, object]]:
+    """Return the settings of the demo agency's services, by the agency that they stand for."""
     base = settings.demo_agency_url
     common = {"auth": "header", "auth_name": "X-API-Key"}
     regions = {
@@ -206,13 +212,19 @@ def _exchange(settings: Settings) -> None:
         "rows_path": "data", "total_path": "total", "success_path": "success",
         "success_value": "true",
     }  # fmt: skip
+    return {"tapem": regions, "bkd": people}
+
+
+def _exchange(settings: Settings) -> None:
+    """Bring both contracts to life, pull them, and ask for one Excel file."""
+    services = _services(settings)
     _dataset(
         "tapem", "kode_wilayah", "Kode Wilayah Administrasi", DatasetKind.REFERENCE,
-        REGION_FIELDS, regions, "30 1 * * 1", settings.time_zone,
+        REGION_FIELDS, services["tapem"], "30 1 * * 1", settings.time_zone,
     )  # fmt: skip
     _dataset(
         "bkd", "pegawai", "Data Pegawai Negeri Sipil", DatasetKind.MASTER,
-        PEOPLE_FIELDS, people, "0 2 * * *", settings.time_zone,
+        PEOPLE_FIELDS, services["bkd"], "0 2 * * *", settings.time_zone,
     )  # fmt: skip
     with db.unit_of_work() as session:
         if session.scalar(sa.select(ExportRun.id).limit(1)) is not None:
@@ -222,6 +234,57 @@ def _exchange(settings: Settings) -> None:
         ).one()
         run_id = request_export(session, dataset).run_id
     _do(run_id)
+
+
+def _build(settings: Settings, ident: UUID, step: Step, matter: Matter) -> None:
+    """Give a case what its step is for: the contract, its table and source, the rows."""
+    with db.unit_of_work() as session:
+        case = session.get_one(IntegrationRequest, ident)
+        if step is Step.INTERCHANGE_DOCUMENT and matter.contract:
+            there = sa.select(Contract).where(Contract.slug == matter.contract)
+            choose_contract(session, case, session.scalars(there).one())
+        elif step is Step.INTERCHANGE_DOCUMENT and case.contract_id is None:
+            draft_contract(session, case)
+        contract_id = case.contract_id
+    if step is Step.API:
+        _bring_to_life(settings, contract_id, matter)
+    if step is Step.CENTRAL_DATABASE:
+        _fill(contract_id)
+
+
+def _bring_to_life(settings: Settings, contract_id: UUID | None, matter: Matter) -> None:
+    with db.unit_of_work() as session:
+        contract = session.get_one(Contract, contract_id)
+        if session.scalar(
+            sa.select(Dataset.id).where(Dataset.contract_id == contract_id)
+        ):
+            return
+        draft = _draft_of(session, contract)
+        activation = request_activation(session, draft, plan_for(session, draft).digest)
+    _do(activation)
+    with db.unit_of_work() as session:
+        contract = session.get_one(Contract, contract_id)
+        source = Source(name=contract.title, kind="rest_json", contract=contract)
+        service = _services(settings)[matter.agency]
+        save_source(session, source, service, secrets={"auth_secret": _key()})
+
+
+def _fill(contract_id: UUID | None) -> None:
+    with db.unit_of_work() as session:
+        dataset = session.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == contract_id)
+        ).one()
+        if dataset.published_at is not None:
+            return
+        source = session.scalars(
+            sa.select(Source).where(Source.contract_id == contract_id)
+        ).one()
+        run_id = request_pull(session, source)
+    _do(run_id)
+
+
+def _key() -> str:
+    return os.environ.get("DEMO_AGENCY_KEY", "demo-kunci-opd")
 
 
 def _dataset(
@@ -255,8 +318,7 @@ def _dataset(
     with db.unit_of_work() as session:
         contract = session.get_one(Contract, contract.id)
         source = Source(name=title, kind="rest_json", contract=contract)
-        key = os.environ.get("DEMO_AGENCY_KEY", "demo-kunci-opd")
-        save_source(session, source, settings, secrets={"auth_secret": key})
+        save_source(session, source, settings, secrets={"auth_secret": _key()})
         session.flush()  # its id is the schedule's parameter
         set_schedule(session, source, ScheduleWish(cron, time_zone))
         run_id = request_pull(session, source)

@@ -37,6 +37,7 @@ class Contract(HasId, Base):
     slug: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]
     description: Mapped[str] = mapped_column(default="")
+    basis: Mapped[str] = mapped_column(default="")  # the request that it came out of
     kind: Mapped[DatasetKind] = mapped_column(choice(DatasetKind, "kind"))
     load_mode: Mapped[LoadMode] = mapped_column(choice(LoadMode, "load_mode"))
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -573,6 +573,7 @@ def _origin_lines(job: _Job) -> list[tuple[str, str]]:
         ("Dataset", f"{dataset.title} ({dataset.slug})"),
         ("Perangkat daerah", dataset.agency.name),
         ("Kontrak data", f"{dataset.contract.title}, versi {version.number}"),
+        ("Dasar", dataset.contract.basis or "tanpa permohonan di sistem ini"),
         ("Data per", _moment(job, job.as_of)),
         ("Nomor penarikan", str(dataset.published_run_id or "")),
         ("Diunduh pada", _moment(job, job.exported_at)),

@@ -54,6 +54,7 @@ COMMON: Mapping[str, Any] = {
 }
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "contract": {
+        "basis": _("Rests on"),
         "kind": _("Kind of data"),
         "load_mode": _("Each pull brings"),
     },

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from flask import Response, current_app, flash, make_response, request, send_file
 from flask_admin import expose
 from flask_babel import gettext
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from wtforms import StringField, TextAreaField
 from wtforms.validators import DataRequired, Length
 
+from app.contracts.models import Contract
 from app.core import db
 from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
@@ -31,6 +33,7 @@ from app.requests.documents import (
 )
 from app.requests.errors import DocumentsLackingError, NotEditableError
 from app.requests.fields import Form, missing, places
+from app.requests.integration import built, obstacles
 from app.requests.models import Document, DocumentFile, IntegrationRequest, IssuedPaper
 from app.requests.openings import Opening, openings
 from app.requests.papers import papers_of
@@ -205,6 +208,7 @@ class RequestPage(Page):
         with db.unit_of_work() as session:
             case = queries.get_case(session, ident, principal)
             actor = queries.actor_in(case, principal)
+            state = built(case)
             text: str = self.render(
                 "requests/show.html",
                 case=case,
@@ -216,6 +220,10 @@ class RequestPage(Page):
                 openings=_open_to(case, actor),
                 reasons=list(Reason),
                 documents=_documents(session, case, actor),
+                built=state,
+                obstacles=obstacles(case.step, state),
+                may_build=actor is not None and services.may_build(case, actor.roles),
+                contracts=_contracts(session, case, actor),
                 papers=papers_of(session, case),
                 brings_paper=_paper_asked(case),
                 events=queries.events_of(session, case),
@@ -404,6 +412,27 @@ class RequestPage(Page):
             flash_rejected(error)
         return back_to("requests.show", ident=ident)
 
+    @expose("/<ident>/contract", methods=("POST",))
+    @needs(Permission.CONTRACT_WRITE)
+    def contract(self, ident: str) -> Response:
+        """Draft the contract of a case, or say which one it is."""
+        chosen = request.form.get("contract", "")
+        try:
+            with db.unit_of_work() as session:
+                case = queries.get_case(session, ident, principal_now())
+                if chosen:
+                    contract = get_visible(session, Contract, chosen, principal_now())
+                    services.choose_contract(session, case, contract)
+                else:
+                    services.draft_contract(session, case)
+        except NotFoundError:
+            raise
+        except RejectedError as error:
+            flash_rejected(error)
+        else:
+            flash(gettext("The case has its contract."), "success")
+        return back_to("requests.show", ident=ident, _anchor="integration")
+
     @expose("/<ident>/messages", methods=("POST",))
     @needs(Permission.REQUEST_ACT)
     def message(self, ident: str) -> Response:
@@ -485,6 +514,20 @@ def _producers(case: IntegrationRequest, actor: Actor | None) -> Options:
         return ()
     own = str(case.agency_id)
     return [option for option in agency_options() if option[0] != own]
+
+
+def _contracts(
+    session: Session, case: IntegrationRequest, actor: Actor | None
+) -> Options:
+    """Return the contracts that a case may be about, for who may say so."""
+    if actor is None or not services.may_build(case, actor.roles):
+        return ()
+    rows = session.scalars(
+        sa.select(Contract)
+        .where(Contract.agency_id == (case.producer_id or case.agency_id))
+        .order_by(Contract.title)
+    )
+    return [(str(each.id), each.title) for each in rows]
 
 
 def _paper_asked(case: IntegrationRequest) -> bool:

@@ -173,3 +173,22 @@ class NoCaseYetError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("There is no case yet that a sample could be filled with.")
+
+
+class NoDefinitionError(RejectedError):
+    code = "no_definition"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No data element has been defined: a contract is drafted out of step 2."
+        )
+
+
+class StepNotDoneError(RejectedError):
+    """``obstacles`` are message ids of what keeps the step open."""
+
+    code = "step_not_done"
+
+    def __init__(self, obstacles: Sequence[str]) -> None:
+        self.obstacles = obstacles
+        super().__init__(obstacles[0])

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.contracts.models import Contract
 from app.core import clock, db
 from app.core.errors import RejectedError
 from app.core.policy import acting_principal
@@ -19,7 +20,7 @@ from app.files.services import Kept
 from app.identity.models import Agency, User
 from app.notifications import notices
 from app.notifications.states import NoticeKind
-from app.requests import papers
+from app.requests import integration, papers
 from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
@@ -34,9 +35,11 @@ from app.requests.errors import (
     NotEditableError,
     NotYourMoveError,
     OwnDataError,
+    StepNotDoneError,
     TooManyFilesError,
 )
 from app.requests.fields import Values, flat_text, read
+from app.requests.integration import built, obstacles
 from app.requests.models import (
     Document,
     DocumentFile,
@@ -57,6 +60,9 @@ MAX_TITLE, MAX_MESSAGE, MAX_FILES = 200, 5_000, 10
 # The office says whose data it is before its owner's consent is needed, in step 2.
 NAMING_STEPS = frozenset({Step.FILE_CHECK, Step.COORDINATION})
 NAMING_ROLES = frozenset({Role.TIM_TEKNIS, Role.PIMPINAN})
+BUILDING_STEPS = frozenset(
+    {Step.SCENARIO, Step.INTERCHANGE_DOCUMENT, Step.API, Step.CENTRAL_DATABASE}
+)
 _PROPOSING = frozenset({Action.HAND_IN, Action.PROPOSE})
 
 
@@ -214,7 +220,8 @@ def take_action(
     ``paper_number`` is of the office's own letter system, "" for the next of our register.
 
     Raises what ``procedure.move`` raises, and ``DocumentsLackingError`` or ``MalformedError``
-    when what is to be proposed is not there, or not as it should be; what ``papers.issue``
+    when what is to be proposed is not there, or not as it should be,
+    ``StepNotDoneError`` while what a step is for is not there; what ``papers.issue``
     raises.
     """
     principal = acting_principal()
@@ -226,8 +233,11 @@ def take_action(
     before = case.standing
     if deed.action in _PROPOSING:
         _require_documents(session, case)
+        _require_built(case)
         deed = replace(deed, digest=proposal_digest(session, case))
     moved = move(before, deed, actor)
+    if deed.action is Action.APPROVE and moved.standing.step is not before.step:
+        _require_built(case)
     if deed.action in _PROPOSING:
         _freeze(session, case)
     _settle(session, case, before, moved.standing)
@@ -238,6 +248,43 @@ def take_action(
     _tell(session, case, moved.standing)
     session.flush()
     return moved
+
+
+def _require_built(case: IntegrationRequest) -> None:
+    """Raise ``StepNotDoneError`` while what the step is for is not there, or is red."""
+    lacking = obstacles(case.step, built(case))
+    if lacking:
+        raise StepNotDoneError(lacking)
+
+
+def may_build(case: IntegrationRequest, roles: frozenset[Role]) -> bool:
+    """Tell whether the contract of a case may be named now."""
+    return case.step in BUILDING_STEPS and Role.TIM_TEKNIS in roles
+
+
+def draft_contract(session: Session, case: IntegrationRequest) -> Contract:
+    """Draft the contract of a case from its definition; raises ``NotEditableError``."""
+    _require_building(session, case)
+    if case.contract_id is not None:
+        raise NotEditableError
+    return integration.draft_contract(session, case)
+
+
+def choose_contract(
+    session: Session, case: IntegrationRequest, contract: Contract
+) -> None:
+    """Say that a case is about a contract that there is: of the agency whose data it is."""
+    _require_building(session, case)
+    if contract.agency_id != (case.producer_id or case.agency_id):
+        raise NotFoundError
+    integration.join(session, case, contract)
+
+
+def _require_building(session: Session, case: IntegrationRequest) -> None:
+    lock(session, case)
+    actor = actor_in(case, acting_principal())
+    if actor is None or not may_build(case, actor.roles):
+        raise NotEditableError
 
 
 def _written_down(

@@ -71,6 +71,10 @@ def upgrade() -> None:
     op.add_column("user", sa.Column("nip", sa.Text(), nullable=False, server_default=""))
     op.alter_column("user", "nip", server_default=None)
     op.add_column(
+        "contract", sa.Column("basis", sa.Text(), nullable=False, server_default="")
+    )
+    op.alter_column("contract", "basis", server_default=None)
+    op.add_column(
         "office",
         sa.Column(
             "number_format", sa.Text(), nullable=False, server_default=NUMBER_FORMAT
@@ -501,6 +505,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION simpul_next_number(text, integer)")
     op.drop_column("office", "number_format")
     op.drop_column("user", "nip")
+    op.drop_column("contract", "basis")
     op.drop_index("ix_notification_turn", "notification")
     op.drop_column("notice", "roles")
     for table in (

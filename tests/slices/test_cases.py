@@ -10,16 +10,19 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.contracts.models import Contract
 from app.core import db
+from app.core.clock import utc_now
 from app.core.policy import DbRole, Principal, acting_as
 from app.core.scope import NotFoundError
+from app.datasets.models import Dataset
 from app.files.inspection import FileKind
 from app.files.services import Kept, store_of
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.notifications.models import Notice
 from app.papers.typesetting import set_in_type
-from app.requests import errors, papers, queries, services
+from app.requests import errors, integration, papers, queries, services
 from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Form
 from app.requests.models import (
@@ -33,6 +36,7 @@ from app.requests.papers import Press
 from app.requests.procedure import Deed
 from app.requests.states import Action, Party, Reason, Role, Step
 from app.requests.wordings import PaperKind
+from app.runs.states import RunStatus
 from app.web import i18n
 from tests import make
 
@@ -86,6 +90,8 @@ class Town:
         """Have the step's document written, submitted and approved by whom it takes."""
         case = self.read(ident)
         step = case.step
+        if step in {Step.INTERCHANGE_DOCUMENT, Step.API, Step.CENTRAL_DATABASE}:
+            self.build(ident)
         if step is not Step.FILE_CHECK:
             (kind,) = STEP_DOCUMENTS[step]
             proposer = Role(min(case.asked))
@@ -94,6 +100,25 @@ class Town:
         for role in self.read(ident).standing.missing:
             who = "second" if role is Role.TIM_TEKNIS else role
             self.act(ident, Action.APPROVE, role, who)
+
+    def build(self, ident: UUID) -> None:
+        """Give a case what the steps 4 to 6 are for: contract, source, published rows."""
+        if self.read(ident).contract_id is None:
+            with make.session(self.people[Role.TIM_TEKNIS]) as s:
+                services.draft_contract(s, s.get_one(IntegrationRequest, ident))
+            return
+        contract_id = self.read(ident).contract_id
+        with make.session() as s:
+            contract = s.get_one(Contract, contract_id)
+            dataset = s.scalar(
+                sa.select(Dataset).where(Dataset.contract_id == contract_id)
+            )
+        if dataset is None:
+            make.activate(contract_id)
+            make.make_source(contract, "http://127.0.0.1:9/")
+        elif dataset.published_at is None:
+            with make.session(make.WORKER_PRINCIPAL) as s:
+                s.get_one(Dataset, dataset.id).published_at = utc_now()
 
     def read(self, ident: UUID) -> IntegrationRequest:
         with make.session() as s:
@@ -552,3 +577,90 @@ def test_the_same_paper_is_the_same_bytes(town):
         sheet = papers.sheet_of(s, town.press, case, PaperKind.RECEIPT, deed, marks)
     made = set_in_type(sheet, deed.at, town.press.zone)
     assert hashlib.sha256(made).hexdigest() == paper.sha256
+
+
+# --- what is built ----------------------------------------------------------------------
+
+
+def test_a_step_does_not_close_while_what_it_is_for_is_not_there(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for _ in range(4):
+        town.pass_step(ident)
+    town.write(ident, DocumentKind.INTERCHANGE, Role.TIM_TEKNIS)
+
+    def refused():
+        with pytest.raises(errors.StepNotDoneError) as error:
+            town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+        return error.value.obstacles
+
+    assert refused() == [integration.NO_CONTRACT]
+    town.pass_step(ident)
+    town.write(ident, DocumentKind.CONNECTION_TEST, Role.TIM_TEKNIS)
+    assert refused() == [integration.NOT_ACTIVE, integration.NO_SOURCE]
+    town.pass_step(ident)
+    town.write(ident, DocumentKind.STORAGE, Role.TIM_TEKNIS)
+    assert refused() == [integration.NOT_PUBLISHED]
+    town.build(ident)
+    contract = town.read(ident).contract_id
+    ended = {"key": f"contract:{contract}", "finished_at": utc_now()}
+    make.make_run("pull", status=RunStatus.HELD, **ended)
+    assert refused() == [integration.RED]
+    make.make_run("pull", status=RunStatus.SUCCEEDED, **ended)
+    town.pass_step(ident)
+    assert town.read(ident).step is Step.RESULT_DELIVERY
+
+
+def test_the_contract_is_drafted_out_of_the_definition_and_says_what_it_rests_on(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for _ in range(4):
+        town.pass_step(ident)
+    with make.session() as s:
+        case = s.get_one(IntegrationRequest, ident)
+        document = queries.documents_of(s, case)[DocumentKind.DATA_DEFINITION]
+        document.content = document.content | {
+            "dataset": "Pegawai ASN!",
+            "elements": [
+                {
+                    "name": "NIP",
+                    "type": "text",
+                    "is_key": "1",
+                    "classification": "pribadi_umum",
+                },
+                {"name": "Gaji Pokok (Rp)", "type": "number", "unit": "rupiah"},
+                {"name": "nip", "type": "text"},
+                {"name": "2 huruf", "type": "text"},
+            ],
+        }
+    town.build(ident)
+    with make.session() as s:
+        case = s.get_one(IntegrationRequest, ident)
+        contract = s.get_one(Contract, case.contract_id)
+        specs = make.draft_of(s, contract.id).specs()
+    assert contract.basis == str(case)
+    assert contract.slug.startswith("pegawai_asn")
+    assert [(f.name, f.is_key, f.required) for f in specs] == [
+        ("nip", True, True), ("gaji_pokok_rp", False, False), ("f_2_huruf", False, False),
+    ]  # fmt: skip
+    with (
+        make.session(town.people[Role.TIM_TEKNIS]) as s,
+        pytest.raises(errors.NotEditableError),
+    ):
+        services.draft_contract(s, s.get_one(IntegrationRequest, ident))
+
+
+def test_a_contract_of_another_agency_is_not_chosen(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for _ in range(4):
+        town.pass_step(ident)
+    other = make.make_contract(active=False)
+    own = make.make_contract(active=False, agency=town.agency)
+    who = town.people[Role.TIM_TEKNIS]
+    with make.session(who) as s:
+        case = queries.get_case(s, ident, who)
+        with pytest.raises(NotFoundError):
+            services.choose_contract(s, case, s.get_one(Contract, other.id))
+        services.choose_contract(s, case, s.get_one(Contract, own.id))
+    assert town.read(ident).contract_id == own.id

@@ -64,6 +64,7 @@ OBJECTS = {
     "pulls.source": Drive("source"),
     "quarantine.show": Drive("quarantined_record"),
     "requests.act": Drive("integration_request"),
+    "requests.contract": Drive("integration_request"),
     "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),
     "requests.detach": Drive("document_file"),
     "requests.file": Drive("document_file", always=False),  # where the store has it
