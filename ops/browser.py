@@ -24,7 +24,8 @@ _ONE = re.compile(
     r"|(?<=/developers)/[^/]+|(?<=/audit)/\d+|(?<=/audit/request)/[^/]+"
 )
 _NO_PAGE = re.compile(
-    r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file)"
+    r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file"
+    r"|requests/papers/|requests/files/)"
 )
 
 

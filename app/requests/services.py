@@ -361,7 +361,7 @@ def proposal_digest(session: Session, case: IntegrationRequest) -> str:
 
 def _proposed_kinds(step: Step) -> tuple[DocumentKind, ...]:
     # What was handed in is what the check of the file is about.
-    return STEP_DOCUMENTS[Step.DRAFT if step is Step.FILE_CHECK else step]
+    return STEP_DOCUMENTS.get(Step.DRAFT if step is Step.FILE_CHECK else step, ())
 
 
 def content_digest(session: Session, document: Document) -> str:
