@@ -39,7 +39,7 @@ def start() -> Runtime:
     _Started.settings = settings
     db.bind(settings)
     crypto.bind(settings.field_key)
-    passwords.bind(settings.password_profile)
+    passwords.bind(settings)
     if settings.mode is Mode.TEST:
         faults.arm(os.environ)
     return Runtime(

@@ -21,6 +21,7 @@ from app.core import db
 from app.core.line import PARAMETERS, SERVER_OPTIONS, Line, answers_within
 from app.core.policy import DISPATCHER, acting_as
 from app.notifications import spreading
+from app.requests import reminders
 from app.runs import pulse, sweeps
 from app.runs.services import BELL
 from config import ConfigError
@@ -29,6 +30,7 @@ from jobs.bell import Bell
 
 log = logging.getLogger("simpul.scheduler")
 SEAL_SECONDS = 5.0
+REMIND_SECONDS = 3_600.0  # working days are what is counted
 
 
 class Scheduler:
@@ -40,6 +42,7 @@ class Scheduler:
         self._clerk = mails.clerk_of(started.settings)
         self._next_reconcile = 0.0
         self._next_seal = 0.0
+        self._next_reminder = 0.0
         self._redis_down = False
         self.stopping = False
 
@@ -52,6 +55,10 @@ class Scheduler:
         if time.monotonic() >= self._next_seal:
             self._next_seal = time.monotonic() + SEAL_SECONDS
             self._sweep(self._seal)
+        if time.monotonic() >= self._next_reminder:
+            self._next_reminder = time.monotonic() + REMIND_SECONDS
+            zone = self._settings.time_zone
+            self._sweep(lambda session: reminders.remind(session, zone))
         if time.monotonic() >= self._next_reconcile:
             self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
             self._sweep(sweeps.reconcile)

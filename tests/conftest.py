@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from app import models  # noqa: F401 - all tables must be known before the first query
 from app.core import crypto, db
+from app.identity import passwords
 from config import Settings
 from jobs import bell
 from tests import fakes, make
@@ -167,6 +168,7 @@ def settings(worker_id: str, tmp_path_factory) -> Iterator[Settings]:
         )  # fmt: skip
         db.bind(made)
         crypto.bind(made.field_key)
+        passwords.bind(made)
         yield made
         for engine in (db.engine(), db._Engines.owner):
             engine.dispose()

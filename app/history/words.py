@@ -69,6 +69,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "approved": _("Approved as"),
         "asked": _("Asked"),
         "ball": _("Waits for"),
+        "warned": _("Warned of"),
         "loops_a": _("Loops A"),
         "loops_b": _("Loops B"),
         "handed_in_at": _("Handed in"),

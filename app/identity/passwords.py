@@ -7,18 +7,32 @@ from app.core.clock import utc_now
 from app.identity.errors import WeakPasswordError
 from app.identity.models import User
 from app.identity.rules import POLICIES, PasswordPolicy, normal, refusal
-from config import PasswordProfile
-
-_hasher = PasswordHasher()
+from config import Mode, PasswordProfile, Settings
 
 
 class _Policy:
     now: PasswordPolicy = POLICIES[PasswordProfile.BSSN]
+    hasher: PasswordHasher = PasswordHasher()
 
 
-def bind(profile: PasswordProfile) -> None:
-    """Have passwords follow a profile; call once per process."""
-    _Policy.now = POLICIES[profile]
+def bind(settings: Settings) -> None:
+    """Have passwords follow the settings; call once per process.
+
+    In test mode a hash costs nothing: a thousand log-ins would take minutes.
+    """
+    _Policy.now = POLICIES[settings.password_profile]
+    is_test = settings.mode is Mode.TEST
+    _Policy.hasher = PasswordHasher(1, 8, 1) if is_test else PasswordHasher()
+
+
+def hash_options() -> dict[str, int]:
+    """Return what a hash costs, as Flask-Security's library names it: both hash alike."""
+    hasher = _Policy.hasher
+    return {
+        "argon2__time_cost": hasher.time_cost,
+        "argon2__memory_cost": hasher.memory_cost,
+        "argon2__parallelism": hasher.parallelism,
+    }
 
 
 def policy() -> PasswordPolicy:
@@ -28,7 +42,7 @@ def policy() -> PasswordPolicy:
 
 def hash_of(password: str) -> str:
     """Return the argon2id hash (PHC text, its own random salt) under which it is stored."""
-    return _hasher.hash(normal(password))
+    return _Policy.hasher.hash(normal(password))
 
 
 def check(user: User, password: str) -> None:
@@ -58,6 +72,6 @@ def _is_former(user: User, password: str) -> bool:
 
 def _is_of(hashed: str, password: str) -> bool:
     try:
-        return _hasher.verify(hashed, normal(password))
+        return _Policy.hasher.verify(hashed, normal(password))
     except VerificationError:
         return False

@@ -115,11 +115,12 @@ def init_app(
     """Set Flask-Security up: argon2, no registration, generic answers, limited attempts."""
     # The demo's people have addresses under .test, which never lead anywhere.
     email_validator.TEST_ENVIRONMENT = settings.mode is not Mode.PRODUCTION
-    passwords.bind(settings.password_profile)
+    passwords.bind(settings)
     app.config.update(
         SECURITY_PASSWORD_HASH="argon2",  # noqa: S106 - the name of a method
         # argon2 salts each hash itself; tied to our secret, passwords would die with it.
         SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
+        SECURITY_PASSWORD_HASH_PASSLIB_OPTIONS=passwords.hash_options(),
         SECURITY_PASSWORD_SALT=settings.secret_key,
         SECURITY_REGISTERABLE=False,
         SECURITY_RECOVERABLE=True,

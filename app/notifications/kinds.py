@@ -72,6 +72,20 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 mail=Wish.DIGEST,
             ),
             Kind(
+                NoticeKind.REQUEST_DUE,
+                message_id("The step of a request is soon due"),
+                Permission.REQUEST_READ,
+                is_problem=True,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
+                NoticeKind.REQUEST_LATE,
+                message_id("The step of a request is late"),
+                Permission.REQUEST_READ,
+                is_problem=True,
+                mail=Wish.ALWAYS,
+            ),
+            Kind(
                 NoticeKind.REQUEST_TOLD,
                 message_id("Something happened to a request"),
                 Permission.REQUEST_READ,

@@ -34,6 +34,10 @@ _LOOK = message_id("Look at it in Simpul")
 _MORE = message_id("And %(n)s more.")
 
 
+# Parameters that are message ids themselves.
+_WORDS = frozenset({"kind", "step"})
+
+
 class Told(NamedTuple):
     """What is to be told, and whom it is about: a person, or an agency; to which roles."""
 
@@ -60,7 +64,7 @@ class Clerk:
         text = self.gettext(language, message)
         try:
             return text % {
-                name: self.gettext(language, value) if name == "kind" else value
+                name: self.gettext(language, value) if name in _WORDS else value
                 for name, value in params.items()
             }
         except (KeyError, TypeError, ValueError):

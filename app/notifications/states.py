@@ -20,6 +20,8 @@ class NoticeKind(StrEnum):
     EXPORT_READY = "export_ready"
     APPROVAL_ASKED = "approval_asked"
     REQUEST_ASKS = "request_asks"
+    REQUEST_DUE = "request_due"
+    REQUEST_LATE = "request_late"
     REQUEST_TOLD = "request_told"
     ACCOUNT = "account"
 

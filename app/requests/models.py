@@ -28,7 +28,8 @@ class IntegrationRequest(HasId, Versioned, Base):
     ``number`` is given when it is handed in first, ``accepted_at`` when its file is complete:
     from then on the three months run. ``producer_id`` is whose data it is, where that is not
     the applicant. ``digest`` is of the documents as they were proposed. ``asked`` are the
-    roles whose move it is, ``ball`` the side that they are of.
+    roles whose move it is, ``ball`` the side that they are of. ``warned`` says of which step,
+    round and level people were told.
     """
 
     __tablename__ = "integration_request"
@@ -68,6 +69,7 @@ class IntegrationRequest(HasId, Versioned, Base):
     digest: Mapped[str] = mapped_column(default="")
     approved: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
     asked: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=lambda: sorted(OPD))
+    warned: Mapped[str] = mapped_column(default="")
     ball: Mapped[Party] = mapped_column(choice(Party, "ball"), default=Party.AGENCY)
     loops_a: Mapped[int] = mapped_column(default=0)
     loops_b: Mapped[int] = mapped_column(default=0)

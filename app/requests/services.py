@@ -447,7 +447,7 @@ def _tell(session: Session, case: IntegrationRequest, now: Standing) -> None:
             roles=OPD,
         )
         return
-    for agency_id, roles in _addressees(case, now.asked):
+    for agency_id, roles in addressees(case, now.asked):
         notices.tell(
             session,
             NoticeKind.REQUEST_ASKS,
@@ -459,7 +459,7 @@ def _tell(session: Session, case: IntegrationRequest, now: Standing) -> None:
         )
 
 
-def _addressees(
+def addressees(
     case: IntegrationRequest, asked: frozenset[Role]
 ) -> list[tuple[UUID | None, frozenset[Role]]]:
     """Return of whom it is asked: an agency, or None for the office, and which roles."""

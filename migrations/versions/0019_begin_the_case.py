@@ -143,6 +143,7 @@ def _create_tables() -> None:
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("approved", TEXTS, nullable=False),
         sa.Column("asked", TEXTS, nullable=False),
+        sa.Column("warned", sa.Text(), nullable=False),
         sa.Column("ball", _choice("ball", "agency", "office", "nobody"), nullable=False),
         sa.Column("loops_a", sa.Integer(), nullable=False),
         sa.Column("loops_b", sa.Integer(), nullable=False),
@@ -482,6 +483,7 @@ def _put_up_walls() -> None:
             )
             op.execute(f"GRANT {rights} ON {table} TO simpul_agency")
 
+    op.execute("GRANT UPDATE (warned) ON integration_request TO simpul_system")
     # Who has a case with an agency sees what it is called.
     op.execute(
         "CREATE POLICY parties ON agency FOR SELECT TO simpul_agency USING (id IN ("

@@ -3,6 +3,7 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pypdfium2
@@ -13,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from app.contracts.models import Contract
 from app.core import db
 from app.core.clock import utc_now
-from app.core.policy import DbRole, Principal, acting_as
+from app.core.policy import DISPATCHER, DbRole, Principal, acting_as
 from app.core.scope import NotFoundError
 from app.datasets.models import Dataset
 from app.files.inspection import FileKind
@@ -22,7 +23,14 @@ from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.notifications.models import Notice
 from app.papers.typesetting import set_in_type
-from app.requests import errors, integration, papers, queries, services
+from app.requests import (
+    errors,
+    integration,
+    papers,
+    queries,
+    reminders,
+    services,
+)
 from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Form
 from app.requests.models import (
@@ -664,3 +672,51 @@ def test_a_contract_of_another_agency_is_not_chosen(town):
             services.choose_contract(s, case, s.get_one(Contract, other.id))
         services.choose_contract(s, case, s.get_one(Contract, own.id))
     assert town.read(ident).contract_id == own.id
+
+
+# --- warnings ---------------------------------------------------------------------------
+
+
+def remind(days: int, ident: UUID) -> list[tuple]:
+    """Look at the clocks so many days later; return what is to be told, of this case."""
+    with make.session(DISPATCHER) as s:
+        s.execute(sa.delete(Notice))
+    with make.session(DISPATCHER) as s:
+        reminders.remind(s, "Asia/Jakarta", utc_now() + timedelta(days=days))
+        told = s.scalars(
+            sa.select(Notice)
+            .where(Notice.path == f"/requests/{ident}")
+            .order_by(Notice.id)
+        ).all()
+    return [(n.kind, n.agency_id is not None, n.roles) for n in told]
+
+
+def test_a_step_warns_once_at_each_level_and_tells_higher_up(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.pass_step(ident)  # coordination: three working days of the office
+    team, data, head = "TIM_TEKNIS", "PENGAWAS_DATA", "ADMINISTRATOR"
+
+    assert remind(0, ident) == []
+    late = remind(30, ident)
+    assert late == [("request_late", False, sorted([team, data, head]))] or late == [
+        ("request_late", False, sorted([team, data, head, "PIMPINAN"]))
+    ]
+    assert remind(31, ident) == []
+
+
+def test_what_is_the_agencys_move_is_told_to_the_agency(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    for _ in range(2):
+        town.pass_step(ident)
+    told = remind(60, ident)
+    assert ("request_late", True, ["OPD_OPERATOR"]) in told
+    assert any(not of_agency and "ADMINISTRATOR" in roles for _, of_agency, roles in told)
+
+
+def test_what_rests_warns_nobody(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.act(ident, Action.HOLD, Role.PIMPINAN, **WHY)
+    assert remind(60, ident) == []

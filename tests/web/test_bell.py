@@ -92,7 +92,7 @@ def test_wishes_are_remembered_and_nonsense_is_not(log_in):
 
     page = client.get("/notifications/wishes").get_data(as_text=True)
     assert (
-        page.count('value="daily_digest" selected') == 4
+        page.count('value="daily_digest" selected') == 5
     )  # held, run, approval, request
     # Held under the bell; files and what happened to requests by mail.
     assert page.count('value="never" selected') == 3

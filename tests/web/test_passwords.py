@@ -1,5 +1,6 @@
 """Passwords at every door: the person's own form, the office's form, commands."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from app.identity.errors import WeakPasswordError
 from app.identity.models import User
 from app.identity.passwords import hash_of
 from app.identity.services import settle_user
-from config import PasswordProfile
+from config import Mode, PasswordProfile
 from tests import make
 from tests.web.conftest import PASSWORD
 
@@ -24,10 +25,20 @@ def person(app):
 
 
 @pytest.fixture
-def asvs():
-    passwords.bind(PasswordProfile.ASVS)
+def asvs(settings):
+    passwords.bind(replace(settings, password_profile=PasswordProfile.ASVS))
     yield
-    passwords.bind(PasswordProfile.BSSN)
+    passwords.bind(settings)
+
+
+def test_outside_of_tests_a_hash_costs_what_it_should(settings):
+    """Argon2id with 64 MiB, three passes: at least what RFC 9106 asks of a small server."""
+    passwords.bind(replace(settings, mode=Mode.PRODUCTION))
+    try:
+        assert hash_of(NEW).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        assert list(passwords.hash_options().values()) == [3, 65536, 4]
+    finally:
+        passwords.bind(settings)
 
 
 def _change(client, new, old=PASSWORD):
