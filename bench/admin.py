@@ -41,14 +41,14 @@ INSERT INTO agency (id, code, name, short_name, email, phone, address, active)
 SELECT gen_random_uuid(), 'OPD-' || i, 'Dinas ' || i, '', '', '', '', true
 FROM generate_series(1, 40) AS i;
 INSERT INTO "user" (id, email, name, job_title, active, fs_uniquifier, agency_id, last_login_at,
-    must_change_password, former_passwords, language)
+    must_change_password, former_passwords, language, nip)
 SELECT gen_random_uuid(), 'orang' || i || '@contoh.go.id',
     (ARRAY['Budi','Siti','Agus','Dewi','Rina','Joko','Putri','Hendra'])[1 + i % 8] || ' '
     || (ARRAY['Santoso','Wijaya','Siregar','Lubis','Harahap','Hidayat'])[1 + (i / 8) % 6]
     || ' ' || lpad(i::text, 7, '0'), 'Analis ' || i % 50, i % 9 > 0, md5(i::text),
     (SELECT id FROM agency WHERE code = 'OPD-' || 1 + i % 40),
     CASE WHEN i % 3 > 0 THEN now() - make_interval(secs => hashint4(i)::bigint % 10000000) END,
-    false, '{{}}', 'id'
+    false, '{{}}', 'id', ''
 FROM generate_series(1, {rows}) AS i;
 """
 Measured = dict[str, list[dict[str, Any]]]

@@ -194,12 +194,10 @@ class _Hunt:
     def __call__(
         self, parts: Sequence["_Part"], wanted: int, *, back: bool
     ) -> tuple[list[Any], Total]:
-        total: Total | None = None
         keys = self._walked(parts[0], wanted)
         if len(keys) < wanted:
-            keys, total = self._sorted(parts, wanted, back=back)
-        if total is None:
-            total = count(self.session, self.query, self.words)
+            keys = self._sorted(parts, wanted, back=back)
+        total = count(self.session, self.query, self.words)
         name = self.order.key.key
         found = self.session.scalars(self.query.where(self.order.key.in_(keys)))
         by_key = {getattr(row, name): row for row in found.unique()} if keys else {}
@@ -211,27 +209,23 @@ class _Hunt:
         met = sa.select(way.c.key).where(way.c.is_met).limit(wanted)
         return list(self.session.scalars(met))
 
-    def _sorted(
-        self, parts: Sequence["_Part"], wanted: int, *, back: bool
-    ) -> tuple[list[Any], Total | None]:
-        """Find all rows by the index of words, count and sort them.
+    def _sorted(self, parts: Sequence["_Part"], wanted: int, *, back: bool) -> list[Any]:
+        """Find all rows by the index of words and sort them.
 
-        The total is None where no row was left to tell it.
+        Counted apart, up to a bound: counting here would keep every row until the last one.
         """
         is_ahead = sa.or_(*(sa.and_(sa.true(), *part.where) for part in parts))
-        rows = sa.func.count().over().label("total")
-        found = self._keys(is_ahead.label("is_ahead"), rows).where(self.words)
+        found = self._keys().where(self.words, is_ahead)
         hits = found.order_by(None).offset(0).subquery()  # no walk in order
         value = hits.c.value.desc() if parts[0].down else hits.c.value.asc()
         key = hits.c.key.desc() if parts[0].down else hits.c.key.asc()
-        page = self.session.execute(
-            sa.select(hits.c.key, hits.c.total)
-            .where(hits.c.is_ahead)
-            .order_by(value.nulls_first() if back else value.nulls_last(), key)
-            .limit(wanted)
-        ).all()
-        total = _counted(page[0].total) if page else None
-        return [row.key for row in page], total
+        return list(
+            self.session.scalars(
+                sa.select(hits.c.key)
+                .order_by(value.nulls_first() if back else value.nulls_last(), key)
+                .limit(wanted)
+            )
+        )
 
     def _keys(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
         return self.query.with_only_columns(
