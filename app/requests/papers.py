@@ -295,7 +295,7 @@ def _signer(
     if role is Role.PIMPINAN and not (found and found.title):
         title = office.head_title or title
     name = found.actor.partition(" <")[0] if found else "……………………………"
-    return Signer(title, name, found.nip if found else "")
+    return Signer(title[:1].upper() + title[1:], name, found.nip if found else "")
 
 
 def parts_of(press: Press, kind: DocumentKind, content: Values) -> list[Part]:

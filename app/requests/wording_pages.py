@@ -35,8 +35,11 @@ class WordingForm(WebForm):
         _("Opening"),
         [DataRequired(), Length(max=3000), _only_known],
         description=_("A line for each paragraph."),
+        render_kw={"rows": 7},
     )
-    closing = TextAreaField(_("Closing"), [Length(max=3000), _only_known])
+    closing = TextAreaField(
+        _("Closing"), [Length(max=3000), _only_known], render_kw={"rows": 4}
+    )
 
 
 class WordingPage(Page):
