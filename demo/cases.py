@@ -15,7 +15,7 @@ from app.core import db
 from app.core.policy import Principal, acting_as
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
-from app.requests import queries, services
+from app.requests import queries, services, writing
 from app.requests.documents import STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Values
 from app.requests.models import (
@@ -184,7 +184,7 @@ def _read(ident: UUID) -> IntegrationRequest:
 def _write(ident: UUID, kind: DocumentKind, who: Principal, cast: _Cast) -> None:
     with acting_as(who), db.unit_of_work() as session:
         case = queries.get_case(session, ident, who)
-        services.write_document(session, case, kind, CONTENTS[kind](cast))
+        writing.write_document(session, case, kind, CONTENTS[kind](cast))
 
 
 def _act(
@@ -233,15 +233,10 @@ def _happen(ident: UUID, action: Action, cast: _Cast) -> None:
 
 
 def _remark(ident: UUID, who: Principal) -> None:
+    said = {"subject": "Perihal belum menyebut sistem yang diintegrasikan."}
     with acting_as(who), db.unit_of_work() as session:
-        letter = queries.documents_of(session, queries.get_case(session, ident, who))[
-            K.LETTER
-        ]
-        services.remark(
-            session,
-            letter,
-            {"subject": "Perihal belum menyebut sistem yang diintegrasikan."},
-        )
+        case = queries.get_case(session, ident, who)
+        writing.remark(session, case, K.LETTER, said)
 
 
 # --- what the documents say -------------------------------------------------------------

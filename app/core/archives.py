@@ -37,6 +37,8 @@ def names_in(content: bytes) -> frozenset[str]:
                 too_dense = unpacked > SMALL and unpacked > MAX_RATIO * len(content)
                 if unpacked > MAX_UNPACKED or too_dense:
                     raise RefusedHereError("bomb")
+    # What ``zipfile`` raises for a damaged archive, an unknown way of packing, one that ends
+    # too early, and one whose numbers lead nowhere.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
         raise RefusedHereError("broken") from None
     return frozenset(archive.namelist())

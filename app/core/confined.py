@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 MEMORY = 512 * 1024 * 1024
 CPU_SECONDS, WAIT_SECONDS = 20, 40
@@ -56,7 +55,7 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def refuse(error: Any) -> int:
+def refuse(error: RefusedHereError) -> int:
     """Write a reason down; return the exit status that says so."""
     sys.stdout.write(json.dumps({"why": error.why, "what": error.what}))
     return REFUSED

@@ -52,6 +52,12 @@ class Store:
         _sync_folder(target.parent)
         return Stored(key, key, size)
 
+    def put(self, content: bytes) -> Stored:
+        """Take some bytes into the store."""
+        with self.part() as part:
+            part.write_bytes(content)
+            return self.keep(part)
+
     def path(self, key: str) -> Path:
         """Return where a key's file stands; raises ``ValueError`` for what is no key."""
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):

@@ -43,10 +43,7 @@ def keep(home: Path, name: str, content: bytes) -> Kept:
         raise FileRefusedError("large")
     facts = inspection.look(content)
     tidy = tidy_name(name, facts.kind)
-    store = store_of(home)
-    with store.part() as part:
-        part.write_bytes(content)
-        stored = store.keep(part)
+    stored = store_of(home).put(content)
     return Kept(tidy, facts.kind, stored.sha256, stored.byte_count, facts.pages)
 
 

@@ -1,12 +1,11 @@
 """Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
 
-import re
+from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import Response, current_app, flash, make_response, request, send_file
+from flask import Response, current_app, flash, request
 from flask_admin import expose
 from flask_babel import gettext
 from sqlalchemy.orm import Session
@@ -19,34 +18,31 @@ from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
-from app.files import services as files
-from app.files.inspection import MEDIA_TYPES, picture
 from app.identity.forms import agency_options
 from app.identity.models import Agency
-from app.requests import names, queries, services
+from app.requests import names, queries, services, writing
 from app.requests.clocks import clocks_of
 from app.requests.deadlines import Clock
+from app.requests.document_pages import DocumentPages
 from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
     DocumentKind,
 )
-from app.requests.errors import DocumentsLackingError, NotEditableError
-from app.requests.fields import Form, missing, places
+from app.requests.errors import DocumentsLackingError
+from app.requests.fields import Form, missing
 from app.requests.integration import built, obstacles
-from app.requests.models import Document, DocumentFile, IntegrationRequest, IssuedPaper
+from app.requests.models import Document, IntegrationRequest
 from app.requests.openings import Opening, openings
-from app.requests.papers import papers_of
 from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
-from app.requests.sheets import Sheet
-from app.requests.states import DUTIES, OPD, TRANSITIONS, Action, Reason, Role, Step
+from app.requests.states import DUTIES, OPD, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
 from app.web.forms import Form as WebForm
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.tables import Table
-from app.web.views import Page, back_to, flash_rejected, go_to
+from app.web.views import back_to, flash_rejected, go_to
 
 
 def _steps() -> Options:
@@ -121,7 +117,7 @@ class Line(NamedTuple):
     place: str
 
 
-class RequestPage(Page):
+class RequestPage(DocumentPages):
     """Cases: from the agency's draft to the report."""
 
     table = REQUESTS
@@ -151,14 +147,15 @@ class RequestPage(Page):
         """Show what waits for the person, the most urgent first."""
         principal = principal_now()
         with db.unit_of_work() as session:
-            rows = session.scalars(
-                queries.cases(principal).where(queries.asked_of(principal)).limit(MOST)
-            ).all()
+            rows, is_cut = _first(
+                session, queries.cases(principal).where(queries.asked_of(principal))
+            )
             clocks = clocks_of(session, rows, _zone())
             text: str = self.render(
                 "requests/mine.html",
                 cases=sorted(rows, key=lambda case: _urgency(clocks[case.id])),
                 clocks=clocks,
+                most=MOST if is_cut else None,
             )
         return text
 
@@ -167,11 +164,8 @@ class RequestPage(Page):
     def board(self) -> str:
         """Show all open cases by the step in which they stand."""
         with db.unit_of_work() as session:
-            rows = session.scalars(
-                queries.cases(principal_now())
-                .where(IntegrationRequest.ended_at.is_(None))
-                .limit(MOST)
-            ).all()
+            is_open = IntegrationRequest.ended_at.is_(None)
+            rows, is_cut = _first(session, queries.cases(principal_now()).where(is_open))
             clocks = clocks_of(session, rows, _zone())
             columns = {
                 step: sorted(
@@ -180,7 +174,12 @@ class RequestPage(Page):
                 )
                 for step in (Step.DRAFT, *DUTIES)
             }
-            text: str = self.render("requests/board.html", columns=columns, clocks=clocks)
+            text: str = self.render(
+                "requests/board.html",
+                columns=columns,
+                clocks=clocks,
+                most=MOST if is_cut else None,
+            )
         return text
 
     @expose("/new", methods=("GET", "POST"))
@@ -224,140 +223,14 @@ class RequestPage(Page):
                 obstacles=obstacles(case.step, state),
                 may_build=actor is not None and services.may_build(case, actor.roles),
                 contracts=_contracts(session, case, actor),
-                papers=papers_of(session, case),
-                brings_paper=_paper_asked(case),
+                papers=queries.papers_of(session, case),
+                brings_paper=principal.is_office and _paper_asked(case),
                 events=queries.events_of(session, case),
                 messages=queries.messages_of(session, case),
                 notes=queries.notes_of(session, case) if principal.is_office else (),
                 may_speak=actor is not None and principal.may(Permission.REQUEST_ACT),
             )
         return text
-
-    @expose("/<ident>/documents/<kind>", methods=("GET", "POST"))
-    @needs(Permission.REQUEST_READ)
-    def document(self, ident: str, kind: str) -> Response | str:
-        """Show a document; who may write it now also fills it in here."""
-        principal = principal_now()
-        with db.unit_of_work() as session:
-            case = queries.get_case(session, ident, principal)
-            name = _kind(kind)
-            actor = queries.actor_in(case, principal)
-            document = queries.documents_of(session, case).get(name)
-            writable = actor is not None and services.may_write(case, name, actor.roles)
-            sheet = Sheet(name, document)
-            if request.method == "POST":
-                if not writable or not principal.may(Permission.REQUEST_ACT):
-                    raise NotEditableError
-                if sheet.take(session, case):
-                    flash(gettext("Saved."), "success")
-                    return back_to("requests.document", ident=case.id, kind=kind)
-            text: str = self.render(
-                "requests/document.html",
-                case=case,
-                sheet=sheet,
-                writable=writable,
-                files=queries.files_of(session, document) if document else (),
-                may_remark=_may_remark(case, name, actor),
-                versions=queries.versions_of(session, document) if document else (),
-            )
-        return make_response(text, sheet.status)
-
-    @expose("/<ident>/documents/<kind>/files", methods=("POST",))
-    @needs(Permission.REQUEST_ACT)
-    def attach(self, ident: str, kind: str) -> Response:
-        """Put a file with a document."""
-        sent, name = request.files.get("file"), _kind(kind)
-        try:
-            with db.unit_of_work() as session:
-                queries.get_case(session, ident, principal_now())  # before it is opened
-            content = sent.read() if sent else b""
-            kept = files.keep(_home(), sent.filename or "" if sent else "", content)
-            with db.unit_of_work() as session:
-                case = queries.get_case(session, ident, principal_now())
-                services.attach(session, case, name, kept)
-        except NotFoundError:
-            raise
-        except RejectedError as error:
-            flash_rejected(error)
-        else:
-            flash(gettext("The file is with the document now."), "success")
-        return back_to("requests.document", ident=ident, kind=kind)
-
-    @expose("/files/<ident>/remove", methods=("POST",))
-    @needs(Permission.REQUEST_ACT)
-    def detach(self, ident: str) -> Response:
-        """Take a file away."""
-        with db.unit_of_work() as session:
-            file = _file(session, ident)
-            case = queries.get_case(session, file.case_id, principal_now())
-            services.detach(session, case, file)
-        return back_to("requests.document", ident=case.id, kind=file.document.kind)
-
-    @expose("/files/<ident>")
-    @needs(Permission.REQUEST_READ)
-    def file(self, ident: str) -> Response:
-        """Give a file out: to be saved, never to be opened within our pages."""
-        with db.unit_of_work() as session:
-            file = _file(session, ident)
-        return send_file(
-            files.path_of(_home(), file.sha256),
-            mimetype=MEDIA_TYPES[file.kind],
-            as_attachment=True,
-            download_name=file.name,
-        )
-
-    @expose("/files/<ident>/pages/<page>")
-    @needs(Permission.REQUEST_READ)
-    def page(self, ident: str, page: str) -> Response:
-        """Paint a page of a file; 0 is the first."""
-        with db.unit_of_work() as session:
-            file = _file(session, ident)
-        if page not in map(str, range(file.pages)):
-            raise NotFoundError
-        content = files.path_of(_home(), file.sha256).read_bytes()
-        answer = make_response(picture(content, int(page)))
-        answer.content_type = "image/png"
-        answer.headers["Cache-Control"] = "private, max-age=3600"
-        return answer
-
-    @expose("/papers/<ident>")
-    @needs(Permission.REQUEST_READ)
-    def paper(self, ident: str) -> Response:
-        """Give an issued paper out, as it was issued."""
-        with db.unit_of_work() as session:
-            paper = get_visible(session, IssuedPaper, ident, principal_now())
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{paper.title} {paper.number}").strip("-")
-        return send_file(
-            files.path_of(_home(), paper.sha256),
-            mimetype="application/pdf",
-            as_attachment=True,
-            download_name=f"{plain}.pdf",
-        )
-
-    @expose("/<ident>/documents/<kind>/remarks", methods=("POST",))
-    @needs(Permission.REQUEST_ACT)
-    def remark(self, ident: str, kind: str) -> Response:
-        """Keep what a reviewer says of fields."""
-        principal, name = principal_now(), _kind(kind)
-        with db.unit_of_work() as session:
-            case = queries.get_case(session, ident, principal)
-            document = queries.documents_of(session, case).get(name)
-            actor = queries.actor_in(case, principal)
-            if document is None or not _may_remark(case, name, actor):
-                raise NotEditableError
-            paths = {
-                place.path for place in places(DOCUMENTS[name], document.content)
-            } | {"_"}
-            services.remark(
-                session,
-                document,
-                {path: request.form.get(f"remark-{path}", "") for path in paths},
-            )
-        flash(
-            gettext("The remarks are kept. Return the case so that they are read."),
-            "success",
-        )
-        return back_to("requests.show", ident=ident)
 
     @expose("/<ident>/act", methods=("POST",))
     @needs(Permission.REQUEST_ACT)
@@ -380,8 +253,6 @@ class RequestPage(Page):
                 ),
                 "danger",
             )
-        except NotFoundError:
-            raise
         except RejectedError as error:
             flash_rejected(error)
         else:
@@ -406,8 +277,6 @@ class RequestPage(Page):
                 if named:
                     agency = get_visible(session, Agency, named, principal_now())
                 services.name_producer(session, case, agency)
-        except NotFoundError:
-            raise
         except RejectedError as error:
             flash_rejected(error)
         return back_to("requests.show", ident=ident)
@@ -425,8 +294,6 @@ class RequestPage(Page):
                     services.choose_contract(session, case, contract)
                 else:
                     services.draft_contract(session, case)
-        except NotFoundError:
-            raise
         except RejectedError as error:
             flash_rejected(error)
         else:
@@ -448,11 +315,21 @@ class RequestPage(Page):
             with db.unit_of_work() as session:
                 case = queries.get_case(session, ident, principal_now())
                 say_it(session, case, request.form.get("text", ""))
-        except NotFoundError:
-            raise
         except RejectedError as error:
             flash_rejected(error)
         return back_to("requests.show", ident=ident, _anchor=place)
+
+
+def _first(
+    session: Session, rows: sa.Select[Any]
+) -> tuple[Sequence[IntegrationRequest], bool]:
+    """Return the cases that have stood still longest, and whether there are more."""
+    found = session.scalars(
+        rows.order_by(IntegrationRequest.step_since, IntegrationRequest.id).limit(
+            MOST + 1
+        )
+    ).all()
+    return found[:MOST], len(found) > MOST
 
 
 def _zone() -> str:
@@ -567,42 +444,12 @@ def _documents(
         for kind in kinds:
             document = documents.get(kind)
             content = document.content if document else {}
-            writable = actor is not None and services.may_write(case, kind, actor.roles)
+            writable = actor is not None and writing.may_write(case, kind, actor.roles)
             if document is None and step is not case.step:
                 continue
-            there = document is not None and services.is_there(session, document)
+            there = document is not None and writing.is_there(session, document)
             lack = len(missing(DOCUMENTS[kind], content)) if there else 0
             found.append(
                 Written(kind, DOCUMENTS[kind], document, there, lack, writable, step)
             )
     return sorted(found, key=lambda one: one.step is not case.step)
-
-
-def _home() -> Path:
-    home: Path = current_app.extensions["simpul_settings"].home
-    return home
-
-
-def _file(session: Session, ident: str) -> DocumentFile:
-    """Return a file of a case that one sees, also one that versions alone still have."""
-    file = get_visible(session, DocumentFile, ident, principal_now())
-    queries.get_case(session, file.case_id, principal_now())
-    return file
-
-
-def _kind(text: str) -> DocumentKind:
-    try:
-        return DocumentKind(text)
-    except ValueError:
-        raise NotFoundError from None
-
-
-def _may_remark(
-    case: IntegrationRequest, kind: DocumentKind, actor: Actor | None
-) -> bool:
-    """Tell whether somebody may say now what is wrong with a document: while it is proposed."""
-    if actor is None or case.proposer_id is None:
-        return False
-    step = Step.DRAFT if case.step is Step.FILE_CHECK else case.step
-    approvers = TRANSITIONS[case.step, Action.RETURN].roles
-    return kind in STEP_DOCUMENTS[step] and bool(actor.roles & approvers)

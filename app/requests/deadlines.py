@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from app.office.calendar import Calendar, months_after
-from app.requests.procedure import Proposal, Standing
+from app.requests.procedure import Proposal, Standing, followed
 from app.requests.states import DUTIES, TERMINAL, Action, Party, Role, Step
 
 FILE_CHECK_DAYS = 2  # before the three months begin
@@ -23,7 +23,7 @@ LOOP_B_DAYS = {
     Step.RESULT_DELIVERY: 1, Step.AGENCY_CHECK: 3, Step.FINAL_DATA: 2,
     Step.RESULT_DOCUMENT: 1, Step.DASHBOARD: 1,
 }  # fmt: skip
-_ANYBODY = UUID(int=0)
+_SOMETHING = Proposal(UUID(int=0), "")
 
 
 class Level(StrEnum):
@@ -93,7 +93,9 @@ class Clock:
     @property
     def is_endangered(self) -> bool:
         """Whether the whole will take longer than was promised, as it looks now."""
-        return None not in {self.limit, self.forecast} and self.forecast > self.limit  # type: ignore[operator]
+        if self.limit is None or self.forecast is None:
+            return False
+        return self.forecast > self.limit
 
 
 def stretches(moments: Sequence[Moment], *, has_producer: bool) -> list[Stretch]:
@@ -103,26 +105,12 @@ def stretches(moments: Sequence[Moment], *, has_producer: bool) -> list[Stretch]
     for moment in moments:
         if found:
             found[-1] = replace(found[-1], end=moment.on)
-        standing = _after(standing, moment)
+        # Who proposed it and what does not count here: only that something waits.
+        standing = followed(
+            standing, moment.action, moment.role, moment.to_step, _SOMETHING
+        )
         found.append(Stretch(standing, moment.on, None))
     return found
-
-
-def _after(before: Standing, moment: Moment) -> Standing:
-    """Follow the procedure once more, as it was recorded: who did it does not count here."""
-    if moment.action in {Action.HOLD, Action.RESUME}:
-        return replace(before, is_held=moment.action is Action.HOLD)
-    if moment.action in {Action.PROPOSE, Action.HAND_IN}:
-        proposal = Proposal(_ANYBODY, "")
-        return replace(before.at(moment.to_step), proposal=proposal)
-    if moment.action is Action.APPROVE and moment.to_step is before.step:
-        return replace(before, approved=before.approved | {moment.role})
-    a, b = before.loops
-    loops = (
-        a + (moment.action is Action.DISAGREE),
-        b + (moment.action is Action.NOT_FIT),
-    )
-    return replace(before.at(moment.to_step), loops=loops)
 
 
 def planned_days(standing: Standing, plan: Plan) -> int:

@@ -530,6 +530,11 @@ DOCUMENTS: Mapping[DocumentKind, Form] = MappingProxyType(
 )  # fmt: skip
 
 
+def proposed_in(step: Step) -> tuple[DocumentKind, ...]:
+    """Return what a step's approval is about: the check of the file is about the draft's."""
+    return STEP_DOCUMENTS.get(Step.DRAFT if step is Step.FILE_CHECK else step, ())
+
+
 def lacking(present: frozenset[DocumentKind]) -> list[tuple[DocumentKind, ...]]:
     """Return the groups of which no document is there: one of each is to be handed in."""
     return [group for group in REQUIRED if not present & set(group)]

@@ -269,37 +269,34 @@ class PaperWording(HasId, Versioned, Base):
         return self.title
 
 
-class RequestMessage(HasId, Base):
+class Said(HasId):
+    """What somebody said of a case, and when."""
+
+    case_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("integration_request.id"), index=True
+    )
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    author_id: Mapped[UUID | None]
+    author: Mapped[str]
+    text: Mapped[str]
+
+
+class RequestMessage(Said, Base):
     """What was said between the agency and the office about a case."""
 
     __tablename__ = "request_message"
     __scope__: ClassVar[Scope] = Scope.PART
     __part_of__: ClassVar[str] = "case_id"
 
-    case_id: Mapped[UUID] = mapped_column(
-        sa.ForeignKey("integration_request.id"), index=True
-    )
-    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    author_id: Mapped[UUID | None]
-    author: Mapped[str]
     of_office: Mapped[bool]
-    text: Mapped[str]
 
 
-class RequestNote(HasId, Base):
+class RequestNote(Said, Base):
     """What the office says of a case among itself: in a table that no agency's role may read."""
 
     __tablename__ = "request_note"
     __scope__: ClassVar[Scope] = Scope.OFFICE
     __part_of__: ClassVar[str] = "case_id"
-
-    case_id: Mapped[UUID] = mapped_column(
-        sa.ForeignKey("integration_request.id"), index=True
-    )
-    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    author_id: Mapped[UUID | None]
-    author: Mapped[str]
-    text: Mapped[str]
 
 
 class Register(Base):

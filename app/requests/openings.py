@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 from app.requests.procedure import Actor, Standing
 from app.requests.states import (
+    AGENCIES,
+    DECISIONS,
     HEADS,
     OPD,
+    PROPOSALS,
     TRANSITIONS,
     Action,
     Party,
@@ -13,9 +16,7 @@ from app.requests.states import (
     actions_open_to,
 )
 
-_PROPOSALS = frozenset({Action.HAND_IN, Action.PROPOSE})
-_DECISIONS = frozenset({Action.RETURN, Action.DISAGREE, Action.NOT_FIT})
-OFFICE = frozenset(Role) - OPD - {Role.PRODUCER}
+OFFICE = frozenset(Role) - AGENCIES
 
 
 class Opening(NamedTuple):
@@ -46,9 +47,9 @@ def openings(case: Standing, actor: Actor) -> list[Opening]:
 def _is_due(case: Standing, action: Action) -> bool:
     if case.is_held or action is Action.RESUME:
         return case.is_held and action is Action.RESUME
-    if action in _PROPOSALS:
+    if action in PROPOSALS:
         return case.proposal is None
-    return case.proposal is not None or action not in _DECISIONS
+    return case.proposal is not None or action not in DECISIONS
 
 
 def _in_place_of(actor: Actor) -> frozenset[Role]:

@@ -10,8 +10,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.core import db
 from app.core.catalogue import said_in
 from app.core.clock import in_zone
+from app.core.policy import DbRole, Principal, acting_as
 from app.files.services import store_of
 from app.office.calendar import months_after
 from app.office.models import Office
@@ -32,13 +34,14 @@ from app.requests.models import (
     RequestEvent,
 )
 from app.requests.names import DEEDS, REASONS, ROLES, STEPS
-from app.requests.queries import documents_of, events_of
+from app.requests.queries import documents_of, events_of, papers_of
 from app.requests.states import Action, Role
 from app.requests.wordings import PAPERS, PaperKind, filled
 
 LANGUAGE = "id"  # of official papers, whatever language the pages have
 SERIES = "paper"
-MAX_NUMBER = 80
+_READER = Principal("sistem: nomor naskah", DbRole.SYSTEM)
+_NUMBER = re.compile(r"[\w./ -]{1,80}", re.ASCII)
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # nothing that looks like another sign
 _SIGNS = (Action.APPROVE, Action.RETURN, Action.REFUSE, Action.DISAGREE, Action.NOT_FIT)
 
@@ -72,14 +75,11 @@ def issue(
     """
     office = session.scalars(sa.select(Office)).one()
     on = in_zone(deed.at, press.zone).date()
-    number = _own_number(session, number) if number else _next(session, office, on)
+    number = _own_number(number) if number else _next(session, office, on)
     code = new_code()
     sheet = sheet_of(session, press, case, kind, deed, (number, code))
     content = set_in_type(sheet, deed.at, press.zone)
-    store = store_of(press.home)
-    with store.part() as part:
-        part.write_bytes(content)
-        stored = store.keep(part)
+    stored = store_of(press.home).put(content)
     paper = IssuedPaper(
         case_id=case.id,
         kind=kind,
@@ -97,12 +97,11 @@ def issue(
     return paper
 
 
-def _own_number(session: Session, number: str) -> str:
+def _own_number(number: str) -> str:
     number = " ".join(number.replace("\0", "").split())
-    if not re.fullmatch(r"[\w./ -]{1,80}", number, re.ASCII):
+    if not _NUMBER.fullmatch(number):
         raise BadPaperNumberError
-    taken = sa.select(IssuedPaper.id).where(IssuedPaper.number == number)
-    if session.scalar(taken) is not None:
+    if _is_taken(number):
         raise PaperNumberTakenError(number)
     return number
 
@@ -114,9 +113,15 @@ def _next(session: Session, office: Office, on: date) -> str:
         number = filled(
             office.number_format, {"nomor": f"{count:04d}", "tahun": str(on.year)}
         )
-        taken = sa.select(IssuedPaper.id).where(IssuedPaper.number == number)
-        if session.scalar(taken) is None:
+        if not _is_taken(number):
             return number
+
+
+def _is_taken(number: str) -> bool:
+    """Ask the whole office's papers: an agency's role sees those of its own cases alone."""
+    with acting_as(_READER), db.unit_of_work() as session:
+        taken = sa.exists().where(IssuedPaper.number == number)
+        return bool(session.scalar(sa.select(taken)))
 
 
 def new_code() -> str:
@@ -175,7 +180,7 @@ def sheet_of(
     on = in_zone(deed.at, press.zone).date()
     title, opening, closing = wording_of(session, kind)
     places = _places(press, office, case, deed, on)
-    documents = documents_of(session, case)
+    documents, events = documents_of(session, case), events_of(session, case)
     return Sheet(
         government=office.government,
         office=office.name or press.office_name,
@@ -195,18 +200,22 @@ def sheet_of(
             if each in documents
             for part in parts_of(press, each, documents[each].content)
         )
-        + (_course(session, press, case) if kind is PaperKind.REPORT else ()),
+        + (_course(session, press, case, events) if kind is PaperKind.REPORT else ()),
         closing=_paragraphs(closing, places),
         signers=tuple(
-            _signer(press, office, role, deed, events_of(session, case))
-            for role in paper.signers
+            _signer(press, office, role, deed, events) for role in paper.signers
         ),
         verify=f"{press.public_url}/verify",
         footer=f"{case.number} · {office.name or press.office_name}",
     )
 
 
-def _course(session: Session, press: Press, case: IntegrationRequest) -> tuple[Part, ...]:
+def _course(
+    session: Session,
+    press: Press,
+    case: IntegrationRequest,
+    events: Sequence[RequestEvent],
+) -> tuple[Part, ...]:
     """Return how the case went, for the report: its clock, and every step by its deeds."""
     clock = clocks_of(session, [case], press.zone)[case.id]
     facts = [
@@ -228,7 +237,7 @@ def _course(session: Session, press: Press, case: IntegrationRequest) -> tuple[P
             event.actor.partition(" <")[0],
             _day(press, event.at),
         )
-        for event in reversed(events_of(session, case))
+        for event in reversed(events)
     )
     papers = tuple(
         (paper.title, paper.number, _day(press, paper.issued_at))
@@ -333,21 +342,3 @@ def _told(press: Press, field: Field, value: str) -> str:
     if field.kind is FieldKind.DATE and value:
         return long_date(date.fromisoformat(value))
     return value
-
-
-def papers_of(session: Session, case: IntegrationRequest) -> Sequence[IssuedPaper]:
-    """Return a case's papers, the newest first."""
-    return session.scalars(
-        sa.select(IssuedPaper)
-        .where(IssuedPaper.case_id == case.id)
-        .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.id)
-    ).all()
-
-
-def found_by(session: Session, mark: str) -> IssuedPaper | None:
-    """Return the paper with a code or a SHA-256, for the public page: no role of a person's."""
-    mark = mark.strip()
-    is_digest = re.fullmatch(r"[0-9a-fA-F]{64}", mark) is not None
-    column = IssuedPaper.sha256 if is_digest else IssuedPaper.code
-    wanted = mark.lower() if is_digest else mark.upper().replace(" ", "")
-    return session.scalar(sa.select(IssuedPaper).where(column == wanted).limit(1))

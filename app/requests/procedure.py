@@ -24,9 +24,11 @@ from app.requests.errors import (
 from app.requests.states import (
     AGENCIES,
     CONSENT_STEPS,
+    DECISIONS,
     DUTIES,
     HEADS,
     OPD,
+    PROPOSALS,
     TERMINAL,
     TRANSITIONS,
     Action,
@@ -35,9 +37,6 @@ from app.requests.states import (
     Role,
     Step,
 )
-
-_PROPOSALS = frozenset({Action.HAND_IN, Action.PROPOSE})
-_DECISIONS = frozenset({Action.RETURN, Action.DISAGREE, Action.NOT_FIT})
 
 
 class Actor(NamedTuple):
@@ -150,19 +149,32 @@ def move(case: Standing, deed: Deed, actor: Actor) -> Moved:
 
 
 def _after(case: Standing, deed: Deed, actor: Actor, target: Step) -> Standing:
-    if deed.action in _PROPOSALS and case.proposal is not None:
+    if deed.action in PROPOSALS and case.proposal is not None:
         raise ProposedAlreadyError
-    if deed.action in _DECISIONS and case.proposal is None:
+    if deed.action in DECISIONS and case.proposal is None:
         raise NothingProposedError
     if deed.action is Action.RESUME and not case.is_held:
         raise NotOnHoldError
-    if deed.action in _PROPOSALS:
-        proposal = Proposal(actor.person, deed.digest)
+    proposal = Proposal(actor.person, deed.digest)
+    return followed(case, deed.action, None, target, proposal)
+
+
+def followed(
+    case: Standing, action: Action, role: Role | None, target: Step, proposal: Proposal
+) -> Standing:
+    """Return a case after a deed that was found right, now or when it was recorded.
+
+    ``role`` is what was approved as, ``target`` where it led; ``proposal`` is what stands
+    there afterwards, if the deed proposes.
+    """
+    if action in PROPOSALS:
         return replace(case, step=target, proposal=proposal, approved=frozenset())
-    if deed.action in {Action.HOLD, Action.RESUME}:
-        return replace(case, is_held=deed.action is Action.HOLD)
+    if action in {Action.HOLD, Action.RESUME}:
+        return replace(case, is_held=action is Action.HOLD)
+    if action is Action.APPROVE and target is case.step and role is not None:
+        return replace(case, approved=case.approved | {role})
     a, b = case.loops
-    loops = (a + (deed.action is Action.DISAGREE), b + (deed.action is Action.NOT_FIT))
+    loops = (a + (action is Action.DISAGREE), b + (action is Action.NOT_FIT))
     return replace(case.at(target), loops=loops)
 
 
@@ -177,11 +189,10 @@ def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
     if deed.role in case.approved:
         raise ApprovedAlreadyError
     alone = _is_alone(deed, deed.role, case.proposal, actor)
-    approved = replace(case, approved=case.approved | {deed.role})
-    if approved.missing:
-        return Moved(approved, deed.role, alone)
-    target = TRANSITIONS[case.step, Action.APPROVE].target
-    return Moved(case.at(target), deed.role, alone)
+    is_last = case.missing == (deed.role,)
+    target = TRANSITIONS[case.step, Action.APPROVE].target if is_last else case.step
+    after = followed(case, deed.action, deed.role, target, case.proposal)
+    return Moved(after, deed.role, alone)
 
 
 def _is_alone(deed: Deed, role: Role, proposal: Proposal, actor: Actor) -> bool:

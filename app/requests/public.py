@@ -7,7 +7,7 @@ from flask_admin import expose
 
 from app.core import db
 from app.core.policy import ANONYMOUS, acting_as
-from app.requests import papers
+from app.requests import queries
 from app.web.extensions import limiter
 from app.web.guard import open_to_all
 from app.web.views import Page
@@ -33,6 +33,6 @@ class VerifyPage(Page):
         paper = None
         if mark:
             with acting_as(ANONYMOUS), db.unit_of_work() as session:
-                paper = papers.found_by(session, mark)
+                paper = queries.paper_by_mark(session, mark)
         page: str = self.render("requests/verify.html", mark=mark, paper=paper)
         return page if paper or not mark else (page, HTTPStatus.NOT_FOUND)

@@ -1,5 +1,6 @@
 """Reads cases, for pages."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from app.requests.models import (
     DocumentFile,
     DocumentVersion,
     IntegrationRequest,
+    IssuedPaper,
     RequestEvent,
     RequestMessage,
     RequestNote,
@@ -129,3 +131,21 @@ def notes_of(session: Session, case: IntegrationRequest) -> Sequence[RequestNote
         .where(RequestNote.case_id == case.id)
         .order_by(RequestNote.at, RequestNote.id)
     ).all()
+
+
+def papers_of(session: Session, case: IntegrationRequest) -> Sequence[IssuedPaper]:
+    """Return a case's papers, the newest first."""
+    return session.scalars(
+        sa.select(IssuedPaper)
+        .where(IssuedPaper.case_id == case.id)
+        .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.id)
+    ).all()
+
+
+def paper_by_mark(session: Session, mark: str) -> IssuedPaper | None:
+    """Return the paper with a code or a SHA-256, for the public page: no role of a person's."""
+    mark = mark.strip()
+    is_digest = re.fullmatch(r"[0-9a-fA-F]{64}", mark) is not None
+    column = IssuedPaper.sha256 if is_digest else IssuedPaper.code
+    wanted = mark.lower() if is_digest else mark.upper().replace(" ", "")
+    return session.scalar(sa.select(IssuedPaper).where(column == wanted).limit(1))

@@ -16,7 +16,6 @@ from app.requests.names import STEPS
 from app.requests.services import addressees
 from app.requests.states import Role
 
-MOST = 1_000
 _DUE = message_id("%(name)s: the step %(step)s is due on %(day)s.")
 _LATE = message_id("%(name)s: the step %(step)s was due on %(day)s.")
 # Who hears of it beside those whose move it is.
@@ -30,14 +29,11 @@ _HIGHER_UP = {
 def remind(session: Session, zone: str, at: datetime | None = None) -> int:
     """Tell of each level that a step has come to, once; return of how many cases."""
     cases = session.scalars(
-        sa.select(IntegrationRequest)
-        .where(
+        sa.select(IntegrationRequest).where(
             IntegrationRequest.ended_at.is_(None),
             IntegrationRequest.number != "",
             IntegrationRequest.is_held.is_(False),
         )
-        .order_by(IntegrationRequest.step_since)
-        .limit(MOST)
     ).all()
     clocks = clocks_of(session, cases, zone, at)
     return sum(_warned(session, case, clocks[case.id]) for case in cases)

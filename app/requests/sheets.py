@@ -4,7 +4,7 @@ from flask import request
 from flask_babel import gettext
 from sqlalchemy.orm import Session
 
-from app.requests import services
+from app.requests import writing
 from app.requests.documents import DOCUMENTS, DocumentKind
 from app.requests.fields import Field, Form, Values, flat_text, missing, read
 from app.requests.models import Document, IntegrationRequest
@@ -17,7 +17,7 @@ class Sheet:
     def __init__(self, kind: DocumentKind, document: Document | None) -> None:
         self.kind, self.form, self.document = kind, DOCUMENTS[kind], document
         self.values: Values = document.content if document else {}
-        self.problems = services.malformed(kind, self.values)
+        self.problems = writing.malformed(kind, self.values)
         self.status = 200
         self.desk = self._desk(merging.sent())
 
@@ -52,7 +52,7 @@ class Sheet:
         values, _problems = read(
             self.form, {name: each[0] for name, each in mine.items()}
         )
-        services.write_document(session, case, self.kind, values)
+        writing.write_document(session, case, self.kind, values)
         return True
 
     def _show(self, merged: dict[str, list[str]]) -> None:

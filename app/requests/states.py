@@ -58,6 +58,10 @@ class Action(StrEnum):
     REOPEN = "reopen"
 
 
+PROPOSALS = frozenset({Action.HAND_IN, Action.PROPOSE})
+DECISIONS = frozenset({Action.RETURN, Action.DISAGREE, Action.NOT_FIT})  # of a proposal
+
+
 class Role(StrEnum):
     """The roles of the procedure, by the names of the office's rows of roles.
 
