@@ -129,7 +129,8 @@ def read_slice(
         total = count(session, query)
         found = _in_order(session, query, parts, size + 1)
     else:
-        found, total = _Hunt(session, query, order, words)(parts, size + 1, back=back)
+        hunt = _Hunt(session, query, order, words)
+        found, total = hunt(parts, size + 1, back=back, is_first=place is None)
     goes_on, rows = len(found) > size, found[:size]
     if back:
         rows.reverse()
@@ -192,12 +193,14 @@ class _Hunt:
     words: sa.ColumnElement[bool]
 
     def __call__(
-        self, parts: Sequence["_Part"], wanted: int, *, back: bool
+        self, parts: Sequence["_Part"], wanted: int, *, back: bool, is_first: bool
     ) -> tuple[list[Any], Total]:
-        keys = self._walked(parts[0], wanted)
+        keys, total = self._walked(parts[0], wanted), None
         if len(keys) < wanted:
-            keys = self._sorted(parts, wanted, back=back)
-        total = count(self.session, self.query, self.words)
+            keys, ahead = self._sorted(parts, wanted, back=back)
+            total = ahead if is_first else None
+        if total is None:
+            total = count(self.session, self.query, self.words)
         name = self.order.key.key
         found = self.session.scalars(self.query.where(self.order.key.in_(keys)))
         by_key = {getattr(row, name): row for row in found.unique()} if keys else {}
@@ -209,23 +212,28 @@ class _Hunt:
         met = sa.select(way.c.key).where(way.c.is_met).limit(wanted)
         return list(self.session.scalars(met))
 
-    def _sorted(self, parts: Sequence["_Part"], wanted: int, *, back: bool) -> list[Any]:
-        """Find all rows by the index of words and sort them.
+    def _sorted(
+        self, parts: Sequence["_Part"], wanted: int, *, back: bool
+    ) -> tuple[list[Any], Total]:
+        """Find all rows ahead by the index of words and sort them; return how many, too.
 
-        Counted apart, up to a bound: counting here would keep every row until the last one.
+        No more are kept than are counted: to keep all until the last one costs more than
+        to find them.
         """
         is_ahead = sa.or_(*(sa.and_(sa.true(), *part.where) for part in parts))
         found = self._keys().where(self.words, is_ahead)
         hits = found.order_by(None).offset(0).subquery()  # no walk in order
         value = hits.c.value.desc() if parts[0].down else hits.c.value.asc()
         key = hits.c.key.desc() if parts[0].down else hits.c.key.asc()
-        return list(
-            self.session.scalars(
-                sa.select(hits.c.key)
-                .order_by(value.nulls_first() if back else value.nulls_last(), key)
-                .limit(wanted)
-            )
+        some = (
+            sa.select(hits.c.key)
+            .order_by(value.nulls_first() if back else value.nulls_last(), key)
+            .limit(max(wanted, COUNTED + 1))
+            .subquery()
         )
+        in_order = sa.func.array_agg(some.c.key)[1:wanted]
+        rows, keys = self.session.execute(sa.select(sa.func.count(), in_order)).one()
+        return keys or [], _counted(rows)
 
     def _keys(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
         return self.query.with_only_columns(
