@@ -17,6 +17,8 @@ from app.core import crypto, db
 from app.dashboard import admin as dashboard
 from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
+from app.datasets.agreement_pages import AgreementView
+from app.datasets.models import Agreement
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
 from app.history import admin as history
@@ -137,6 +139,9 @@ def _add_pages(app: Flask, translations: str) -> None:
         DatasetPage(_("Datasets"), endpoint="datasets", url="/datasets"),
         DownloadPage(_("My downloads"), endpoint="downloads", url="/downloads"),
         ContractPage(_("Contracts"), endpoint="contracts", url="/contracts"),
+        AgreementView(
+            Agreement, name=_("Agreements"), endpoint="agreements", url="/agreements"
+        ),
         ActivationPage(_("Activation"), endpoint="activation", url="/activation"),
         SourcePage(_("Sources"), endpoint="sources", url="/sources"),
         PullPage(_("Pulls"), endpoint="pulls", url="/pulls"),

@@ -46,7 +46,7 @@ from app.sources.models import Source
 from app.sources.services import save_source
 from app.web import i18n
 from config import Settings
-from demo import cases
+from demo import agreements, cases
 from demo.agency_service import AgencyServer, read_options, service_from
 from demo.cases import Matter
 from jobs import perform, runtime
@@ -150,6 +150,7 @@ def main() -> None:
             _holidays()
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
+                agreements.seed()
                 build = partial(_build, started.settings)
                 cases.seed(_press(started.settings), build)
         with db.unit_of_work() as session:

@@ -45,6 +45,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "Param": (2,),
     "Refused": (3,),
     "RejectedError": (1,),
+    "BadAgreementError": (1,),
     "BadGrantError": (1,),
     "TransientError": (1,),
     "PermanentError": (1,),

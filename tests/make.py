@@ -14,8 +14,10 @@ from app.contracts.fields import FieldSpec
 from app.contracts.models import Contract, ContractVersion
 from app.contracts.states import DatasetKind, FieldType, LoadMode, VersionStatus
 from app.core import db
+from app.core.clock import utc_now
 from app.core.policy import DbRole, Permission, Principal, acting_as
 from app.datasets import activation
+from app.datasets.models import Agreement, Dataset
 from app.identity.models import Agency, Role, User
 from app.pulls import services as pull_services
 from app.runs import ledger
@@ -177,6 +179,31 @@ def activate(contract_id: UUID) -> None:
 
 
 WORKER_PRINCIPAL = Principal("sistem: pekerja", DbRole.WORKER)
+
+
+def make_agreement(dataset_id: UUID, agency_id: UUID, **values: Any) -> UUID:
+    """An agreement that stands since two days, for a year and all fields there are."""
+    now = utc_now()
+    with session() as s:
+        dataset = s.get_one(Dataset, dataset_id)
+        agreement = Agreement(
+            **{
+                "number": "PKS 12/2026",
+                "dataset_id": dataset_id,
+                "agency_id": agency_id,
+                "producer_id": dataset.agency_id,
+                "fields": [each.name for each in dataset.version.fields],
+                "purpose": "Uji",
+                "valid_from": now - timedelta(days=2),
+                "valid_until": now + timedelta(days=365),
+                "consented_at": now - timedelta(days=2),
+                "consented_by": "Kepala dinas",
+            }
+            | values
+        )
+        s.add(agreement)
+        s.flush()
+        return agreement.id
 
 
 def people(*numbers: int, **more: str) -> list[dict[str, Any]]:

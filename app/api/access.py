@@ -5,10 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from app.contracts.fields import FieldSpec
-from app.contracts.states import Classification
+from app.datasets.reading import PERSONAL, Chosen
 
 SAMPLE_ROWS = 100
-PERSONAL = frozenset({Classification.PERSONAL, Classification.SENSITIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Opened:
     """One dataset as one grant opens it.
 
     ``fields`` are readable, ``hidden`` exist but are not; ``keys`` order the rows, readable
-    or not. A ``sample`` has its first rows only, personal fields masked. ``mark`` changes
+    or not; ``chosen`` are the rows that an agreement opens, None all of them. A ``sample`` has its first rows only, personal fields masked. ``mark`` changes
     with everything beside the rows that an answer depends on. ``said`` are parameters of its
     statements, as texts.
     """
@@ -32,6 +31,7 @@ class Opened:
     fields: tuple[FieldSpec, ...]
     hidden: tuple[FieldSpec, ...]
     keys: tuple[FieldSpec, ...]
+    chosen: Chosen | None
     sample: bool
     row_count: int
     published_at: datetime | None
@@ -59,17 +59,3 @@ class Access:
     requests_per_minute: int
     opened: dict[str, Opened]
     said: dict[str, str]
-
-
-def readable(
-    specs: tuple[FieldSpec, ...], named: tuple[str, ...], *, sample: bool
-) -> tuple[FieldSpec, ...]:
-    """Return the fields that a grant opens: those it names, or all that are not personal.
-
-    A sample without names shows all of them: personal ones come masked.
-    """
-    if named:
-        return tuple(each for each in specs if each.name in named)
-    if sample:
-        return specs
-    return tuple(each for each in specs if each.classification not in PERSONAL)

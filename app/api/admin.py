@@ -1,6 +1,6 @@
 """Pages of access by programs: clients and keys, grants, what was exchanged, how to begin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -9,19 +9,21 @@ import sqlalchemy as sa
 from flask import Response, abort, current_app, flash, request
 from flask_admin import expose
 from flask_babel import gettext
+from sqlalchemy.orm import Session
 from wtforms import BooleanField, DateField, IntegerField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from app.api import queries, services
-from app.api.access import PERSONAL
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.api.samples import samples
 from app.core import clock, db
 from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
-from app.core.scope import NotFoundError, get_visible
+from app.core.scope import NotFoundError, get_visible, visible
 from app.datasets.models import Dataset
+from app.datasets.queries import dataset_by_slug, reading_of
+from app.datasets.reading import PERSONAL
 from app.exports.models import ExchangeLog
 from app.web.context import state_name
 from app.web.extensions import db as flask_db
@@ -144,28 +146,26 @@ class ClientView(ScopedView):
 
 
 class GrantView(ScopedView):
-    """Which program may read which dataset, by which agreement."""
+    """Which program may read which dataset, within its agency's agreement."""
 
     read = Permission.API_READ
     write = Permission.API_WRITE
     lead = lazy_gettext(
-        "Which program may read which dataset, by which agreement, how long."
+        "Which program may read which dataset, within its agency's agreement, how long."
     )
     import_key = ("client", "dataset")
-    column_list = ("client", "dataset", "agreement", "valid_until", "revoked_at")
+    column_list = ("client", "dataset", "valid_until", "revoked_at")
     column_default_sort = ("valid_from", True)
     column_sortable_list = ("valid_until", "revoked_at")
     column_details_list = (
-        "client", "dataset", "fields", "agreement", "sample", "valid_from", "valid_until",
-        "revoked_at",
+        "client", "dataset", "fields", "sample", "valid_from", "valid_until", "revoked_at",
     )  # fmt: skip
-    form_columns = ("client", "dataset", "agreement", "field_names", "ends_on", "stopped")
+    form_columns = ("client", "dataset", "field_names", "ends_on", "stopped")
     form_stands_for: ClassVar = {
         "fields": "field_names",
         "valid_until": "ends_on",
         "revoked_at": "stopped",
     }
-    form_overrides: ClassVar = {"agreement": StringField}
     form_extra_fields: ClassVar = {
         "field_names": StringField(
             lazy_gettext("Fields"),
@@ -183,7 +183,6 @@ class GrantView(ScopedView):
         "client": lazy_gettext("Program"),
         "dataset": lazy_gettext("Dataset"),
         "fields": lazy_gettext("Fields"),
-        "agreement": lazy_gettext("Agreement"),
         "sample": lazy_gettext("Trial on masked rows"),
         "valid_from": lazy_gettext("From"),
         "valid_until": lazy_gettext("Until"),
@@ -203,10 +202,6 @@ class GrantView(ScopedView):
     form_args: ClassVar = {
         "client": {"validators": [DataRequired()]},
         "dataset": {"validators": [DataRequired()]},
-        "agreement": {
-            "validators": [DataRequired(), Length(max=300)],
-            "description": lazy_gettext("Number and title of the agreement it rests on."),
-        },
     }
 
     def on_form_prefill(self, form: Any, id: Any) -> None:  # noqa: A002 - Flask-Admin's name
@@ -359,13 +354,14 @@ class DeveloperPage(Page):
         principal = principal_now()
         with db.unit_of_work() as session:
             dataset = _one(session, slug)
+            reading = reading_of(session, dataset, principal.agency_id)
             granted: Any = ()
-            if principal.agency_id and principal.agency_id != dataset.agency_id:
-                granted = services.fields_for(dataset, principal.agency_id)
+            if principal.agency_id and not reading.is_whole:
+                granted = queries.granted_fields(session, dataset, principal.agency_id)
             text: str = self.render(
                 "api/developer.html",
                 dataset=dataset,
-                fields=granted or dataset.version.specs(),
+                fields=granted or reading.fields,
                 may_try=bool(granted) or principal.may(Permission.API_WRITE),
                 personal=PERSONAL,
                 samples=samples(request.url_root, slug),
@@ -376,20 +372,13 @@ class DeveloperPage(Page):
         return text
 
 
-def _readable(session: Any) -> Any:
+def _readable(session: Session) -> Sequence[Dataset]:
     return session.scalars(
         sa.select(Dataset)
-        .where(queries.described_to(principal_now()))
+        .where(visible(Dataset, principal_now()))
         .order_by(Dataset.title)
     ).all()
 
 
-def _one(session: Any, slug: str) -> Dataset:
-    found = session.scalar(
-        sa.select(Dataset).where(
-            Dataset.slug == slug, queries.described_to(principal_now())
-        )
-    )
-    if not isinstance(found, Dataset):
-        raise NotFoundError
-    return found
+def _one(session: Session, slug: str) -> Dataset:
+    return dataset_by_slug(session, slug, principal_now())

@@ -77,28 +77,24 @@ class ApiKey(HasId, Base):
 
 
 class ApiGrant(HasId, Versioned, Base):
-    """One dataset opened to one client, by an agreement and for a time.
+    """One dataset opened to one client for a time, within its agency's agreement.
 
-    ``agency_id`` is who receives, ``producer_id`` whose data it is. ``fields`` names the
-    fields; empty means all that are not personal. A ``sample`` shows the first rows only,
-    personal fields masked.
+    ``agency_id`` is who receives, ``producer_id`` whose data it is: another's is open while
+    an agreement between the two stands, in the fields and rows that it opens. ``fields``
+    names the fields; empty means all that are not personal. A ``sample`` shows the first
+    rows only, personal fields masked, and needs no agreement.
     """
 
     __tablename__ = "api_grant"
     __scope__: ClassVar[Scope] = Scope.PARTIES
     __part_of__: ClassVar[str] = "client_id"
-    __table_args__ = (
-        words_index(),
-        sa.UniqueConstraint("client_id", "dataset_id"),
-    )
+    __table_args__ = (sa.UniqueConstraint("client_id", "dataset_id"),)
 
-    words: Unmapped[Any] = words_column("agreement")
     client_id: Mapped[UUID] = mapped_column(sa.ForeignKey("api_client.id"))
     dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     producer_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     fields: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
-    agreement: Mapped[str]
     sample: Mapped[bool] = mapped_column(default=False)
     valid_from: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     valid_until: Mapped[datetime | None]

@@ -46,7 +46,8 @@ def _summary(opened: Opened) -> dict[str, Any]:
         "slug": opened.slug,
         "title": opened.title,
         "agency": opened.agency,
-        "rows": opened.row_count,
+        # How many of them an agreement opens is not known without counting.
+        "rows": opened.row_count if opened.chosen is None else None,
         "published_at": opened.published_at,
         "version": opened.version,
         "agreement": opened.agreement,

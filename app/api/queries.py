@@ -1,20 +1,26 @@
 """Reads keys, grants and what is logged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, undefer
 
-from app.api.access import Access, Opened, readable
+from app.api.access import Access, Opened
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
 from app.core import clock
 from app.core.policy import Principal
 from app.core.scope import visible
-from app.datasets.models import Dataset
+from app.datasets.models import Agreement, Dataset
+from app.datasets.queries import agreement_of, reading_by
+from app.datasets.reading import Reading, readable, whole
 from app.identity.models import Agency
+
+# What the log names where there is no agreement.
+TRIAL, OWN = "Kunci uji coba / trial key", "Data sendiri / own data"
 
 
 def access_by_prefix(session: Session, prefix: str) -> Access | None:
@@ -79,27 +85,23 @@ _ACTIVE = (
     ApiGrant.revoked_at.is_(None),
     ApiGrant.valid_from <= sa.func.now(),
     sa.or_(ApiGrant.valid_until.is_(None), ApiGrant.valid_until > sa.func.now()),
+    # One's own data, and a trial on masked rows, need no agreement.
+    sa.or_(
+        ApiGrant.sample,
+        ApiGrant.agency_id == ApiGrant.producer_id,
+        sa.exists().where(
+            Agreement.dataset_id == ApiGrant.dataset_id,
+            Agreement.agency_id == ApiGrant.agency_id,
+            *Agreement.is_active(),
+        ),
+    ),
 )
-
-
-def described_to(principal: Principal) -> sa.ColumnElement[bool]:
-    """Return the condition of datasets that are described to somebody's developers.
-
-    Those they see anyway, and those that a program of their agency may read.
-    """
-    granted = sa.select(ApiGrant.dataset_id).where(
-        ApiGrant.agency_id == principal.agency_id, ApiGrant.sample.is_(False), *_ACTIVE
-    )
-    return sa.or_(visible(Dataset, principal), Dataset.id.in_(granted))
 
 
 def granted_fields(
     session: Session, dataset: Dataset, agency_id: UUID
 ) -> tuple[FieldSpec, ...]:
-    """Return the fields that programs of an agency may read, by any of their grants.
-
-    To be asked as the system: an agency does not see another's contract.
-    """
+    """Return the fields that programs of an agency may read, by any of their grants."""
     grants = session.scalars(
         sa.select(ApiGrant).where(
             ApiGrant.agency_id == agency_id,
@@ -110,11 +112,21 @@ def granted_fields(
     ).all()
     _number, specs = _specs(session, dataset.version_id)
     opened = {
-        each.name
-        for grant in grants
-        for each in readable(specs, tuple(grant.fields), sample=False)
+        each.name for grant in grants for each in _reading(session, grant, specs).fields
     }
     return tuple(each for each in specs if each.name in opened)
+
+
+def _reading(session: Session, grant: ApiGrant, specs: tuple[FieldSpec, ...]) -> Reading:
+    """Return what a grant opens: never more than the agreement it stands on."""
+    agreed = whole(specs)
+    if not grant.sample and grant.agency_id != grant.producer_id:
+        agreement = agreement_of(session, grant.dataset, grant.agency_id)
+        if agreement is None:  # ended between two questions
+            return replace(agreed, fields=())
+        agreed = reading_by(agreement, specs)
+    named = readable(specs, grant.fields, masked=grant.sample)
+    return replace(agreed, fields=tuple(f for f in agreed.fields if f in named))
 
 
 def parties(
@@ -122,7 +134,7 @@ def parties(
 ) -> tuple[list[Dataset], list[Agency], list[ApiClient]]:
     """Return the datasets, receivers and programs that somebody's exchanges are about."""
     datasets = session.scalars(
-        sa.select(Dataset).where(described_to(principal)).order_by(Dataset.title)
+        sa.select(Dataset).where(visible(Dataset, principal)).order_by(Dataset.title)
     )
     clients = session.scalars(
         sa.select(ApiClient)
@@ -159,30 +171,33 @@ def _specs(session: Session, version_id: UUID) -> tuple[int, tuple[FieldSpec, ..
 def _opened(session: Session, grant: ApiGrant) -> Opened:
     dataset = grant.dataset
     number, specs = _specs(session, dataset.version_id)
-    fields = readable(specs, tuple(grant.fields), sample=grant.sample)
+    reading = _reading(session, grant, specs)
+    fields = reading.fields
+    basis = reading.basis or (TRIAL if grant.sample else OWN)
     return Opened(
         slug=dataset.slug,
         title=dataset.title,
         description=dataset.contract.description,
         agency=dataset.agency.name,
         dataset_id=dataset.id,
-        agreement=grant.agreement,
+        agreement=basis,
         valid_until=grant.valid_until,
         version=number,
         fields=fields,
         hidden=tuple(each for each in specs if each not in fields),
-        keys=tuple(each for each in specs if each.is_key),
+        keys=reading.keys,
+        chosen=reading.chosen,
         sample=grant.sample,
         row_count=dataset.row_count,
         published_at=dataset.published_at,
         run_id=dataset.published_run_id,
-        mark=f"{grant.id} {number} {grant.fields} {grant.sample}",
+        mark=f"{grant.id} {number} {[f.name for f in fields]} {reading.chosen} {grant.sample}",
         by_name={each.name: each for each in fields},
         said={
             "slug": dataset.slug,
             "producer": str(dataset.agency_id),
             "dataset": str(dataset.id),
-            "agreement": grant.agreement,
+            "agreement": basis,
             "run": str(dataset.published_run_id) if dataset.published_run_id else None,
         },
     )

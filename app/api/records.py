@@ -116,10 +116,11 @@ class Records:
             newest = await self._newest(access, opened)
         statement = statements.page(ask, opened, limit, place)
         page = await self._read(access, statement, log)
-        following = None
+        following, since = None, None
         if page.goes_on:
             following = self._tokens.make(ask.context, [newest, page.last])
-        since = self._since_token(opened, newest)
+        if opened.chosen is None:
+            since = self._since_token(opened, newest)
         return page, {"next": following, "since": since}
 
     async def _newest(self, access: Access, opened: Opened) -> int:
@@ -157,6 +158,13 @@ class Records:
     async def _changes(
         self, access: Access, opened: Opened, ask: Ask, limit: int, log: dict[str, Any]
     ) -> "tuple[_Page, dict[str, Any]]":
+        if opened.chosen is not None:
+            raise Refused(
+                409,
+                "no_change_feed",
+                "The agreement opens some rows alone: a row that leaves them would vanish from"
+                " the changes unseen. Read the dataset whole; its ETag says whether it changed.",
+            )
         newest = self._since(opened, ask.since)
         statement = statements.changes(ask, opened, limit, newest)
         page = await self._read(access, statement, log)
@@ -200,7 +208,7 @@ class Records:
 
     async def _count(self, access: Access, opened: Opened, ask: Ask) -> dict[str, Any]:
         """Count rows: as the last publish or the planner knows it, or one by one."""
-        if ask.count == "estimated" and not ask.filters:
+        if ask.count == "estimated" and not ask.filters and opened.chosen is None:
             rows = (
                 min(opened.row_count, SAMPLE_ROWS) if opened.sample else opened.row_count
             )

@@ -13,14 +13,13 @@ from app.api import keys
 from app.api.errors import BadGrantError, TooManyKeysError
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.api.queries import granted_fields, is_working, keys_of
-from app.contracts.fields import FieldSpec
 from app.core import clock, db
 from app.core.policy import DbRole, Principal, acting_as, acting_principal
 from app.core.scope import NotFoundError
 from app.datasets.models import Dataset
+from app.datasets.queries import agreement_of
 
 LIVE_KEYS, TRIAL_DAYS, TRIALS_A_DAY = 2, 7, 5
-_READER = Principal("sistem: halaman pengembang", DbRole.SYSTEM)
 
 
 def make_key(
@@ -70,9 +69,23 @@ def revoke_key(key: ApiKey) -> None:
 
 
 def settle_grant(session: Session, grant: ApiGrant) -> None:
-    """Put a grant in order before it is written; refuses fields that do not exist."""
+    """Put a grant in order before it is written.
+
+    Raises ``BadGrantError`` for fields that do not exist, and for another agency's data that
+    no agreement opens.
+    """
     dataset, client = grant.dataset, grant.client
     grant.agency_id, grant.producer_id = client.agency_id, dataset.agency_id
+    is_others = client.agency_id != dataset.agency_id and not grant.sample
+    if (
+        is_others
+        and not grant.revoked_at
+        and not agreement_of(session, dataset, client.agency_id)
+    ):
+        raise BadGrantError(
+            "No agreement opens this dataset to this agency now: propose one first, and have"
+            " the agency whose data it is consent."
+        )
     known = {each.name for each in dataset.version.fields}
     missing = [name for name in grant.fields or () if name not in known]
     if missing:
@@ -110,19 +123,12 @@ def make_trial(
             dataset_id=dataset.id,
             agency_id=agency_id,
             producer_id=dataset.agency_id,
-            agreement="Kunci uji coba / trial key",
             sample=True,
             fields=list(fields),
             valid_until=ends,
         )
     )
     return client, make_key(session, client, expires_at=ends)
-
-
-def fields_for(dataset: Dataset, agency_id: UUID) -> tuple[FieldSpec, ...]:
-    """Return the fields of another agency's dataset that this one's programs may read."""
-    with acting_as(_READER), db.unit_of_work() as session:
-        return granted_fields(session, dataset, agency_id)
 
 
 def make_own_trial(dataset: Dataset, principal: Principal) -> str:
@@ -133,16 +139,17 @@ def make_own_trial(dataset: Dataset, principal: Principal) -> str:
     """
     if principal.agency_id is None:
         raise NotFoundError
-    fields = [each.name for each in fields_for(dataset, principal.agency_id)]
-    if not fields:
-        raise NotFoundError
     office = replace(principal, db_role=DbRole.OFFICE)
     with acting_as(office), db.unit_of_work() as session:
+        granted = granted_fields(session, dataset, principal.agency_id)
+        if not granted:
+            raise NotFoundError
         if _trials_today(session, dataset, principal.agency_id) >= TRIALS_A_DAY:
             raise BadGrantError(
                 "Five trial keys were made for this dataset today: use one of them, or wait"
                 " until tomorrow."
             )
+        fields = [each.name for each in granted]
         return make_trial(session, dataset, principal.agency_id, fields)[1]
 
 

@@ -175,6 +175,8 @@ def _table(opened: Opened) -> str:
 def _source(opened: Opened) -> str:
     """Return what rows are read from; a trial key's is the first rows alone."""
     table = _table(opened)
+    if opened.chosen is not None:
+        return f"(SELECT * FROM {table} WHERE {opened.chosen.sql}) _c"
     if not opened.sample:
         return table
     keys = ", ".join(quote(each.name) for each in opened.keys)

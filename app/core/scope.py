@@ -29,6 +29,7 @@ class Scope(StrEnum):
     )
     PERSON = "person"  # only the person in user_id, not even the office
     SHARED = "shared"  # the person in user_id and, if is_shared, their side (agency_id)
+    OPENED = "opened"  # as AGENCY, and whom it is opened to: the model's opened_to says
     PART = "part"  # whoever sees what it is a part of, the row that __part_of__ names
 
 
@@ -67,6 +68,8 @@ def _of_agency(model: type[Any], principal: Principal) -> sa.ColumnElement[bool]
         return of_it
     if scope is Scope.PARTIES:
         return sa.or_(model.agency_id == agency_id, model.producer_id == agency_id)
+    if scope is Scope.OPENED:
+        return sa.or_(model.agency_id == agency_id, model.opened_to(agency_id))
     column = model.id if scope is Scope.OWN_AGENCY else model.agency_id
     owned: sa.ColumnElement[bool] = column == agency_id
     return owned

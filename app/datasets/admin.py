@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from flask import Response, flash, request
 from flask_admin import expose
 from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session
 
 from app.contracts.models import ContractVersion
 from app.core import db
@@ -14,6 +15,7 @@ from app.core.scope import NotFoundError, get_visible, visible
 from app.datasets import activation, queries
 from app.datasets.activation import PlanRefusedError
 from app.datasets.models import Dataset
+from app.datasets.reading import Reading
 from app.identity.forms import agency_options
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _, say
@@ -74,12 +76,12 @@ class DatasetPage(Page):
         search = request.args.get("search", "").replace("\0", "").strip()[:MAX_SEARCH]
         with db.unit_of_work() as session:
             dataset = queries.dataset_by_slug(session, slug, principal_now())
-            fields = dataset.version.specs()
+            reading = _reading(session, dataset)
             try:
                 page = queries.rows_page(
                     session,
                     dataset,
-                    fields,
+                    reading,
                     search=search,
                     before=request.args.get("before", ""),
                     after=request.args.get("after", ""),
@@ -89,10 +91,11 @@ class DatasetPage(Page):
             text: str = self.render(
                 "datasets/show.html",
                 dataset=dataset,
-                fields=fields,
+                reading=reading,
+                row_count=queries.row_count(session, dataset, reading),
                 page=page,
                 search=search,
-                token_of=lambda row: queries.token_of(row, fields),
+                token_of=lambda row: queries.token_of(row, reading),
             )
         return text
 
@@ -104,7 +107,7 @@ class DatasetPage(Page):
             text: str = self.render(
                 "datasets/dictionary.html",
                 dataset=dataset,
-                fields=dataset.version.specs(),
+                fields=_reading(session, dataset).fields,
             )
         return text
 
@@ -113,19 +116,24 @@ class DatasetPage(Page):
     def row(self, slug: str, token: str) -> str:
         with db.unit_of_work() as session:
             dataset = queries.dataset_by_slug(session, slug, principal_now())
-            fields = dataset.version.specs()
+            reading = _reading(session, dataset)
             try:
-                row, former = queries.history_of(session, dataset, fields, token)
+                row = queries.row_of(session, dataset, reading, token)
+                former = queries.history_of(session, dataset, reading, token)
             except DataError:
                 raise NotFoundError from None
             text: str = self.render(
                 "datasets/row.html",
                 dataset=dataset,
-                fields=fields,
+                reading=reading,
                 row=row,
                 former=former,
             )
         return text
+
+
+def _reading(session: Session, dataset: Dataset) -> Reading:
+    return queries.reading_of(session, dataset, principal_now().agency_id)
 
 
 class ActivationPage(Page):

@@ -180,14 +180,25 @@ def _plain_columns(fields: Sequence[FieldSpec]) -> str:
 
 
 def _rights(names: Names, agency_id: UUID) -> list[Step]:
-    """Only publish (the worker) writes; an agency's role reads its own data alone."""
+    """Only publish (the worker) writes; an agency's role reads its own data.
+
+    And of the rows as they are now, without their history, what an agreement opens to it.
+    """
     staff = f"{DbRole.OFFICE}, {DbRole.WORKER}"
     steps = []
     api = (
         f"; GRANT SELECT ON {names.table} TO {DbRole.API};"
         f" CREATE POLICY api ON {names.table} FOR SELECT TO {DbRole.API}"
-        # In a query of its own: asked once for a statement, not once for a row.
         f" USING ((SELECT simpul_api_may({literal(names.slug)})))"
+    )
+    slug = literal(names.slug)
+    # What is asked for in queries of their own is asked once for a statement, not for a row.
+    agreed = (
+        f"; CREATE POLICY agreed ON {names.table} FOR SELECT TO {DbRole.AGENCY} USING ("
+        f"CASE (SELECT coalesce(simpul_agreed_field({slug}), '-')) WHEN '-' THEN false"
+        f" WHEN '' THEN true ELSE to_jsonb({quote(names.slug)}.*)"
+        f" ->> (SELECT simpul_agreed_field({slug}))"
+        f" = ANY ((SELECT simpul_agreed_values({slug}))::text[]) END)"
     )
     for table in (names.table, names.history):
         sql = (
@@ -197,7 +208,7 @@ def _rights(names: Names, agency_id: UUID) -> list[Step]:
             f" CREATE POLICY staff ON {table} TO {staff} USING (true) WITH CHECK (true);"
             f" CREATE POLICY own ON {table} FOR SELECT TO {DbRole.AGENCY}"
             f" USING (simpul_agency_id() = {literal(str(agency_id))}::uuid)"
-            + (api if table == names.table else "")
+            + (agreed + api if table == names.table else "")
         )
         steps.append(
             Step(sql, "Give the rights: staff and the producing agency read it.")

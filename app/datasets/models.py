@@ -5,23 +5,27 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
 
 from app.contracts.models import Contract, ContractVersion
-from app.core.db import Base, HasId
+from app.core import clock
+from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
 from app.core.search import words_column, words_index
+from app.datasets.states import AgreementState
 from app.identity.models import Agency
 
 
 class Dataset(HasId, Base):
     """One central table: ``data.<slug>``, its history ``data.<slug>__history``.
 
+    Other agencies see it while an agreement opens it to them.
     ``row_count`` counts living rows as of the last publish, ``published_run_id``.
     """
 
     __tablename__ = "dataset"
-    __scope__: ClassVar[Scope] = Scope.AGENCY
+    __scope__: ClassVar[Scope] = Scope.OPENED
     __table_args__ = (words_index(),)
 
     words: Unmapped[Any] = words_column("title", "slug")
@@ -40,3 +44,91 @@ class Dataset(HasId, Base):
 
     def __str__(self) -> str:
         return self.title
+
+    @classmethod
+    def opened_to(cls, agency_id: UUID) -> sa.ColumnElement[bool]:
+        """Return the condition of datasets that an agreement opens to an agency now."""
+        return cls.id.in_(
+            sa.select(Agreement.dataset_id).where(
+                Agreement.agency_id == agency_id, *Agreement.is_active()
+            )
+        )
+
+
+class Agreement(HasId, Versioned, Base):
+    """What opens one dataset to one consuming agency, and on what ground.
+
+    ``agency_id`` receives, ``producer_id`` is whose data it is and whose head consents.
+    ``fields`` names the fields, empty means all that are not personal. ``row_field`` and
+    ``row_values`` choose rows, "" means all. Nothing of it changes once it was consented to:
+    another one takes its place. ``valid_until`` is None for those alone that are older than
+    agreements. ``ended_at`` without consent: it was declined, or taken back.
+    """
+
+    __tablename__ = "agreement"
+    __scope__: ClassVar[Scope] = Scope.PARTIES
+    __table_args__ = (
+        words_index(),
+        sa.CheckConstraint("agency_id <> producer_id", name="opens_to_another"),
+        sa.CheckConstraint(
+            "(consented_at IS NULL) = (consented_by = '')", name="consented_by_somebody"
+        ),
+        sa.CheckConstraint(
+            "(ended_at IS NULL) = (ended_because = '')", name="ended_with_reason"
+        ),
+        # One at a time: who may read what has one answer.
+        sa.Index(
+            "uq_agreement_standing",
+            "dataset_id",
+            "agency_id",
+            unique=True,
+            postgresql_where=sa.text("consented_at IS NOT NULL AND ended_at IS NULL"),
+        ),
+    )
+
+    words: Unmapped[Any] = words_column("number", "purpose")
+    number: Mapped[str]
+    dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
+    agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    producer_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    fields: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
+    row_field: Mapped[str] = mapped_column(default="")
+    row_values: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
+    purpose: Mapped[str]
+    valid_from: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    valid_until: Mapped[datetime | None]
+    proposed_by: Mapped[str] = mapped_column(default="")
+    consented_at: Mapped[datetime | None]
+    consented_by: Mapped[str] = mapped_column(default="")
+    ended_at: Mapped[datetime | None]
+    ended_because: Mapped[str] = mapped_column(default="")
+
+    dataset: Mapped[Dataset] = relationship(lazy="joined")
+    agency: Mapped[Agency] = relationship(lazy="joined", foreign_keys=[agency_id])
+    producer: Mapped[Agency] = relationship(foreign_keys=[producer_id])
+
+    def __str__(self) -> str:
+        return self.number
+
+    @classmethod
+    def is_active(cls) -> tuple[sa.ColumnElement[bool], ...]:
+        """Return the conditions of agreements that open rows now, on the database's clock."""
+        return (
+            cls.consented_at.is_not(None),
+            cls.ended_at.is_(None),
+            cls.valid_from <= sa.func.now(),
+            sa.or_(cls.valid_until.is_(None), cls.valid_until > sa.func.now()),
+        )
+
+    @property
+    def state(self) -> AgreementState:
+        """Where it stands now."""
+        if self.ended_at is not None:
+            ended = self.consented_at is not None
+            return AgreementState.ENDED if ended else AgreementState.DECLINED
+        if self.consented_at is None:
+            return AgreementState.PROPOSED
+        now = clock.utc_now()
+        if self.valid_until is not None and self.valid_until <= now:
+            return AgreementState.OVER
+        return AgreementState.AHEAD if self.valid_from > now else AgreementState.ACTIVE

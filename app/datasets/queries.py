@@ -1,21 +1,24 @@
-"""Reading central tables: the same rows for page, export and (later) API."""
+"""Reading central tables, within what somebody may read of them."""
 
 import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.contracts.fields import FieldSpec
+from app.contracts.states import FieldType
 from app.core.policy import Principal
 from app.core.scope import NotFoundError, visible
 from app.core.sql import quote, quote_all
-from app.datasets.ddl import SQL_TYPES, Names, keys_of
-from app.datasets.models import Dataset
+from app.datasets.ddl import SQL_TYPES, Names
+from app.datasets.models import Agreement, Dataset
+from app.datasets.reading import Chosen, Reading, readable, whole
 
 PAGE_SIZE = 50
 MAX_SEARCH_COLUMNS = 40
@@ -31,19 +34,58 @@ def dataset_by_slug(session: Session, slug: str, principal: Principal) -> Datase
     return dataset
 
 
+def agreement_of(session: Session, dataset: Dataset, agency_id: UUID) -> Agreement | None:
+    """Return what opens a dataset to another agency now."""
+    return session.scalar(
+        sa.select(Agreement).where(
+            Agreement.dataset_id == dataset.id,
+            Agreement.agency_id == agency_id,
+            *Agreement.is_active(),
+        )
+    )
+
+
+def reading_of(session: Session, dataset: Dataset, agency_id: UUID | None) -> Reading:
+    """Return what an agency (None: the office) may read; ``NotFoundError`` for nothing."""
+    specs = dataset.version.specs()
+    if agency_id is None or agency_id == dataset.agency_id:
+        return whole(specs)
+    agreement = agreement_of(session, dataset, agency_id)
+    if agreement is None:
+        raise NotFoundError
+    return reading_by(agreement, specs)
+
+
+def reading_by(agreement: Agreement, specs: Sequence[FieldSpec]) -> Reading:
+    """Return what an agreement opens of the fields that there are."""
+    chosen = None
+    if agreement.row_field:
+        chosen = Chosen(agreement.row_field, tuple(agreement.row_values))
+    return Reading(
+        fields=readable(specs, agreement.fields),
+        keys=whole(specs).keys,
+        chosen=chosen,
+        basis=agreement.number,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """Rows in key order as mappings, and the tokens of the pages beside this one."""
+    """Rows in order as mappings, and the tokens of the pages beside this one."""
 
     rows: Sequence[dict[str, Any]]
     before: str
     after: str
 
 
+# What rows are told apart by where their keys may not be read.
+_PLACE = FieldSpec(name="_seq", source_path="", label="", type=FieldType.INTEGER)
+
+
 def rows_page(
     session: Session,
     dataset: Dataset,
-    fields: Sequence[FieldSpec],
+    reading: Reading,
     *,
     search: str = "",
     before: str = "",
@@ -51,26 +93,31 @@ def rows_page(
 ) -> RowsPage:
     """Return one page of living rows, by key: any page costs what the first one costs.
 
+    Where keys may not be read the order is that of the changes: a token says no key.
     ``before`` and ``after`` are tokens of an earlier page; ``search`` is looked for in
     every text field, letters of either case.
     """
-    keys = keys_of(fields)
-    table = Names(dataset.slug, dataset.version.number).table
-    wanted: list[str] = ["_deleted_at IS NULL"]
+    ordered = reading.keys if reading.shows_keys else (_PLACE,)
+    names = [each.name for each in ordered]
+    table = Names(dataset.slug, dataset.version.number)
     params: dict[str, Any] = {}
+    wanted = ["_deleted_at IS NULL"]
     if search:
-        condition, params = _search(fields, search)
+        condition, values = _search(reading.fields, search)
         wanted.append(condition)
+        params |= values
     backwards = bool(before)
     token = before or after
     if token:
-        wanted.append(_beyond(fields, "<" if backwards else ">"))
-        params |= {f"k{i}": value for i, value in enumerate(_read(token, len(keys)))}
+        wanted.append(_beyond(ordered, "<" if backwards else ">"))
+        params |= {f"k{i}": value for i, value in enumerate(_read(token, len(names)))}
     direction = " DESC" if backwards else ""
-    order = ", ".join(f"{quote(key)}{direction}" for key in keys)
+    order = ", ".join(f"{quote(name)}{direction}" for name in names)
+    columns = quote_all([f.name for f in reading.fields] + ["_seq"])
     sql = (
-        f"SELECT {quote_all([f.name for f in fields])}, _run_id, _first_seen_at, _changed_at"
-        f" FROM {table} WHERE {' AND '.join(wanted)} ORDER BY {order} LIMIT {PAGE_SIZE + 1}"
+        f"SELECT {columns}, _run_id, _first_seen_at, _changed_at"
+        f" FROM {reading.source(table)} WHERE {' AND '.join(wanted)} ORDER BY {order}"
+        f" LIMIT {PAGE_SIZE + 1}"
     )
     found = [dict(row) for row in session.execute(sa.text(sql), params).mappings()]
     more, rows = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
@@ -80,9 +127,18 @@ def rows_page(
     has_before = (more if backwards else bool(after)) and bool(rows)
     return RowsPage(
         rows,
-        before=_token(rows[0], keys) if has_before else "",
-        after=_token(rows[-1], keys) if has_after and rows else "",
+        before=_token(rows[0], names) if has_before else "",
+        after=_token(rows[-1], names) if has_after and rows else "",
     )
+
+
+def row_count(session: Session, dataset: Dataset, reading: Reading) -> int:
+    """Return how many living rows somebody may read: counted where only some are opened."""
+    if reading.chosen is None:
+        return dataset.row_count
+    source = reading.source(Names(dataset.slug, dataset.version.number))
+    sql = f"SELECT count(*) FROM {source} WHERE _deleted_at IS NULL"
+    return int(session.scalar(sa.text(sql)) or 0)
 
 
 def _search(fields: Sequence[FieldSpec], search: str) -> tuple[str, dict[str, Any]]:
@@ -94,8 +150,7 @@ def _search(fields: Sequence[FieldSpec], search: str) -> tuple[str, dict[str, An
     return f"({condition})", {"search": f"%{escaped}%"}
 
 
-def _beyond(fields: Sequence[FieldSpec], operator: str) -> str:
-    keys = [field for field in fields if field.is_key]
+def _beyond(keys: Sequence[FieldSpec], operator: str) -> str:
     names = ", ".join(quote(each.name) for each in keys)
     values = ", ".join(
         f"CAST(:k{i} AS {SQL_TYPES[each.type]})" for i, each in enumerate(keys)
@@ -103,8 +158,8 @@ def _beyond(fields: Sequence[FieldSpec], operator: str) -> str:
     return f"({names}) {operator} ({values})"
 
 
-def _token(row: dict[str, Any], keys: Sequence[str]) -> str:
-    values = msgspec.json.encode([str(row[key]) for key in keys])
+def _token(row: dict[str, Any], names: Sequence[str]) -> str:
+    values = msgspec.json.encode([str(row[name]) for name in names])
     return base64.urlsafe_b64encode(values).decode().rstrip("=")
 
 
@@ -120,41 +175,64 @@ def _read(token: str, count: int) -> list[str]:
     return values
 
 
-def history_of(
-    session: Session, dataset: Dataset, fields: Sequence[FieldSpec], token: str
-) -> tuple[dict[str, Any], Sequence[dict[str, Any]]]:
-    """Return one row by its token, and its former values, newest first."""
+def row_of(
+    session: Session, dataset: Dataset, reading: Reading, token: str
+) -> dict[str, Any]:
+    """Return one row by its token; raises ``NotFoundError`` for none that may be read."""
+    if not reading.shows_keys:
+        raise NotFoundError
     names = Names(dataset.slug, dataset.version.number)
-    keys = [field for field in fields if field.is_key]
-    same = " AND ".join(
-        f"{quote(each.name)} = CAST(:k{i} AS {SQL_TYPES[each.type]})"
-        for i, each in enumerate(keys)
-    )
-    params = {f"k{i}": value for i, value in enumerate(_read(token, len(keys)))}
-    columns = quote_all([f.name for f in fields])
+    columns = quote_all([f.name for f in reading.fields])
+    is_there = "true" if reading.is_whole else "_deleted_at IS NULL"
     row = (
         session.execute(
             sa.text(
                 f"SELECT {columns}, _run_id, _first_seen_at, _changed_at, _deleted_at"
-                f" FROM {names.table} WHERE {same}"
+                f" FROM {reading.source(names)} WHERE {_same(reading.keys)} AND {is_there}"
             ),
-            params,
+            _same_params(reading, token),
         )
         .mappings()
         .first()
     )
     if row is None:
         raise NotFoundError
+    return dict(row)
+
+
+def history_of(
+    session: Session, dataset: Dataset, reading: Reading, token: str
+) -> Sequence[dict[str, Any]]:
+    """Return a row's former values, newest first; an agreement opens what is, not what was."""
+    if not reading.is_whole:
+        return []
+    names = Names(dataset.slug, dataset.version.number)
+    columns = quote_all([f.name for f in reading.fields])
     former = session.execute(
         sa.text(
             f"SELECT {columns}, _run_id, _valid_from, _valid_to, _ended_as"
-            f" FROM {names.history} WHERE {same} ORDER BY _valid_to DESC LIMIT 100"
+            f" FROM {names.history} WHERE {_same(reading.keys)}"
+            " ORDER BY _valid_to DESC LIMIT 100"
         ),
-        params,
+        _same_params(reading, token),
     ).mappings()
-    return dict(row), [dict(each) for each in former]
+    return [dict(each) for each in former]
 
 
-def token_of(row: dict[str, Any], fields: Sequence[FieldSpec]) -> str:
-    """Return the token by which a row's own page is found."""
-    return _token(row, keys_of(fields))
+def _same(keys: Sequence[FieldSpec]) -> str:
+    return " AND ".join(
+        f"{quote(each.name)} = CAST(:k{i} AS {SQL_TYPES[each.type]})"
+        for i, each in enumerate(keys)
+    )
+
+
+def _same_params(reading: Reading, token: str) -> dict[str, Any]:
+    values = _read(token, len(reading.keys))
+    return {f"k{i}": value for i, value in enumerate(values)}
+
+
+def token_of(row: dict[str, Any], reading: Reading) -> str:
+    """Return the token by which a row's own page is found; "" where it has none."""
+    if not reading.shows_keys:
+        return ""
+    return _token(row, [each.name for each in reading.keys])

@@ -16,7 +16,6 @@ from typing import Any
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
 from app.core.sql import literal, quote
-from app.datasets.ddl import keys_of
 
 MAX_CELL = 32_767  # UTF-16 units in one cell
 MAX_DIGITS = 15  # an Excel number is a binary64: more digits would come back changed
@@ -35,21 +34,22 @@ _LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 
 @dataclass(slots=True)
 class Sheets:
-    """How the rows of one export are to be written.
+    """How the rows of one export are to be written; ``keys`` order them, shown or not.
 
     ``styles`` are the cell formats of the columns (None: the default one). ``cuts`` counts
     the cells that were too long, by field; filled while rows are written.
     """
 
     fields: tuple[FieldSpec, ...]
+    keys: tuple[FieldSpec, ...]
     styles: tuple[int | None, ...]
     time_zone: str
     rows_per_sheet: int
     cuts: dict[str, int] = field(default_factory=dict)
 
-    def select(self, table: str) -> str:
+    def select(self, source: str) -> str:
         """Return the SELECT of all living rows in key order, one line of text each."""
-        keys = keys_of(self.fields)
+        keys = [each.name for each in self.keys]
         order = ", ".join(quote(key) for key in keys)
         columns = [f"{self._source(each)} AS c{i}" for i, each in enumerate(self.fields)]
         columns += [f"{quote(key)} AS k{i}" for i, key in enumerate(keys)]
@@ -60,7 +60,7 @@ class Sheets:
             f" THEN concat('!', n, ' [', {self._json()}, ']')"
             f" ELSE concat('<row r=\"', n, '\">', {self._xml()}, '</row>') END"
             f" FROM (SELECT ({place})::text AS n, {', '.join(columns)},"
-            f" {_joined(texts)} AS s FROM {table} WHERE _deleted_at IS NULL) AS r"
+            f" {_joined(texts)} AS s FROM {source} WHERE _deleted_at IS NULL) AS r"
             f" ORDER BY {', '.join(f'k{i}' for i in range(len(keys)))}"
         )
 

@@ -19,6 +19,17 @@ class ExpiredError(RejectedError):
         )
 
 
+class ClosedError(RejectedError):
+    """Its rows are not open to the person any more."""
+
+    code = "closed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The data of this file is not open to you any more, so it is not handed out."
+        )
+
+
 class NotAllowedError(PermanentError):
     """The person's rights have changed between asking for the file and writing it."""
 

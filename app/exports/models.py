@@ -11,13 +11,16 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.audit.models import WRITTEN_BY
 from app.core.db import Base, HasId
 from app.core.scope import Scope
-from app.datasets.models import Dataset
-from app.identity.models import Agency
+from app.datasets.models import Agreement, Dataset
+from app.identity.models import Agency, User
 from app.runs.models import JobRun
 
 
 class ExportRun(HasId, Base):
     """One file that a person asked for. ``file_key`` names it in the store once it is ready.
+
+    ``agreement_id`` is what opened the rows in it, None for whose data it is and the office:
+    when that ends, the file is not handed out any more.
 
     ``csv_sha256`` is the digest of the dataset's canonical CSV at that moment, so that two
     people can compare what they hold without sending it.
@@ -30,6 +33,7 @@ class ExportRun(HasId, Base):
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
     agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"))
     dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"))
+    agreement_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agreement.id"))
     file_name: Mapped[str] = mapped_column(default="")
     file_key: Mapped[str] = mapped_column(default="")
     file_sha256: Mapped[str] = mapped_column(default="")
@@ -41,6 +45,8 @@ class ExportRun(HasId, Base):
 
     run: Mapped[JobRun | None] = relationship(lazy="joined")
     dataset: Mapped[Dataset] = relationship(lazy="joined")
+    agreement: Mapped[Agreement | None] = relationship()
+    user: Mapped[User] = relationship()
 
     def __str__(self) -> str:
         return self.file_name or str(self.id)

@@ -15,7 +15,13 @@ from app.core.scope import NotFoundError, get_visible, visible
 from app.core.store import Store
 from app.core.words import message_id
 from app.datasets.models import Dataset
-from app.exports.errors import ExpiredError, NotAllowedError, NothingToExportError
+from app.datasets.queries import agreement_of
+from app.exports.errors import (
+    ClosedError,
+    ExpiredError,
+    NotAllowedError,
+    NothingToExportError,
+)
 from app.exports.models import ExchangeLog, ExportRun
 from app.exports.workbook import Contents, write_workbook
 from app.identity.models import User
@@ -43,6 +49,7 @@ def request_export(session: Session, dataset: Dataset) -> ExportRun:
     export = ExportRun(
         user_id=principal.user_id, agency_id=principal.agency_id, dataset_id=dataset.id
     )
+    export.agreement_id = _agreement_id(session, dataset, principal.agency_id)
     session.add(export)
     session.flush()  # its id is the run's parameter
     export.run_id = request_run(
@@ -57,6 +64,21 @@ def request_export(session: Session, dataset: Dataset) -> ExportRun:
     )
     recorder.record(session, "export", dataset, after={"export": str(export.id)})
     return export
+
+
+def _agreement_id(
+    session: Session, dataset: Dataset, agency_id: UUID | None
+) -> UUID | None:
+    """Return what opens a dataset to somebody; None where nothing needs to.
+
+    Raises ``NotFoundError`` for an agency that it is not open to.
+    """
+    if agency_id is None or agency_id == dataset.agency_id:
+        return None
+    agreement = agreement_of(session, dataset, agency_id)
+    if agreement is None:
+        raise NotFoundError
+    return agreement.id
 
 
 def store_of(home: Path) -> Store:
@@ -77,13 +99,17 @@ def export(
         lease.save(session)
         asked = session.get_one(ExportRun, lease.params.export_id)
         dataset_id = asked.dataset_id
-        owner = _require_still_allowed(session, asked)
+        if not _is_still_allowed(session, asked):
+            raise NotAllowedError
+        owner = f"{asked.user.name} <{asked.user.email}>"
+        agreement_id = asked.agreement_id
         office = named_office(session, office_name)
     with store.part() as part:
         contents = write_workbook(
             part,
             dataset_id,
             lease,
+            agreement_id=agreement_id,
             requested_by=owner,
             time_zone=time_zone,
             office_name=office,
@@ -98,7 +124,8 @@ def export(
         )
         asked = session.get_one(ExportRun, lease.params.export_id)
         # Writing took its time: who may not have it now does not get it either.
-        _require_still_allowed(session, asked)
+        if not _is_still_allowed(session, asked):
+            raise NotAllowedError
         asked.file_key, asked.file_sha256 = stored.key, stored.sha256
         asked.file_bytes = stored.byte_count
         asked.row_count, asked.csv_sha256 = contents.row_count, contents.csv_sha256
@@ -121,20 +148,23 @@ def export(
         lease.succeed(session, {"rows": contents.row_count, "bytes": stored.byte_count})
 
 
-def _require_still_allowed(session: Session, asked: ExportRun) -> str:
-    """Return who the file is for, as the workbook names them.
+def _is_still_allowed(session: Session, asked: ExportRun) -> bool:
+    """Tell whether a file's owner may have what is in it, as of now.
 
-    The worker's role reads everything, so the right of the person is asked for here, as it
-    is now: active, allowed to export, of the office or of the agency that owns the data.
-    Also for a run that somebody else has retried: the file goes to who asked first.
+    The worker's role reads everything, so the right of the person is asked for here: active,
+    allowed to export, of the office, of the agency that owns the data, or of one that the
+    very agreement of the file still opens it to. Also for a run that somebody else has
+    retried: the file goes to who asked first.
     """
     user = session.get_one(User, asked.user_id, populate_existing=True)
     permissions = principal_of(user).permissions
     is_active = user.active and (user.agency is None or user.agency.active)
-    owns = user.agency_id in {None, asked.dataset.agency_id}
-    if not (is_active and owns and Permission.DATASET_EXPORT in permissions):
-        raise NotAllowedError
-    return f"{user.name} <{user.email}>"
+    if not is_active or Permission.DATASET_EXPORT not in permissions:
+        return False
+    try:
+        return _agreement_id(session, asked.dataset, user.agency_id) == asked.agreement_id
+    except NotFoundError:
+        return False
 
 
 def file_name(contents: Contents, time_zone: str) -> str:
@@ -147,12 +177,16 @@ def file_name(contents: Contents, time_zone: str) -> str:
 def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]:
     """Return a ready file for its owner and log the handing out: no log, no file.
 
-    Raises ``NotFoundError`` for anybody else's, ``ExpiredError`` for one past its time.
+    Raises ``NotFoundError`` for anybody else's, ``ExpiredError`` for one past its time,
+    ``ClosedError`` for one of rows that are not open any more.
     """
     principal = acting_principal()
     found = get_visible(session, ExportRun, ident, principal)
     if not found.file_key:
         raise NotFoundError
+    # An agency does not see the dataset any more once the agreement ended.
+    if found.dataset is None or not _is_still_allowed(session, found):
+        raise ClosedError
     path = store_of(home).path(found.file_key)
     if (
         found.expires_at is None
@@ -167,6 +201,7 @@ def hand_out(session: Session, ident: str, home: Path) -> tuple[ExportRun, Path]
             agency_id=principal.agency_id,
             producer_id=found.dataset.agency_id,
             dataset_id=found.dataset_id,
+            agreement=found.agreement.number if found.agreement else "",
             run_id=found.run_id,
             row_count=found.row_count,
             byte_count=found.file_bytes,

@@ -32,8 +32,10 @@ from app.core import clock, db
 from app.core.errors import TransientError
 from app.core.sql import quote, quote_all
 from app.core.words import message_id
-from app.datasets.ddl import Names, keys_of
-from app.datasets.models import Dataset
+from app.datasets.ddl import Names
+from app.datasets.models import Agreement, Dataset
+from app.datasets.queries import reading_by
+from app.datasets.reading import PERSONAL, Reading, whole
 from app.exports.cells import (
     CUT_MARK,
     FIRST_DATE,
@@ -129,6 +131,7 @@ class Request:
     time_zone: str
     office_name: str = ""
     rows_per_sheet: int = MAX_DATA_ROWS
+    agreement_id: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -136,7 +139,7 @@ class _Job:
     """One file in the making. ``total`` is the count of the canonical CSV's pass."""
 
     dataset: Dataset
-    fields: tuple[FieldSpec, ...]
+    reading: Reading
     request: Request
     lease: Lease
     exported_at: datetime
@@ -147,8 +150,13 @@ class _Job:
     written: int = 0
 
     @property
-    def table(self) -> str:
-        return Names(self.dataset.slug, self.dataset.version.number).table
+    def fields(self) -> tuple[FieldSpec, ...]:
+        return self.reading.fields
+
+    @property
+    def source(self) -> str:
+        names = Names(self.dataset.slug, self.dataset.version.number)
+        return self.reading.source(names)
 
     @property
     def zone(self) -> str:
@@ -169,15 +177,17 @@ def write_workbook(
     requested_by: str,
     time_zone: str,
     office_name: str = "",
+    agreement_id: UUID | None = None,
     rows_per_sheet: int = MAX_DATA_ROWS,
 ) -> Contents:
     """Write the living rows of a dataset to ``part`` and prove that all of them are there.
 
-    ``time_zone`` is an IANA name: times are written on its clock. Raises
+    ``agreement_id`` names what opens some of them alone. ``time_zone`` is an IANA name:
+    times are written on its clock. Raises
     ``NothingToExportError``, ``MovedError`` (try again), ``CountMismatchError``, and what
     ``lease.save`` raises.
     """
-    request = Request(requested_by, time_zone, office_name, rows_per_sheet)
+    request = Request(requested_by, time_zone, office_name, rows_per_sheet, agreement_id)
     with db.unit_of_work() as session:
         job = _read_job(session, dataset_id, request, lease)
         connection = _connection_of(session)
@@ -214,9 +224,14 @@ def _read_job(session: Session, dataset_id: UUID, request: Request, lease: Lease
         session.execute(sa.text(f"SET LOCAL {setting}"))
     dataset = session.get_one(Dataset, dataset_id)
     version = session.get_one(ContractVersion, dataset.version_id)
-    fields = version.specs()
-    sheets = Sheets(fields, (), request.time_zone, request.rows_per_sheet)
-    job = _Job(dataset, fields, request, lease, db.now(session), sheets)
+    reading = whole(version.specs())
+    if request.agreement_id is not None:
+        agreement = session.get_one(Agreement, request.agreement_id)
+        reading = reading_by(agreement, version.specs())
+    sheets = Sheets(
+        reading.fields, reading.keys, (), request.time_zone, request.rows_per_sheet
+    )
+    job = _Job(dataset, reading, request, lease, db.now(session), sheets)
     _ = job.as_of  # refuses what was never published
     return job
 
@@ -246,7 +261,7 @@ class _Progress:
         self._next = monotonic() + SAVE_SECONDS
 
 
-def canonical_csv(table: str, fields: Sequence[FieldSpec]) -> str:
+def canonical_csv(source: str, reading: Reading) -> str:
     """Return the COPY that defines what ``csv_sha256`` is the digest of.
 
     Every value is quoted and NULL is not: the two cannot be mixed up, and no version's
@@ -256,11 +271,11 @@ def canonical_csv(table: str, fields: Sequence[FieldSpec]) -> str:
         f"{quote(each.name)}::text AS {quote(each.name)}"
         if each.type is FieldType.BOOLEAN
         else quote(each.name)
-        for each in fields
+        for each in reading.fields
     )
     return (
-        f"COPY (SELECT {columns} FROM {table} WHERE _deleted_at IS NULL"
-        f" ORDER BY {quote_all(keys_of(fields))})"
+        f"COPY (SELECT {columns} FROM {source} WHERE _deleted_at IS NULL"
+        f" ORDER BY {quote_all([each.name for each in reading.keys])})"
         " TO STDOUT (FORMAT csv, HEADER true, FORCE_QUOTE *, ENCODING 'UTF8')"
     )
 
@@ -270,14 +285,14 @@ def _sum_canonical_csv(connection: psycopg.Connection[Any], job: _Job) -> None:
     digest = hashlib.sha256()
     progress = _Progress(job.lease)
     with connection.cursor() as cursor:
-        with cursor.copy(canonical_csv(job.table, job.fields)) as copy:
+        with cursor.copy(canonical_csv(job.source, job.reading)) as copy:
             for position, chunk in enumerate(copy):
                 digest.update(chunk)
                 job.csv_bytes += len(chunk)
                 if position % LOOK_EVERY == 0:
                     progress.tell(0)
         job.total = cursor.rowcount
-    if job.total != job.dataset.row_count:
+    if job.reading.chosen is None and job.total != job.dataset.row_count:
         raise MovedError(job.total, job.dataset.row_count)
     job.csv_sha256 = digest.hexdigest()
 
@@ -319,7 +334,7 @@ def _write(part: Path, connection: psycopg.Connection[Any], job: _Job) -> None:
 def _rows(cursor: psycopg.Cursor[Any], job: _Job) -> Iterator[bytes]:
     """Yield the XML of every row, in key order."""
     progress = _Progress(job.lease, job.total)
-    statement = f"COPY ({job.sheets.select(job.table)}) TO STDOUT (ENCODING 'UTF8')"
+    statement = f"COPY ({job.sheets.select(job.source)}) TO STDOUT (ENCODING 'UTF8')"
     with cursor.copy(composing.SQL(statement)) as copy:
         for number, line in enumerate(copy):
             yield job.sheets.finished(bytes(line))
@@ -574,6 +589,7 @@ def _origin_lines(job: _Job) -> list[tuple[str, str]]:
         ("Perangkat daerah", dataset.agency.name),
         ("Kontrak data", f"{dataset.contract.title}, versi {version.number}"),
         ("Dasar", dataset.contract.basis or "tanpa permohonan di sistem ini"),
+        *([("Kesepakatan", job.reading.basis)] if job.reading.basis else []),
         ("Data per", _moment(job, job.as_of)),
         ("Nomor penarikan", str(dataset.published_run_id or "")),
         ("Diunduh pada", _moment(job, job.exported_at)),
@@ -588,10 +604,17 @@ def _proof_lines(job: _Job) -> list[tuple[str, str]]:
     return [
         ("Jumlah baris", str(job.total)),
         ("Lembar data", ", ".join(sheets)),
-        ("Saringan", "tidak ada: semua baris yang berlaku"),
+        ("Saringan", _choice(job.reading)),
         ("SHA-256 CSV kanonik", job.csv_sha256),
         ("Cara menghitung SHA-256", CSV_DEFINITION),
     ]
+
+
+def _choice(reading: Reading) -> str:
+    if reading.chosen is None:
+        return "tidak ada: semua baris yang berlaku"
+    values = ", ".join(reading.chosen.values)
+    return f"hanya baris dengan {reading.chosen.field}: {values}"
 
 
 def _note_lines(job: _Job) -> list[tuple[str, str]]:
@@ -635,8 +658,7 @@ def _note_lines(job: _Job) -> list[tuple[str, str]]:
 
 
 def _personal_fields(fields: Sequence[FieldSpec]) -> list[str]:
-    personal = {Classification.PERSONAL, Classification.SENSITIVE}
-    return [each.name for each in fields if each.classification in personal]
+    return [each.name for each in fields if each.classification in PERSONAL]
 
 
 def _moment(job: _Job, instant: datetime) -> str:

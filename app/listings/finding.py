@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
-from app.api.models import ApiClient, ApiGrant
+from app.api.models import ApiClient
 from app.contracts.models import Contract
 from app.core.policy import Permission, Principal
 from app.core.scope import visible
 from app.core.search import found_by
-from app.datasets.models import Dataset
+from app.datasets.models import Agreement, Dataset
 from app.identity.models import Agency, User
 from app.runs.models import JobRun, Schedule
 from app.sources.models import Host, Source
@@ -62,7 +62,7 @@ KINDS: Sequence[Findable] = (
         Schedule, Permission.SCHEDULE_READ, "schedules.details_view", "id", Schedule.id, Schedule.name
     ),
     Findable(ApiClient, Permission.API_READ, "api_clients.details_view", "id", ApiClient.id, ApiClient.name),
-    Findable(ApiGrant, Permission.API_READ, "api_grants.details_view", "id", ApiGrant.id, ApiGrant.agreement),
+    Findable(Agreement, Permission.AGREEMENT_READ, "agreements.details_view", "id", Agreement.id, Agreement.number),
     Findable(JobRun, Permission.RUN_READ, "runs.show", "ident", JobRun.id, JobRun.label),
 )  # fmt: skip
 

@@ -93,6 +93,20 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 mail=Wish.NEVER,
             ),
             Kind(
+                NoticeKind.AGREEMENT_ASKS,
+                message_id("Somebody asks to receive our data"),
+                Permission.AGREEMENT_CONSENT,
+                is_problem=True,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
+                NoticeKind.AGREEMENT_TOLD,
+                message_id("An agreement was made or ended"),
+                Permission.AGREEMENT_READ,
+                is_problem=False,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
                 NoticeKind.ACCOUNT,
                 message_id("Something happened to my account"),
                 None,

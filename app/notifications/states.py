@@ -23,6 +23,8 @@ class NoticeKind(StrEnum):
     REQUEST_DUE = "request_due"
     REQUEST_LATE = "request_late"
     REQUEST_TOLD = "request_told"
+    AGREEMENT_ASKS = "agreement_asks"
+    AGREEMENT_TOLD = "agreement_told"
     ACCOUNT = "account"
 
 

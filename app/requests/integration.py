@@ -25,7 +25,8 @@ from app.contracts.states import (
 from app.core import db
 from app.core.policy import DbRole, Principal, acting_as
 from app.core.words import message_id as _
-from app.datasets.models import Dataset
+from app.datasets.models import Agreement, Dataset
+from app.datasets.queries import agreement_of
 from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
@@ -45,13 +46,20 @@ NO_SOURCE = _(
     "No source of the contract is switched on: add the web service of the agency."
 )
 NOT_PUBLISHED = _("No pull has been published yet: the central table is empty.")
+NOT_AGREED = _(
+    "No agreement opens the rows to the applicant yet: propose one, and have the agency whose"
+    " data it is agree."
+)
 _BAD = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD)
 RED = _("The last pull of a source did not succeed: look at its run.")
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """How far a case's integration is. ``red_run_id`` is the last pull, if it failed."""
+    """How far a case's integration is. ``red_run_id`` is the last pull, if it failed.
+
+    ``needs_agreement``: whose data it is, is another; ``agreement`` opens it, if one does.
+    """
 
     contract: Contract | None = None
     is_sound: bool = False
@@ -59,6 +67,8 @@ class Built:
     sources: tuple[Source, ...] = ()
     dataset: Dataset | None = None
     red_run_id: UUID | None = None
+    needs_agreement: bool = False
+    agreement: Agreement | None = None
 
 
 def built(case: IntegrationRequest) -> Built:
@@ -77,6 +87,9 @@ def built(case: IntegrationRequest) -> Built:
             sa.select(Dataset).where(Dataset.contract_id == contract.id)
         )
         red = _red_run(session, contract)
+        agreement = None
+        if dataset is not None and case.producer_id is not None:
+            agreement = agreement_of(session, dataset, case.agency_id)
         return Built(
             contract=contract,
             is_sound=any(not problems_of(version.specs()) for version in versions),
@@ -84,6 +97,8 @@ def built(case: IntegrationRequest) -> Built:
             sources=tuple(sources),
             dataset=dataset if dataset and dataset.published_at else None,
             red_run_id=red.id if red else None,
+            needs_agreement=case.producer_id is not None,
+            agreement=agreement,
         )
 
 
@@ -113,11 +128,13 @@ def obstacles(step: Step, found: Built) -> list[str]:
     if step is Step.INTERCHANGE_DOCUMENT:
         return [] if found.is_sound or found.is_active else [UNSOUND]
     is_api = step is Step.API
+    is_received = order.index(step) >= order.index(Step.RESULT_DELIVERY)
     lacks = {
         NOT_ACTIVE: not found.is_active,
         NO_SOURCE: not found.sources,
         NOT_PUBLISHED: found.dataset is None and not is_api,
         RED: found.red_run_id is not None and not is_api,
+        NOT_AGREED: is_received and found.needs_agreement and found.agreement is None,
     }
     return [message for message, is_lacking in lacks.items() if is_lacking]
 

@@ -25,6 +25,11 @@ STATES = {
     "national": lazy_gettext("national holiday"),
     "collective": lazy_gettext("collective leave"),
     "draft": lazy_gettext("draft"),
+    "proposed": lazy_gettext("proposed"),
+    "ahead": lazy_gettext("begins later"),
+    "over": lazy_gettext("its last day is past"),
+    "ended": lazy_gettext("ended"),
+    "declined": lazy_gettext("declined"),
     "active": lazy_gettext("active"),
     "retired": lazy_gettext("retired"),
     "master": lazy_gettext("master data"),
@@ -108,6 +113,7 @@ OBJECTS = {
     "host": lazy_gettext("host"),
     "schedule": lazy_gettext("schedule"),
     "dataset": lazy_gettext("dataset"),
+    "agreement": lazy_gettext("agreement"),
     "job_run": lazy_gettext("run"),
     "api_client": lazy_gettext("API client"),
     "api_key": lazy_gettext("API key"),
@@ -142,6 +148,11 @@ PERMISSIONS = {
     Permission.DATASET_READ: lazy_gettext("see datasets"),
     Permission.DATASET_EXPORT: lazy_gettext("download Excel"),
     Permission.DATASET_ROLLBACK: lazy_gettext("roll datasets back"),
+    Permission.AGREEMENT_READ: lazy_gettext("see agreements"),
+    Permission.AGREEMENT_WRITE: lazy_gettext("propose and end agreements"),
+    Permission.AGREEMENT_CONSENT: lazy_gettext(
+        "agree that another agency receives our data"
+    ),
     Permission.API_READ: lazy_gettext("see API clients and grants"),
     Permission.API_WRITE: lazy_gettext("give and take API access"),
     Permission.EXCHANGE_READ: lazy_gettext("see the exchange log"),
@@ -156,7 +167,7 @@ PERMISSIONS = {
 MENU = (
     ("", ("home",)),
     (lazy_gettext("Service"), ("requests",)),
-    (lazy_gettext("Data"), ("datasets", "downloads")),
+    (lazy_gettext("Data"), ("datasets", "agreements", "downloads")),
     (
         lazy_gettext("Exchange"),
         ("contracts", "sources", "hosts", "schedules", "runs", "quarantine"),
@@ -182,7 +193,7 @@ MENU = (
     ),
 )
 ICONS = {
-    "home": "house", "requests": "inbox", "datasets": "database", "downloads": "download", "contracts": "file-earmark-text",
+    "home": "house", "requests": "inbox", "datasets": "database", "agreements": "file-earmark-check", "downloads": "download", "contracts": "file-earmark-text",
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",

@@ -89,8 +89,12 @@ HELP: Mapping[str, Help] = {
         _("Programs of agencies that fetch data, with the limits that all their keys share."),
         _("Make a key and hand it over at once: it is shown this one time. A key that may be known to others is revoked here and opens nothing from that moment."),
     ),
+    "agreements": Help(
+        _("Another agency's data is open to yours while an agreement stands: to look at, as Excel, and for your programs. The office proposes it, the head of the agency whose data it is agrees or declines."),
+        _("What was agreed to is not changed any more. For other fields, rows or a longer time, propose a new one: once it is agreed to, it takes the old one's place. Whoever ends an agreement closes list, file and API at once."),
+    ),
     "api_grants": Help(
-        _("Which program may read which dataset, which fields of it, by which agreement, and until when."),
+        _("Which program may read which dataset and which fields of it, within its agency's agreement, and until when."),
         _("When the last day is over, or the grant is withdrawn, list, file and API close at once."),
     ),
     "exchange": Help(

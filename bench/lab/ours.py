@@ -229,7 +229,7 @@ def open_api(slug: str) -> dict[str, Any]:
         )  # fmt: skip
         session.add(client)
         session.flush()
-        grant = ApiGrant(client_id=client.id, dataset=dataset, agreement="tolok ukur")
+        grant = ApiGrant(client_id=client.id, dataset=dataset)
         grant.client = client
         session.add(grant)
         settle_grant(session, grant)

@@ -104,13 +104,14 @@ def make_grant(client: ApiClient, dataset_id: UUID, **values) -> UUID:
                 "dataset_id": dataset.id,
                 "agency_id": client.agency_id,
                 "producer_id": dataset.agency_id,
-                "agreement": "PKS 12/2026",
             }
             | values
         )
         s.add(grant)
         s.flush()
-        return grant.id
+    if not grant.sample and grant.agency_id != grant.producer_id:
+        make.make_agreement(dataset_id, client.agency_id)
+    return grant.id
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.core import clock
+from app.datasets.models import Agreement
 from app.exports.models import ExchangeLog
 from app.identity.models import Agency
 from app.identity.passwords import hash_of
@@ -46,10 +47,10 @@ def test_the_office_makes_a_client_a_grant_and_a_key_that_works(shop):
     assert made.status_code == 302, made.get_data(as_text=True)
     with make.session() as s:
         client = s.scalars(sa.select(ApiClient).where(ApiClient.name == name)).one()
+    make.make_agreement(shop.dataset, agency.id)
     granted = browser.post(
         "/api-grants/new/",
-        data={"client": str(client.id), "dataset": str(shop.dataset), "agreement": "PKS 1",
-              "field_names": "nip, nama, nik", "ends_on": "2099-01-31"},
+        data={"client": str(client.id), "dataset": str(shop.dataset),  "field_names": "nip, nama, nik", "ends_on": "2099-01-31"},
     )  # fmt: skip
     assert granted.status_code == 302, granted.get_data(as_text=True)
     page = browser.post(
@@ -82,8 +83,7 @@ def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
     address = f"/api-grants/edit/?id={shop.grant}"
     answer = browser.post(
         address,
-        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
-              "field_names": "nip, hantu"},
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset),  "field_names": "nip, hantu"},
     )  # fmt: skip
 
     assert "tidak mempunyai bidang hantu" in answer.get_data(as_text=True)
@@ -94,8 +94,7 @@ def test_a_withdrawn_grant_opens_nothing(shop):
     address = f"/api-grants/edit/?id={shop.grant}"
     browser.post(
         address,
-        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset), "agreement": "PKS",
-              "field_names": "", "stopped": "y"},
+        data={"seen": seen_in(browser, address), "client": str(shop.client), "dataset": str(shop.dataset),  "field_names": "", "stopped": "y"},
     )  # fmt: skip
 
     time.sleep(1.05)
@@ -132,10 +131,10 @@ def test_the_producer_sees_who_read_its_data_and_others_do_not(shop):
         assert shop.key[4:14] in listed
         assert name in listed
         assert browser.get(f"/exchange/details/?id={log.id}").status_code == 200
-        assert "PKS 12/2026" in browser.get("/api-grants/").get_data(as_text=True)
+        assert name in browser.get("/agreements/").get_data(as_text=True)
     stranger = entered(shop.app, "OPD_OPERATOR", agency=make.make_agency())
     assert shop.key[4:14] not in stranger.get("/exchange/").get_data(as_text=True)
-    assert "PKS 12/2026" not in stranger.get("/api-grants/").get_data(as_text=True)
+    assert "PKS 12/2026" not in stranger.get("/agreements/").get_data(as_text=True)
     assert stranger.get(f"/api-clients/details/?id={shop.client}").status_code == 404
     assert stranger.get(f"/exchange/details/?id={log.id}").status_code == 404
     assert stranger.post(f"/api-clients/{shop.client}/keys").status_code == 403
@@ -175,6 +174,14 @@ def test_what_was_done_to_access_is_audited_without_the_secret(shop):
     )
 
 
+def end_agreements(shop):
+    with make.session() as s:
+        for each in s.scalars(
+            sa.select(Agreement).where(Agreement.dataset_id == shop.dataset)
+        ):
+            each.ended_at, each.ended_because = clock.utc_now(), "uji"
+
+
 def sides_of(shop):
     """Return the producing and the receiving agency of a shop's grant."""
     with make.session() as s:
@@ -203,6 +210,9 @@ def test_a_receiving_agency_reads_the_developers_page_of_what_it_was_granted(sho
     assert "Lima kunci uji coba" in sixth.get_data(as_text=True)
     with make.session() as s:
         s.get_one(ApiGrant, shop.grant).revoked_at = clock.utc_now()
+    assert browser.get(f"/developers/{shop.slug}").status_code == 200  # people still may
+    assert browser.post(f"/developers/{shop.slug}/trial").status_code == 403
+    end_agreements(shop)
     assert browser.get(f"/developers/{shop.slug}").status_code == 404
     assert browser.post(f"/developers/{shop.slug}/trial").status_code == 404
 

@@ -1,10 +1,12 @@
 """What steps 4 to 6 build: the contract, the source, the rows in the central database."""
 
 import pytest
+import sqlalchemy as sa
 
 from app.contracts.models import Contract
 from app.core.clock import utc_now
 from app.core.scope import NotFoundError
+from app.datasets.models import Dataset
 from app.requests import errors, integration, queries, services
 from app.requests.documents import DocumentKind
 from app.requests.models import (
@@ -13,6 +15,7 @@ from app.requests.models import (
 from app.requests.states import Action, Role, Step
 from app.runs.states import RunStatus
 from tests import make
+from tests.town import person
 
 pytestmark = pytest.mark.usefixtures("bound")
 
@@ -96,3 +99,29 @@ def test_a_contract_of_another_agency_is_not_chosen(town):
             services.choose_contract(s, case, s.get_one(Contract, other.id))
         services.choose_contract(s, case, s.get_one(Contract, own.id))
     assert town.read(ident).contract_id == own.id
+
+
+def test_another_agencys_data_is_delivered_under_an_agreement_alone(town):
+    producer = make.make_agency()
+    head = person("OPD_PIMPINAN", agency=producer)
+    town.people[Role.PRODUCER] = head
+    ident = town.begin()
+    town.hand_in(ident)
+    town.name(ident, producer)
+    while town.read(ident).step is not Step.RESULT_DELIVERY:
+        town.pass_step(ident)
+    town.build(ident)
+    town.write(ident, DocumentKind.RESULT_LETTER, Role.TIM_TEKNIS)
+    with pytest.raises(errors.StepNotDoneError) as refused:
+        town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+    assert refused.value.obstacles == [integration.NOT_AGREED]
+    contract_id = town.read(ident).contract_id
+    with make.session() as s:
+        dataset = s.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == contract_id)
+        ).one()
+    make.make_agreement(dataset.id, town.agency.id)
+
+    town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+
+    assert town.read(ident).proposer_id is not None

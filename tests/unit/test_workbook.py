@@ -9,6 +9,7 @@ from lxml import etree
 
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
+from app.datasets.reading import whole
 from app.exports import cells, workbook
 
 
@@ -63,7 +64,7 @@ def test_canonical_csv_is_defined_by_the_contract_alone():
         field("aktif", "", FieldType.BOOLEAN),
     ]
 
-    sql = workbook.canonical_csv('data."x"', fields)
+    sql = workbook.canonical_csv('data."x"', whole(fields))
 
     assert sql == (
         'COPY (SELECT "k", "aktif"::text AS "aktif" FROM data."x" WHERE _deleted_at IS NULL'

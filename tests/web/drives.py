@@ -34,6 +34,8 @@ OBJECTS = {
     "activation.activate": Drive("contract_version"),
     "activation.plan": Drive("contract_version", always=False),  # of a draft alone
     "agencies.view_as": Drive("agency"),
+    "agreements.consent": Drive("agreement"),
+    "agreements.end": Drive("agreement"),
     "api_clients.make_key": Drive("api_client"),
     "api_clients.revoke_key": Drive("api_key"),
     "audit.request_view": Drive("request", "request_id"),

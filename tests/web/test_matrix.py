@@ -28,8 +28,9 @@ from app.core.db import Base
 from app.core.policy import ANONYMOUS, Permission, Principal, acting_as, set_request_id
 from app.core.scope import Scope
 from app.core.search import searched
-from app.datasets.models import Dataset
-from app.exports.models import ExchangeLog
+from app.datasets.models import Agreement, Dataset
+from app.exports import services as exports
+from app.exports.models import ExchangeLog, ExportRun
 from app.files.inspection import FileKind
 from app.history.models import Trashed
 from app.identity.models import Duty, FactorReset, LoginSession, Role, User
@@ -173,13 +174,14 @@ def _held(estate: Estate) -> Holding:
 def _rows(
     estate: Estate, user: User, colleague: User, client: Any, dataset: Any
 ) -> list[Any]:
-    canary = estate.canary
+    canary, neighbour = estate.canary, make.make_agency().id
     case, letter = uuid4(), uuid4()
     person = {"user_id": estate.user}
     own = {"agency_id": estate.agency}
     return [
-        ApiGrant(client_id=client.id, dataset_id=dataset.id, producer_id=estate.agency,
-                 agreement=f"PKS {canary}", **own),
+        ApiGrant(client_id=client.id, dataset_id=dataset.id, producer_id=estate.agency, **own),
+        Agreement(number=f"PKS {canary}", dataset_id=dataset.id, producer_id=estate.agency,
+                  agency_id=neighbour, purpose="Uji", valid_until=utc_now() + timedelta(days=9)),
         SavedView(listed="users", name=canary, query="", is_shared=True, **own, **person),
         DataImport(listed="users", file_name=f"{canary}.xlsx", content=b"", sheet={}, **person),
         Notification(id=_number(), kind="account", params={"message": canary}, path="/", at=utc_now(),
@@ -547,6 +549,7 @@ def _rows_of(who: Actor, name: str, own: Holding) -> int:
         Scope.OFFICE: sa.false,
         Scope.OWN_AGENCY: lambda: table.c.id == agency,
         Scope.AGENCY: lambda: table.c.agency_id == agency,
+        Scope.OPENED: lambda: table.c.agency_id == agency,  # nothing is opened to it
         Scope.PARTIES: lambda: sa.or_(
             table.c.agency_id == agency, table.c.producer_id == agency
         ),
@@ -591,8 +594,11 @@ class Guest:
     """A person of an agency that receives another one's data by an agreement, and a key."""
 
     client: FlaskClient
+    principal: Any
     key: str
     grant: UUID
+    agreement: UUID
+    export: UUID
 
     def api(self, app: Any, path: str) -> Any:
         headers = {"Authorization": f"Bearer {self.key}"}
@@ -600,70 +606,123 @@ class Guest:
 
 
 @pytest.fixture
-def guest(app, log_in, holdings) -> Guest:
+def guest(app, bound, log_in, holdings) -> Guest:
     own = holdings[0].estate
     agency = make.make_agency()
     person = make.make_user("OPD_OPERATOR", agency=agency, password=hash_of(PASSWORD))
+    with make.session() as s:
+        dataset = s.scalars(sa.select(Dataset).where(Dataset.slug == own.slug)).one()
+        principal = principal_of(s.get_one(User, person.id))
+    agreement = make.make_agreement(dataset.id, agency.id)
+    stored = exports.store_of(bound.home).put(f"berkas {own.canary}".encode())
     with make.session() as s:
         program = ApiClient(agency_id=agency.id, name=make.word("klien"))
         s.add(program)
         s.flush()
         key = api_services.make_key(s, program)
-        dataset = s.scalars(sa.select(Dataset).where(Dataset.slug == own.slug)).one()
         grant = ApiGrant(
             client_id=program.id,
             dataset_id=dataset.id,
             agency_id=agency.id,
             producer_id=own.agency,
-            agreement="PKS tamu",
             valid_from=utc_now() - timedelta(days=2),
         )
         s.add(grant)
+    with make.session(principal) as s:  # only who asked for a file meets its row
+        export = ExportRun(
+            user_id=person.id, agency_id=agency.id, dataset_id=dataset.id,
+            agreement_id=agreement, file_name="data.xlsx", file_key=stored.key,
+            file_sha256=stored.sha256, expires_at=utc_now() + timedelta(days=1),
+        )  # fmt: skip
+        s.add(export)
         s.flush()
-    return Guest(log_in(person.email), key, grant.id)
+    return Guest(log_in(person.email), principal, key, grant.id, agreement, export.id)
 
 
+PASSED = utc_now() - timedelta(seconds=1)
 ENDS = {
-    "revoked": lambda: {"revoked_at": utc_now()},
-    "over": lambda: {"valid_until": utc_now() - timedelta(seconds=1)},
-    "not yet": lambda: {"valid_from": utc_now() + timedelta(days=1)},
+    "ended": {"ended_at": PASSED, "ended_because": "uji"},
+    "over": {"valid_until": PASSED},
+    "not yet": {"valid_from": utc_now() + timedelta(days=1)},
+    "never agreed to": {"consented_at": None, "consented_by": ""},
 }
 
 
 @pytest.mark.parametrize("how", ENDS)
 def test_what_an_agreement_opens_closes_with_it(app, guest, holdings, how):
-    """List, file and API, at once: also what the door has remembered for its second."""
+    """List, file, API and SQL, at once: also what the door has remembered for its second."""
     own, other = holdings
     slug, canary = own.estate.slug, own.estate.canary
     files = (f"/{slug}/records", f"/{slug}/records?format=csv",
              f"/{slug}/records?format=ndjson", f"/{slug}/records?limit=1")  # fmt: skip
+    pages = (f"/datasets/{slug}", f"/datasets/{slug}/dictionary", f"/developers/{slug}")
+    lists = ("/datasets/", "/developers/", "/find/?q=" + slug)
+    file = f"/downloads/{guest.export}"
     for path in files:
         answer = guest.api(app, path)
         assert answer.status_code == 200, path
         assert canary in answer.get_data(as_text=True), path
     assert slug in guest.api(app, "").get_data(as_text=True)
-    assert guest.client.get(f"/developers/{slug}").status_code == 200
-    assert slug in guest.client.get("/developers/").get_data(as_text=True)
-    # What is handed out by a program is no page of rows for its people.
-    assert guest.client.get(f"/datasets/{slug}").status_code == 404
+    for path in pages:
+        assert guest.client.get(path).status_code == 200, path
+    assert canary in plain(guest.client.get(pages[0]))
+    for path in lists:
+        assert slug in guest.client.get(path).get_data(as_text=True), path
+    with guest.client.get(file) as fetched:
+        assert canary in plain(fetched)
+    assert _rows_in_sql(guest, slug) > 0
+    assert guest.client.get(f"/datasets/{other.estate.slug}").status_code == 404
+    assert _rows_in_sql(guest, other.estate.slug) == 0
 
     with make.session() as s:
-        grant = s.get_one(ApiGrant, guest.grant)
-        for name, value in ENDS[how]().items():
-            setattr(grant, name, value)
+        agreement = s.get_one(Agreement, guest.agreement)
+        for name, value in ENDS[how].items():
+            setattr(agreement, name, value)
 
     for path in files:
         answer = guest.api(app, path)
         assert answer.status_code in {403, 404}, (path, answer.status_code)
         assert canary not in answer.get_data(as_text=True), path
-    assert guest.client.get(f"/developers/{slug}").status_code == 404
-    assert slug not in guest.client.get("/developers/").get_data(as_text=True)
+    for path in pages:
+        assert guest.client.get(path).status_code == 404, path
+    for path in lists:
+        assert f"/{slug}" not in guest.client.get(path).get_data(as_text=True), path
+    assert guest.client.post(f"/downloads/request/{slug}").status_code == 404
+    assert canary not in plain(guest.client.get(file, follow_redirects=True))
+    assert _rows_in_sql(guest, slug) == 0
     time.sleep(1.05)  # the door remembers for a second what a key opens, to name it
     assert slug not in guest.api(app, "").get_data(as_text=True)
     never = guest.api(app, f"/{make.word()}/records")
     gone = guest.api(app, f"/{slug}/records")
     assert (gone.status_code, _problem(gone)) == (never.status_code, _problem(never))
     assert _problem(guest.api(app, f"/{other.estate.slug}/records")) == _problem(never)
+
+
+def _rows_in_sql(guest: Guest, slug: str) -> int:
+    with make.session(guest.principal) as s:
+        return s.scalar(sa.text(f'SELECT count(*) FROM data."{slug}"'))
+
+
+REVOKED = {
+    "revoked": {"revoked_at": PASSED},
+    "over": {"valid_until": PASSED},
+    "not yet": {"valid_from": utc_now() + timedelta(days=1)},
+}
+
+
+@pytest.mark.parametrize("how", REVOKED)
+def test_a_program_without_its_grant_reads_nothing_while_people_do(
+    app, guest, holdings, how
+):
+    slug = holdings[0].estate.slug
+    with make.session() as s:
+        grant = s.get_one(ApiGrant, guest.grant)
+        for name, value in REVOKED[how].items():
+            setattr(grant, name, value)
+
+    for path in (f"/{slug}/records", f"/{slug}/records?format=csv"):
+        assert guest.api(app, path).status_code in {403, 404}
+    assert guest.client.get(f"/datasets/{slug}").status_code == 200
 
 
 def _problem(answer: Any) -> dict[str, Any]:
