@@ -75,6 +75,7 @@ class Settings:
     smtp_url: str = field(default="", repr=False)  # without it no mail leaves
     smtp_ca_file: str = ""
     mail_from: str = ""
+    trust_anchors: str = ""  # certificates (PEM) whose signatures are trusted
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 10.0
     reconcile_seconds: float = 10.0
@@ -116,6 +117,7 @@ class Settings:
             smtp_url=reader.smtp_url("SMTP_URL"),
             smtp_ca_file=env.get("SMTP_CA_FILE", ""),
             mail_from=env.get("MAIL_FROM", ""),
+            trust_anchors=reader.file("TRUST_ANCHORS"),
             lease_seconds=reader.seconds("LEASE_SECONDS", 30.0),
             heartbeat_seconds=reader.seconds("HEARTBEAT_SECONDS", 10.0),
             reconcile_seconds=reader.seconds("RECONCILE_SECONDS", 10.0),
@@ -238,6 +240,12 @@ class _Reader:
         if raw not in {"0", "1"}:
             self.problems.append(f"{name} must be 0 or 1; it is {raw!r}")
         return raw == "1"
+
+    def file(self, name: str) -> str:
+        raw = self._env.get(name, "")
+        if raw and not Path(raw).is_file():
+            self.problems.append(f"{name} must name a file that is there; it is {raw!r}")
+        return raw
 
     def number(self, name: str, default: int, *, low: int, high: int = 10**9) -> int:
         raw = self._env.get(name, str(default))

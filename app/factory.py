@@ -39,6 +39,7 @@ from app.office.models import Holiday, Office
 from app.pulls.admin import PullPage, QuarantinePage
 from app.requests.admin import RequestPage
 from app.requests.public import VerifyPage
+from app.requests.signing_pages import PaperPage
 from app.requests.wording_pages import WordingPage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
 from app.runs.models import Schedule
@@ -162,6 +163,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         ExchangeView(
             ExchangeLog, name=_("Exchange log"), endpoint="exchange", url="/exchange"
         ),
+        PaperPage(_("Papers to be signed"), endpoint="papers", url="/papers"),
         OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
         HolidayView(Holiday, name=_("Holidays"), endpoint="holidays", url="/holidays"),
         WordingPage(_("Words of papers"), endpoint="wordings", url="/wordings"),

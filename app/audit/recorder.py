@@ -46,6 +46,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
         "request_event": "is a log itself: one line for each deed in a case",
         "paper": "issued once and never changed; the deed that brought it is an event",
+        "paper_mark": "is a log itself: one line for each hand upon a paper",
         "document_file": "sent once and never changed; what became of it is in the document",
         "document_version": "a copy of a document as it was proposed; never changes",
         "request_message": "what was said, as it was said; never changes",

@@ -46,6 +46,21 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "gone": message_id(
             "The file is not in the store of this server: ask who runs it for the backup."
         ),
+        "other": message_id(
+            "This is not one of our papers with a signature added. Download the paper here, sign"
+            " that very file, and send it back as the signing service gives it out."
+        ),
+        "unsigned": message_id("There is no signature in the file: sign it, then send it."),
+        "altered": message_id(
+            "Something else than signatures was added to the paper. Download it here once more"
+            " and sign it as it is."
+        ),
+        "signature": message_id(
+            "The signature of %(what)s does not fit the file: it was changed afterwards."
+        ),
+        "untrusted": message_id(
+            "The certificate of %(what)s was not given out by any authority that is trusted here."
+        ),
         "page": message_id("The document has no such page."),
     }
 )  # fmt: skip

@@ -20,7 +20,7 @@ from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.identity.forms import agency_options
 from app.identity.models import Agency
-from app.requests import names, queries, services, writing
+from app.requests import names, queries, services, signing, writing
 from app.requests.clocks import clocks_of
 from app.requests.deadlines import Clock
 from app.requests.document_pages import DocumentPages
@@ -36,6 +36,7 @@ from app.requests.models import Document, IntegrationRequest
 from app.requests.openings import Opening, openings
 from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
+from app.requests.saying import step_name
 from app.requests.states import DUTIES, OPD, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
 from app.web.forms import Form as WebForm
@@ -51,12 +52,6 @@ def _steps() -> Options:
 
 def _parties() -> Options:
     return [(str(party), gettext(name)) for party, name in names.PARTIES.items()]
-
-
-def step_name(step: Step) -> str:
-    """Name a step with its number, as the published service counts."""
-    number, name = step.number, gettext(names.STEPS[step])
-    return name if number is None else f"{number} · {name}"
 
 
 MOST = 500  # cases on one board
@@ -208,6 +203,7 @@ class RequestPage(DocumentPages):
             case = queries.get_case(session, ident, principal)
             actor = queries.actor_in(case, principal)
             state = built(case)
+            issued = queries.papers_of(session, case)
             text: str = self.render(
                 "requests/show.html",
                 case=case,
@@ -223,7 +219,8 @@ class RequestPage(DocumentPages):
                 obstacles=obstacles(case.step, state),
                 may_build=actor is not None and services.may_build(case, actor.roles),
                 contracts=_contracts(session, case, actor),
-                papers=queries.papers_of(session, case),
+                papers=issued,
+                signings=signing.signings(session, issued),
                 brings_paper=principal.is_office and _paper_asked(case),
                 events=queries.events_of(session, case),
                 messages=queries.messages_of(session, case),

@@ -192,3 +192,49 @@ class StepNotDoneError(RejectedError):
     def __init__(self, obstacles: Sequence[str]) -> None:
         self.obstacles = obstacles
         super().__init__(obstacles[0])
+
+
+class InitialsFirstError(RejectedError):
+    code = "initials_first"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This paper has no initials yet: somebody of the office reads and initials it before"
+            " it is signed."
+        )
+
+
+class NotYourMarkError(RejectedError):
+    code = "not_your_mark"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is not for you to do with this paper, or it has been done already. Load the"
+            " page again."
+        )
+
+
+class SignedMeanwhileError(RejectedError):
+    code = "signed_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Somebody else was faster: the paper is not as it was when you took it. Download it"
+            " again, so that all signatures stand on one file."
+        )
+
+
+class NothingToSignError(RejectedError):
+    code = "nothing_new"
+
+    def __init__(self) -> None:
+        super().__init__("All signatures of this file are here already.")
+
+
+class SameHandError(RejectedError):
+    code = "same_hand"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Who sent the scan does not attest it: a second person compares it with the paper."
+        )

@@ -16,7 +16,16 @@ from app.files.inspection import FileKind
 from app.identity.models import Agency
 from app.requests.documents import DocumentKind
 from app.requests.procedure import Proposal, Standing
-from app.requests.states import OPD, TERMINAL, Action, Party, Reason, Role, Step
+from app.requests.states import (
+    OPD,
+    TERMINAL,
+    Action,
+    MarkKind,
+    Party,
+    Reason,
+    Role,
+    Step,
+)
 from app.requests.wordings import PaperKind
 
 _ENDS = ", ".join(f"'{step}'" for step in sorted(TERMINAL))
@@ -250,8 +259,47 @@ class IssuedPaper(HasId, Base):
     issued_at: Mapped[datetime]
     issued_by: Mapped[str]
 
+    case: Mapped[IntegrationRequest] = relationship(lazy="joined")
+
     def __str__(self) -> str:
         return f"{self.title} {self.number}"
+
+
+class PaperMark(HasId, Base):
+    """What somebody did with a paper, appended and never changed.
+
+    ``roles`` are those that it signs for; ``signatures`` how many the file ``sha256`` has,
+    all together. ``completes``: nothing is missing any more. ``signer`` and ``issuer`` are
+    names in the newest certificate, ``is_trusted`` whether an authority stands behind it.
+    """
+
+    __tablename__ = "paper_mark"
+    __scope__: ClassVar[Scope] = Scope.PART
+    __part_of__: ClassVar[str] = "case_id"
+
+    case_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("integration_request.id"), index=True
+    )
+    paper_id: Mapped[UUID] = mapped_column(sa.ForeignKey("paper.id"), index=True)
+    kind: Mapped[MarkKind] = mapped_column(choice(MarkKind, "kind"))
+    roles: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
+    by_id: Mapped[UUID | None]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    sha256: Mapped[str] = mapped_column(default="", index=True)
+    media: Mapped[FileKind | None] = mapped_column(choice(FileKind, "media"))
+    signatures: Mapped[int] = mapped_column(default=0)
+    signer: Mapped[str] = mapped_column(default="")
+    issuer: Mapped[str] = mapped_column(default="")
+    signed_at: Mapped[datetime | None]
+    is_trusted: Mapped[bool] = mapped_column(default=False)
+    completes: Mapped[bool] = mapped_column(default=False)
+    note: Mapped[str] = mapped_column(default="")
+
+    paper: Mapped[IssuedPaper] = relationship(lazy="joined")
+
+    def __str__(self) -> str:
+        return f"{self.paper} · {self.kind}" if self.paper else str(self.kind)
 
 
 class PaperWording(HasId, Versioned, Base):

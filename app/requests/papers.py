@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.core import db
 from app.core.catalogue import said_in
 from app.core.clock import in_zone
-from app.core.policy import DbRole, Principal, acting_as
+from app.core.policy import DbRole, Principal, acting_as, acting_principal
 from app.files.services import store_of
 from app.office.calendar import months_after
 from app.office.models import Office
@@ -24,6 +24,7 @@ from app.requests.documents import DOCUMENTS, DocumentKind
 from app.requests.errors import (
     BadPaperNumberError,
     NoCaseYetError,
+    NotYourMarkError,
     PaperNumberTakenError,
 )
 from app.requests.fields import Field, FieldKind, Values
@@ -34,8 +35,9 @@ from app.requests.models import (
     RequestEvent,
 )
 from app.requests.names import DEEDS, REASONS, ROLES, STEPS
-from app.requests.queries import documents_of, events_of, papers_of
-from app.requests.states import Action, Role
+from app.requests.queries import actor_in, documents_of, events_of, papers_of
+from app.requests.signing import INITIALLING, Signing
+from app.requests.states import Action, PaperState, Role
 from app.requests.wordings import PAPERS, PaperKind, filled
 
 LANGUAGE = "id"  # of official papers, whatever language the pages have
@@ -95,6 +97,25 @@ def issue(
     session.add(paper)
     session.flush()
     return paper
+
+
+def issue_anew(session: Session, press: Press, signing: Signing) -> IssuedPaper:
+    """Issue a paper that was sent back once more, with a number and a code of its own.
+
+    Raises ``NotYourMarkError`` unless it was sent back, and somebody of the office acts.
+    """
+    former = signing.paper
+    actor = actor_in(former.case, acting_principal())
+    if signing.state is not PaperState.SENT_BACK or actor is None:
+        raise NotYourMarkError
+    if not actor.roles & INITIALLING:
+        raise NotYourMarkError
+    deed = session.scalars(
+        sa.select(RequestEvent).where(
+            RequestEvent.case_id == former.case_id, RequestEvent.at == former.issued_at
+        )
+    ).one()
+    return issue(session, press, former.case, former.kind, deed)
 
 
 def _own_number(number: str) -> str:

@@ -8,6 +8,7 @@ from flask_admin import expose
 from app.core import db
 from app.core.policy import ANONYMOUS, acting_as
 from app.requests import queries
+from app.requests.signing import signings
 from app.web.extensions import limiter
 from app.web.guard import open_to_all
 from app.web.views import Page
@@ -30,9 +31,13 @@ class VerifyPage(Page):
     )
     def index(self) -> Answer:
         mark = request.args.get("code", "").replace("\0", "").strip()[:LONGEST_MARK]
-        paper = None
+        paper = found = None
         if mark:
             with acting_as(ANONYMOUS), db.unit_of_work() as session:
                 paper = queries.paper_by_mark(session, mark)
-        page: str = self.render("requests/verify.html", mark=mark, paper=paper)
+                if paper is not None:
+                    found = signings(session, [paper])[paper.id]
+        page: str = self.render(
+            "requests/verify.html", mark=mark, paper=paper, signing=found
+        )
         return page if paper or not mark else (page, HTTPStatus.NOT_FOUND)

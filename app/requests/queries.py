@@ -18,6 +18,7 @@ from app.requests.models import (
     DocumentVersion,
     IntegrationRequest,
     IssuedPaper,
+    PaperMark,
     RequestEvent,
     RequestMessage,
     RequestNote,
@@ -142,10 +143,30 @@ def papers_of(session: Session, case: IntegrationRequest) -> Sequence[IssuedPape
     ).all()
 
 
+def paper_before(session: Session, paper: IssuedPaper) -> IssuedPaper | None:
+    """Return the last paper of the same kind of its case that was issued before."""
+    return session.scalar(
+        sa.select(IssuedPaper)
+        .where(
+            IssuedPaper.case_id == paper.case_id,
+            IssuedPaper.kind == paper.kind,
+            IssuedPaper.id != paper.id,
+            IssuedPaper.issued_at <= paper.issued_at,
+        )
+        .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.number.desc())
+        .limit(1)
+    )
+
+
 def paper_by_mark(session: Session, mark: str) -> IssuedPaper | None:
-    """Return the paper with a code or a SHA-256, for the public page: no role of a person's."""
+    """Return the paper with a code or a SHA-256, for the public page: no role of a person's.
+
+    The digest may be of the file as issued, or of one with signatures or the pen on it.
+    """
     mark = mark.strip()
-    is_digest = re.fullmatch(r"[0-9a-fA-F]{64}", mark) is not None
-    column = IssuedPaper.sha256 if is_digest else IssuedPaper.code
-    wanted = mark.lower() if is_digest else mark.upper().replace(" ", "")
-    return session.scalar(sa.select(IssuedPaper).where(column == wanted).limit(1))
+    if re.fullmatch(r"[0-9a-fA-F]{64}", mark) is None:
+        wanted = IssuedPaper.code == mark.upper().replace(" ", "")
+    else:
+        of_mark = sa.select(PaperMark.paper_id).where(PaperMark.sha256 == mark.lower())
+        wanted = sa.or_(IssuedPaper.sha256 == mark.lower(), IssuedPaper.id.in_(of_mark))
+    return session.scalar(sa.select(IssuedPaper).where(wanted).limit(1))

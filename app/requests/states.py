@@ -79,6 +79,27 @@ class Role(StrEnum):
     PRODUCER = "PRODUCER"
 
 
+class MarkKind(StrEnum):
+    """What somebody did with a paper."""
+
+    INITIAL = "initial"
+    SIGNATURE = "signature"  # a file with signatures came back
+    SCAN = "scan"  # signed by pen: a picture of it
+    ATTEST = "attest"  # a second person saw the pen on the paper
+    SEND_BACK = "send_back"
+
+
+class PaperState(StrEnum):
+    """Where a paper stands on its way to being signed."""
+
+    UNSIGNED = "unsigned"  # nobody signs its kind
+    FOR_INITIALS = "for_initials"
+    FOR_SIGNATURE = "for_signature"
+    FOR_ATTEST = "for_attest"
+    SIGNED = "signed"
+    SENT_BACK = "sent_back"
+
+
 class Party(StrEnum):
     """Who holds the ball: whose move a case waits for."""
 

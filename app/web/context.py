@@ -25,6 +25,17 @@ STATES = {
     "national": lazy_gettext("national holiday"),
     "collective": lazy_gettext("collective leave"),
     "draft": lazy_gettext("draft"),
+    "unsigned": lazy_gettext("nobody signs it"),
+    "for_initials": lazy_gettext("waits for initials"),
+    "for_signature": lazy_gettext("waits for signatures"),
+    "for_attest": lazy_gettext("waits for who attests it"),
+    "signed": lazy_gettext("signed"),
+    "sent_back": lazy_gettext("sent back"),
+    "initial": lazy_gettext("initials"),
+    "signature": lazy_gettext("signature"),
+    "scan": lazy_gettext("scan of what was signed by pen"),
+    "attest": lazy_gettext("attested"),
+    "send_back": lazy_gettext("sent back"),
     "proposed": lazy_gettext("proposed"),
     "ahead": lazy_gettext("begins later"),
     "over": lazy_gettext("its last day is past"),
@@ -166,7 +177,7 @@ PERMISSIONS = {
 }
 MENU = (
     ("", ("home",)),
-    (lazy_gettext("Service"), ("requests",)),
+    (lazy_gettext("Service"), ("requests", "papers")),
     (lazy_gettext("Data"), ("datasets", "agreements", "downloads")),
     (
         lazy_gettext("Exchange"),
@@ -193,12 +204,12 @@ MENU = (
     ),
 )
 ICONS = {
-    "home": "house", "requests": "inbox", "datasets": "database", "agreements": "file-earmark-check", "downloads": "download", "contracts": "file-earmark-text",
+    "home": "house", "requests": "inbox", "papers": "pen", "datasets": "database", "agreements": "file-earmark-check", "downloads": "download", "contracts": "file-earmark-text",
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",
     "roles": "person-badge", "outbox": "envelope", "audit": "clock-history", "trash": "trash3",
-    "ledger": "stack", "office": "bank", "holidays": "calendar-heart", "wordings": "pen",
+    "ledger": "stack", "office": "bank", "holidays": "calendar-heart", "wordings": "fonts",
 }  # fmt: skip
 
 

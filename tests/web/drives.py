@@ -64,6 +64,14 @@ OBJECTS = {
     "pulls.run": Drive("source"),
     "pulls.schedule": Drive("source"),
     "pulls.source": Drive("source"),
+    "papers.anew": Drive("paper"),
+    "papers.attest": Drive("paper"),
+    "papers.file": Drive("paper", always=False),  # where the store has it
+    "papers.page": Drive("paper", fixed=(("page", "0"),), always=False),
+    "papers.scan": Drive("paper"),
+    "papers.scan_picture": Drive("paper", always=False),
+    "papers.send_back": Drive("paper"),
+    "papers.show": Drive("paper", always=False),
     "quarantine.show": Drive("quarantined_record"),
     "requests.act": Drive("integration_request"),
     "requests.contract": Drive("integration_request"),
@@ -114,7 +122,7 @@ PAGES = frozenset(
         "developers.index", "downloads.index", "downloads.pending", "edits.apply",
         "edits.cell", "edits.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
-        "notifications.index", "notifications.read_all", "notifications.wishes",
+        "papers.index", "papers.initial", "papers.signed", "papers.together", "notifications.index", "notifications.read_all", "notifications.wishes",
         "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "runs.retry_all", "runs.retry_many",
         "saved_views.index", "wordings.edit", "wordings.index", "wordings.preview", "sources.index", "sources.new", *LISTS,
     }

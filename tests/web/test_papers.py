@@ -1,0 +1,121 @@
+"""Pages of signing, as the office and the head press them."""
+
+import io
+import zipfile
+
+import pytest
+
+from app.requests import queries
+from app.requests.models import IntegrationRequest
+from tests import make, pki
+from tests.unit.test_inspection import picture
+from tests.web.test_requests import case_of, desk, hand_in, text
+
+__all__ = ["desk"]  # a fixture of the neighbour
+
+
+@pytest.fixture
+def head(log_in, people):
+    return log_in(people["PIMPINAN"])
+
+
+@pytest.fixture
+def refusals(desk, head):
+    """Two letters that the head signs: a return and a refusal are of different hands."""
+    hand_in(desk)
+    sent = {"reason": "other", "note": "belum lengkap"}
+    head.post(f"{desk.address}/act", data={"action": "refuse"} | sent)
+    with make.session() as s:
+        return queries.papers_of(s, s.get_one(IntegrationRequest, case_of(desk).id))
+
+
+def zipped(files: dict[str, bytes]) -> io.BytesIO:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, content in files.items():
+            book.writestr(name, content)
+    packed.seek(0)
+    return packed
+
+
+def test_papers_go_out_as_a_zip_and_come_back_signed(desk, head, refusals):
+    (paper,) = refusals
+    assert paper.number in text(desk.team.get("/papers/"))
+    said = desk.team.post(
+        "/papers/initial", data={"paper": str(paper.id)}, follow_redirects=True
+    )
+    assert "Diparaf: 1" in text(said)
+    packed = head.post("/papers/zip", data={"paper": str(paper.id)})
+    with zipfile.ZipFile(io.BytesIO(packed.data)) as book:
+        (name,) = book.namelist()
+        issued = book.read(name)
+    chief = pki.person("Kepala Dinas", pki.authority("CA <Uji>"))
+    back = zipped({"a/b.pdf": chief.sign(issued), "../c.txt": b"x"})
+
+    said = head.post(
+        "/papers/signed",
+        data={"files": [(back, "kembali.zip"), (io.BytesIO(b"%PDF-"), "<b>x</b>.pdf")]},
+        follow_redirects=True,
+    )
+
+    page = text(said)
+    assert "yang diterima: 1" in page
+    assert "../c.txt: Ini bukan naskah kami" in page
+    assert "<b>x" not in page
+    shown = text(desk.client.get(f"/papers/{paper.id}"))
+    assert "CA &lt;Uji&gt;" in shown
+    assert "penerbit belum terverifikasi" in shown
+    with desk.client.get(f"/papers/{paper.id}/file") as fetched:
+        assert fetched.data.startswith(issued)
+        assert len(fetched.data) > len(issued)
+    assert paper.number not in text(head.get("/papers/"))
+    verified = text(head.get(f"/verify/?code={paper.code}"))
+    assert "sudah ditandatangani" in verified
+    assert "Kepala Dinas" in verified
+
+
+def test_the_pen_is_attested_on_the_paper_page(desk, log_in, people, refusals):
+    (paper,) = refusals
+    address = f"/papers/{paper.id}"
+    desk.team.post("/papers/initial", data={"paper": str(paper.id)})
+    wrong = {"file": (io.BytesIO(b"<html>"), "a.pdf")}
+    answer = desk.team.post(f"{address}/scan", data=wrong, follow_redirects=True)
+    assert "Hanya PDF" in text(answer)
+    right = {"file": (io.BytesIO(picture()), "pindaian.png")}
+    answer = desk.team.post(f"{address}/scan", data=right, follow_redirects=True)
+    assert "Orang kedua mengesahkannya" in text(answer)
+    assert desk.team.get(f"{address}/scan/picture").data.startswith(b"\x89PNG")
+    data = log_in(people["PENGAWAS_DATA"])
+    seen = text(data.get(address)).partition('name="seen" value="')[2][:64]
+
+    answer = data.post(f"{address}/attest", data={"seen": seen}, follow_redirects=True)
+
+    assert "Disahkan" in text(answer)
+    with desk.client.get(f"{address}/file") as fetched:
+        assert fetched.data == picture()
+        assert fetched.mimetype == "image/png"
+
+
+def test_a_paper_sent_back_is_issued_anew_and_compared(desk, head, refusals):
+    (paper,) = refusals
+    answer = head.post(
+        f"/papers/{paper.id}/send-back", data={"note": "Salah"}, follow_redirects=True
+    )
+    assert "tidak berlaku lagi" in text(answer)
+    assert "dicabut" in text(head.get(f"/verify/?code={paper.code}"))
+    again = desk.team.post(f"/papers/{paper.id}/anew", follow_redirects=True)
+    assert "Yang berbeda dari naskah sebelumnya" in text(again)
+    assert paper.number in text(again)
+
+
+@pytest.mark.parametrize("path", ["pages/9", "pages/-1", "pages/x", "scan/picture"])
+def test_what_a_paper_has_not_is_not_there(desk, refusals, path):
+    assert desk.team.get(f"/papers/{refusals[0].id}/{path}").status_code == 404
+
+
+def test_nothing_chosen_is_said(desk, refusals):
+    for address in ("/papers/initial", "/papers/zip"):
+        answer = desk.team.post(address, follow_redirects=True)
+        assert "Pilih naskah dahulu" in text(answer)
+    answer = desk.team.post("/papers/signed", follow_redirects=True)
+    assert "Pilih berkas dahulu" in text(answer)
