@@ -163,7 +163,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         ExchangeView(
             ExchangeLog, name=_("Exchange log"), endpoint="exchange", url="/exchange"
         ),
-        PaperPage(_("Papers to be signed"), endpoint="papers", url="/papers"),
+        PaperPage(_("Signing"), endpoint="papers", url="/papers"),
         OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
         HolidayView(Holiday, name=_("Holidays"), endpoint="holidays", url="/holidays"),
         WordingPage(_("Words of papers"), endpoint="wordings", url="/wordings"),

@@ -146,6 +146,18 @@ def may(signing: Signing, principal: Principal) -> frozenset[MarkKind]:
     return frozenset(allowed)
 
 
+def waits_for(signing: Signing, principal: Principal) -> bool:
+    """Tell whether a paper waits for somebody's own hand: initials, signature, their word."""
+    actor = actor_in(signing.paper.case, principal)
+    allowed = may(signing, principal)
+    if actor is None or not allowed:
+        return False
+    if signing.state is PaperState.FOR_INITIALS:
+        return MarkKind.INITIAL in allowed
+    signs = bool(actor.roles & set(signing.missing))
+    return MarkKind.ATTEST in allowed or (MarkKind.SIGNATURE in allowed and signs)
+
+
 def _signs_for(signing: Signing, principal: Principal) -> tuple[Role, ...]:
     """Return the missing roles of somebody's side; who brings a file need not be who signed."""
     actor = actor_in(signing.paper.case, principal)

@@ -5,7 +5,6 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from flask import Response, current_app, flash, make_response, request, send_file
 from flask_admin import expose
@@ -25,7 +24,7 @@ from app.requests.pressing import press_of_page
 from app.requests.saying import roles_named, step_name
 from app.requests.sight import page_count, what_changed
 from app.requests.signing import Signing
-from app.requests.states import MarkKind, PaperState
+from app.requests.states import PaperState
 from app.web.guard import needs, principal_now
 from app.web.i18n import say
 from app.web.views import Page, back_to, flash_rejected
@@ -35,13 +34,6 @@ ZIP_NAME = "naskah-untuk-ditandatangani.zip"
 
 
 Deed = Callable[[Session, IssuedPaper], None]
-
-
-class Waiting(NamedTuple):
-    """A paper on its way, and what the reader may do with it."""
-
-    signing: Signing
-    may: frozenset[MarkKind]
 
 
 class PaperPage(Page):
@@ -60,13 +52,12 @@ class PaperPage(Page):
         principal = principal_now()
         with db.unit_of_work() as session:
             found = signing.on_their_way(session, principal)
-            waiting = [Waiting(each, signing.may(each, principal)) for each in found]
-            own = {MarkKind.INITIAL, MarkKind.SIGNATURE, MarkKind.ATTEST}
+            shown = found[: signing.LISTED]
             text: str = self.render(
                 "requests/papers.html",
-                mine=[each for each in waiting if each.may & own][: signing.LISTED],
-                others=[each for each in waiting if not each.may & own],
-                most=signing.LISTED if len(waiting) > signing.LISTED else None,
+                mine=[each for each in shown if signing.waits_for(each, principal)],
+                others=[each for each in shown if not signing.waits_for(each, principal)],
+                most=signing.LISTED if len(found) > signing.LISTED else None,
             )
         return text
 

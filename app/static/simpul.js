@@ -193,12 +193,14 @@ function sendFiles(form) {
     event.preventDefault();
     bar.hidden = false;
     form.querySelector("button").disabled = true;
-    const here = location.href.split("#")[0];
+    const there = form.action.split("#")[0];
     const sending = new XMLHttpRequest();
-    sending.open("POST", here);
+    sending.open("POST", there);
+    // Where it leads to is opened by the page itself: whatever that says is said there.
+    sending.setRequestHeader("X-Only-Where", "1");
     sending.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; });
     sending.addEventListener("load", () => {
-      if (sending.responseURL !== here) { location.assign(sending.responseURL); return; }
+      if (sending.responseURL !== there) { location.assign(sending.responseURL); return; }
       // The file was refused: the answer says why, and is not asked for a second time.
       const said = new DOMParser().parseFromString(sending.responseText, "text/html").querySelector("main");
       document.querySelector("main").replaceChildren(...said.children);

@@ -201,7 +201,19 @@ def init_app(
             act_as(replace(principal, db_role=DbRole.SYSTEM))
         else:
             act_as(principal)
-        return _refusal(policy, principal) or _diversion(principal, detour)
+        return (
+            _refusal(policy, principal) or _diversion(principal, detour) or _only_where()
+        )
+
+
+def _only_where() -> ResponseReturnValue | None:
+    """Answer a page that was sent elsewhere with its upload, and opens that place itself.
+
+    What is to be said there must not be spent upon this look at where it is.
+    """
+    if request.method == "GET" and "X-Only-Where" in request.headers:
+        return "", 204
+    return None
 
 
 def _refusal(policy: Policy, principal: Principal) -> ResponseReturnValue | None:

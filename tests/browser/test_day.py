@@ -9,10 +9,10 @@ import openpyxl
 import pytest
 from playwright.sync_api import Page, expect
 
-from ops.browser import CHROMIUM, VIEWS, chromium, context_of, log_in
+from ops.browser import CHROMIUM, VIEWS
 from tests import make
+from tests.browser.hands import at, press
 
-ALL = "semua@kantor.test"
 pytestmark = [
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
     pytest.mark.timeout(240),
@@ -20,41 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def enter(office, browser):
-    """Return a page of a browser of its own in which somebody is logged in."""
-    address, accounts = office
-    contexts = []
-
-    def open_page(email: str = ALL, view=VIEWS[0]) -> Page:
-        context = context_of(browser, view)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        log_in(page, address, accounts[email])
-        return page
-
-    yield open_page
-    for each in contexts:
-        each.close()
-
-
-def press(page: Page, name: str) -> None:
-    """Press the button of this name, and wait until what it leads to is there."""
-    page.get_by_role("button", name=name, exact=True).last.click()
-    page.wait_for_load_state()
-
-
-def at(office, path: str) -> str:
-    return office[0] + path
 
 
 def table(*rows) -> bytes:
