@@ -195,6 +195,20 @@ class RequestPage(DocumentPages):
         text: str = self.render("requests/new.html", form=form)
         return text
 
+    @expose("/number/<path:number>")
+    @needs(Permission.REQUEST_READ)
+    def by_number(self, number: str) -> Response:
+        """Lead to the case that has a number, as contracts name what they rest on."""
+        with db.unit_of_work() as session:
+            found = session.scalar(
+                queries.cases(principal_now())
+                .where(IntegrationRequest.number == number.replace("\0", ""))
+                .with_only_columns(IntegrationRequest.id)
+            )
+        if found is None:
+            raise NotFoundError
+        return back_to("requests.show", ident=found)
+
     @expose("/<ident>")
     @needs(Permission.REQUEST_READ)
     def show(self, ident: str) -> str:

@@ -73,6 +73,8 @@ OBJECTS = {
     "papers.send_back": Drive("paper"),
     "papers.show": Drive("paper", always=False),
     "quarantine.show": Drive("quarantined_record"),
+    # Named by its number, which the matrix does not.
+    "requests.by_number": Drive("integration_request", "number", always=False),
     "requests.act": Drive("integration_request"),
     "requests.contract": Drive("integration_request"),
     "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),
