@@ -21,6 +21,7 @@ from app.core.scope import NotFoundError, get_visible
 from app.identity.forms import agency_options
 from app.identity.models import Agency
 from app.requests import names, queries, services, signing, writing
+from app.requests.archive_pages import ArchivePages
 from app.requests.clocks import clocks_of
 from app.requests.deadlines import Clock
 from app.requests.document_pages import DocumentPages
@@ -37,7 +38,7 @@ from app.requests.openings import Opening, openings
 from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
 from app.requests.saying import step_name
-from app.requests.states import DUTIES, OPD, Action, Reason, Role, Step
+from app.requests.states import DUTIES, OPD, TERMINAL, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
 from app.web.forms import Form as WebForm
 from app.web.guard import needs, principal_now
@@ -112,7 +113,7 @@ class Line(NamedTuple):
     place: str
 
 
-class RequestPage(DocumentPages):
+class RequestPage(DocumentPages, ArchivePages):
     """Cases: from the agency's draft to the report."""
 
     table = REQUESTS
@@ -239,6 +240,7 @@ class RequestPage(DocumentPages):
                 events=queries.events_of(session, case),
                 messages=queries.messages_of(session, case),
                 notes=queries.notes_of(session, case) if principal.is_office else (),
+                has_ended=case.step in TERMINAL,
                 may_speak=actor is not None and principal.may(Permission.REQUEST_ACT),
             )
         return text

@@ -75,6 +75,10 @@ OBJECTS = {
     "quarantine.show": Drive("quarantined_record"),
     # Named by its number, which the matrix does not.
     "requests.by_number": Drive("integration_request", "number", always=False),
+    "requests.report": Drive(
+        "integration_request", fixed=(("form", "json"),), always=False
+    ),
+    "requests.whole": Drive("integration_request", always=False),  # one that has ended
     "requests.act": Drive("integration_request"),
     "requests.contract": Drive("integration_request"),
     "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),

@@ -258,3 +258,21 @@ def test_a_holiday_moves_the_deadline(desk, log_in, people):
     page = text(desk.team.get(desk.address))
     after = re.search(r"Tenggat langkah</dt><dd><span[^>]*>([^<]+)<", page)[1]
     assert before != after
+
+
+def test_what_has_ended_is_taken_away_whole_and_not_before(desk, log_in, people):
+    hand_in(desk)
+    ways = ("archive", "report.xlsx", "report.json")
+    for way in ways:
+        assert desk.client.get(f"{desk.address}/{way}").status_code == 404
+    head = log_in(people["PIMPINAN"])
+    sent = {"action": "refuse", "reason": "other", "note": "=1+1"}
+    head.post(f"{desk.address}/act", data=sent)
+
+    page = text(desk.client.get(desk.address))
+    for way, begin in zip(ways, (b"PK", b"PK", b"{"), strict=True):
+        assert f"{desk.address}/{way}" in page
+        with desk.client.get(f"{desk.address}/{way}") as fetched:
+            assert fetched.data.startswith(begin)
+            assert fetched.headers["Content-Disposition"].startswith("attachment")
+    assert desk.client.get(f"{desk.address}/report.exe").status_code == 404
