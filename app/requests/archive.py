@@ -40,7 +40,7 @@ _PAGES = jinja2.Environment(
 def write_archive(
     session: Session, press: Press, case: IntegrationRequest, out: IO[bytes]
 ) -> None:
-    """Write a case that has ended as a ZIP; the same case gives the same files.
+    """Write a case that has ended as a ZIP; its entries bear the day of the end.
 
     Raises ``FileRefusedError`` when the store of this server lacks one of them.
     """
