@@ -28,10 +28,11 @@ from app.requests.papers import Press
 from app.requests.queries import papers_of
 from app.requests.signing import Signing, signings
 from app.requests.states import PaperState
-from app.requests.story import Story, lines_of, story_of
+from app.requests.story import Story, lines_of, read_out, story_of
 
 TEMPLATES = Path(__file__).parent.parent / "templates" / "requests"
 SUMS = "SHA256SUMS"
+WIDEST, LINE = 70, 15  # characters of a column, points of a line
 _PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
 )  # fmt: skip
@@ -115,7 +116,8 @@ class _Book:
 
 def _page(story: Story, sums: Mapping[str, str]) -> bytes:
     page = _PAGES.get_template("archive.html")
-    return page.render(story=story, facts=lines_of(story), sums=sums).encode()
+    said = page.render(story=story, facts=lines_of(story), sums=sums, read_out=read_out)
+    return said.encode()
 
 
 def as_json(value: Any) -> bytes:
@@ -132,13 +134,13 @@ def report_as_workbook(story: Story) -> bytes:
         book, "Kronologi",
         ("Waktu", "Langkah", "Tindakan", "Pelaku", "Sebagai", "Menuju", "Alasan", "Catatan"),
         [
-            (e["at"], e["step"], e["deed"], e["by"], e["as"], e["led_to"], e["reason"], e["note"])
+            (read_out(e["at"]), e["step"], e["deed"], e["by"], e["as"], e["led_to"], e["reason"], e["note"])
             for e in story["events"]
         ],
     )  # fmt: skip
     _sheet(
         book, "Naskah", ("Naskah", "Nomor", "Terbit", "Kode", "SHA-256"),
-        [(p["title"], p["number"], p["issued_at"], p["code"], p["sha256"]) for p in story["papers"]],
+        [(p["title"], p["number"], read_out(p["issued_at"]), p["code"], p["sha256"]) for p in story["papers"]],
     )  # fmt: skip
     versions = story["contract"]["versions"] if story["contract"] else []
     _sheet(
@@ -160,6 +162,7 @@ def _sheet(
     rows: Sequence[Sequence[Any]],
 ) -> None:
     sheet = book.create_sheet(name)
+    widths = [len(each) for each in head]
     for number, row in enumerate([head, *rows], 1):
         for column, value in enumerate(row, 1):
             cell = sheet.cell(number, column)
@@ -169,9 +172,16 @@ def _sheet(
                 cell.data_type = "s"
             cell.alignment = Alignment(wrap_text=True, vertical="top")
             cell.font = Font(bold=number == 1)
-    for column in range(1, len(head) + 1):
-        sheet.column_dimensions[get_column_letter(column)].width = 28
+            widths[column - 1] = max(widths[column - 1], len(str(value)))
+        lines = max(len(str(value)) // WIDEST + 1 for value in row)
+        sheet.row_dimensions[number].height = LINE * min(lines, 25)
+    for column, width in enumerate(widths, 1):
+        letter = get_column_letter(column)
+        sheet.column_dimensions[letter].width = min(width + 2, WIDEST)
     sheet.freeze_panes = "A2"
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
 
 
 def _fitting(value: Any) -> Any:

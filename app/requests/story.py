@@ -1,7 +1,7 @@
 """A case told whole, as plain values: what its report and its archive are made of."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from app.contracts.states import VersionStatus
 from app.core import db
 from app.core.clock import in_zone
 from app.core.policy import DbRole, Principal, acting_as
+from app.papers.words import long_date
 from app.requests.clocks import clocks_of
 from app.requests.documents import DOCUMENTS
 from app.requests.models import IntegrationRequest
@@ -197,6 +198,21 @@ def _field(spec: Any) -> Mapping[str, Any]:
     }
 
 
+_ZONES = {7: "WIB", 8: "WITA", 9: "WIT"}  # by the hours ahead of UTC
+
+
+def read_out(moment: str | None) -> str:
+    """Return a moment of a story for people, such as 23 November 2026 09.15 WIB."""
+    if not moment:
+        return "–"
+    at = datetime.fromisoformat(moment)
+    if "T" not in moment:
+        return long_date(at.date())
+    ahead = at.utcoffset() or timedelta(0)
+    zone = _ZONES.get(ahead // timedelta(hours=1), "")
+    return f"{long_date(at.date())} {at:%H.%M} {zone}".strip()
+
+
 def lines_of(story: Story) -> Sequence[tuple[str, str]]:
     """Return the facts of a case as labels and values, for people."""
     clock = story["clock"]
@@ -207,10 +223,10 @@ def lines_of(story: Story) -> Sequence[tuple[str, str]]:
         ("Pemohon", story["applicant"]),
         ("Pemilik data", story["data_owner"] or story["applicant"]),
         ("Berakhir sebagai", story["ended_as"]),
-        ("Diajukan", story["handed_in_at"]),
-        ("Berkas lengkap", story["accepted_at"]),
-        ("Berakhir", story["ended_at"]),
-        ("Batas waktu", clock["limit"]),
+        ("Diajukan", read_out(story["handed_in_at"])),
+        ("Berkas lengkap", read_out(story["accepted_at"])),
+        ("Berakhir", read_out(story["ended_at"])),
+        ("Batas waktu", read_out(clock["limit"])),
         ("Lama (hari kalender)", clock["calendar_days"]),
         (
             "Tanpa menunggu perangkat daerah melebihi rencana",
