@@ -38,7 +38,7 @@ from app.office.admin import HolidayView, OfficeView
 from app.office.models import Holiday, Office
 from app.pulls.admin import PullPage, QuarantinePage
 from app.requests.admin import RequestPage
-from app.requests.public import VerifyPage
+from app.requests.public import ServicePage, VerifyPage
 from app.requests.signing_pages import PaperPage
 from app.requests.wording_pages import WordingPage
 from app.runs.admin import LedgerPage, RunPage, ScheduleView
@@ -167,6 +167,7 @@ def _add_pages(app: Flask, translations: str) -> None:
         OfficeView(Office, name=_("Office"), endpoint="office", url="/office"),
         HolidayView(Holiday, name=_("Holidays"), endpoint="holidays", url="/holidays"),
         WordingPage(_("Words of papers"), endpoint="wordings", url="/wordings"),
+        ServicePage(_("The service"), endpoint="service", url="/service"),
         VerifyPage(_("Verify a paper"), endpoint="verify", url="/verify"),
         AgencyView(Agency, name=_("Agencies"), endpoint="agencies", url="/agencies"),
         UserView(User, name=_("People"), endpoint="users", url="/users"),

@@ -151,6 +151,7 @@ def main() -> None:
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
                 agreements.seed()
+                _list_in_public()
                 build = partial(_build, started.settings)
                 cases.seed(_press(started.settings), build)
         with db.unit_of_work() as session:
@@ -235,6 +236,15 @@ def _exchange(settings: Settings) -> None:
         ).one()
         run_id = request_export(session, dataset).run_id
     _do(run_id)
+
+
+def _list_in_public() -> None:
+    """Have the public page name the reference data: everybody may know that it is there."""
+    with db.unit_of_work() as session:
+        contract = session.scalars(
+            sa.select(Contract).where(Contract.slug == "kode_wilayah")
+        ).one()
+        contract.is_listed = True
 
 
 def _build(settings: Settings, ident: UUID, step: Step, matter: Matter) -> None:

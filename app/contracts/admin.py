@@ -164,6 +164,16 @@ class ContractPage(Page):
             )
         return text
 
+    @expose("/<ident>/listed", methods=("POST",))
+    @needs(Permission.CONTRACT_WRITE)
+    def listed(self, ident: str) -> Response:
+        """Have the public page name what the contract is about, or name it no longer."""
+        with db.unit_of_work() as session:
+            contract = get_visible(session, Contract, ident, principal_now())
+            contract.is_listed = request.form.get("listed") == "1"
+        flash(gettext("Saved."), "success")
+        return back_to("contracts.show", ident=ident)
+
     @expose("/versions/<ident>", methods=("GET", "POST"))
     @needs(Permission.CONTRACT_READ)
     def version(self, ident: str) -> Response | str:

@@ -26,6 +26,7 @@ class Contract(HasId, Base):
     """What one agency provides as one dataset; its terms stand in its versions.
 
     ``slug`` names the central table and the address of the API, so it never changes.
+    ``is_listed``: the public page of the service names it, once it has rows.
     """
 
     __tablename__ = "contract"
@@ -40,6 +41,7 @@ class Contract(HasId, Base):
     basis: Mapped[str] = mapped_column(default="")  # the request that it came out of
     kind: Mapped[DatasetKind] = mapped_column(choice(DatasetKind, "kind"))
     load_mode: Mapped[LoadMode] = mapped_column(choice(LoadMode, "load_mode"))
+    is_listed: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
     agency: Mapped[Agency] = relationship(lazy="joined")

@@ -55,6 +55,7 @@ COMMON: Mapping[str, Any] = {
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "contract": {
         "basis": _("Rests on"),
+        "is_listed": _("On the public page"),
         "kind": _("Kind of data"),
         "load_mode": _("Each pull brings"),
     },

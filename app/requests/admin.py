@@ -37,7 +37,7 @@ from app.requests.models import Document, IntegrationRequest
 from app.requests.openings import Opening, openings
 from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
-from app.requests.saying import step_name
+from app.requests.saying import line_of, step_name
 from app.requests.states import DUTIES, OPD, TERMINAL, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
 from app.web.forms import Form as WebForm
@@ -104,13 +104,6 @@ class BeginForm(WebForm):
     purpose = TextAreaField(
         _("What it is for"), [DataRequired(), Length(max=services.MAX_MESSAGE)]
     )
-
-
-class Line(NamedTuple):
-    """One of the twelve steps on the line: ``place`` is done, here or later."""
-
-    step: Step
-    place: str
 
 
 class RequestPage(DocumentPages, ArchivePages):
@@ -219,10 +212,11 @@ class RequestPage(DocumentPages, ArchivePages):
             actor = queries.actor_in(case, principal)
             state = built(case)
             issued = queries.papers_of(session, case)
+            events = queries.events_of(session, case)
             text: str = self.render(
                 "requests/show.html",
                 case=case,
-                line=line_of(case),
+                line=line_of(case, events),
                 clock=clocks_of(session, [case], _zone())[case.id],
                 asked=_asked(case),
                 agencies=_producers(case, actor),
@@ -237,7 +231,7 @@ class RequestPage(DocumentPages, ArchivePages):
                 papers=issued,
                 signings=signing.signings(session, issued),
                 brings_paper=principal.is_office and _paper_asked(case),
-                events=queries.events_of(session, case),
+                events=events,
                 messages=queries.messages_of(session, case),
                 notes=queries.notes_of(session, case) if principal.is_office else (),
                 has_ended=case.step in TERMINAL,
@@ -423,16 +417,6 @@ def _contracts(
 def _paper_asked(case: IntegrationRequest) -> bool:
     """Tell whether the next approval is the last one, and brings a paper with a number."""
     return len(case.standing.missing) == 1 and (case.step, Action.APPROVE) in ISSUED
-
-
-def line_of(case: IntegrationRequest) -> list[Line]:
-    """Return the twelve steps, with the check of the file in front, as the case stands."""
-    order = list(Step)
-    here = order.index(case.step)
-    return [
-        Line(step, "done" if at < here else "here" if at == here else "later")
-        for at, step in ((order.index(step), step) for step in DUTIES)
-    ]
 
 
 class Written(NamedTuple):

@@ -158,6 +158,19 @@ def paper_before(session: Session, paper: IssuedPaper) -> IssuedPaper | None:
     )
 
 
+def case_by_marks(session: Session, number: str, code: str) -> IntegrationRequest | None:
+    """Return the case with a number, to who knows the code of one of its papers."""
+    mark = code.strip().upper().replace(" ", "")
+    return session.scalar(
+        sa.select(IntegrationRequest)
+        .join(IssuedPaper, IssuedPaper.case_id == IntegrationRequest.id)
+        .where(
+            IntegrationRequest.number == number.strip().upper(), IssuedPaper.code == mark
+        )
+        .limit(1)
+    )
+
+
 def paper_by_mark(session: Session, mark: str) -> IssuedPaper | None:
     """Return the paper with a code or a SHA-256, for the public page: no role of a person's.
 

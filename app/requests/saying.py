@@ -1,11 +1,13 @@
 """How pages call what a case has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from flask_babel import gettext
 
 from app.requests import names
-from app.requests.states import Role, Step
+from app.requests.models import IntegrationRequest, RequestEvent
+from app.requests.states import DUTIES, TERMINAL, Role, Step
 
 
 def step_name(step: Step) -> str:
@@ -17,3 +19,25 @@ def step_name(step: Step) -> str:
 def roles_named(roles: Iterable[Role]) -> str:
     """Name some roles in a line; a dash for none."""
     return ", ".join(gettext(names.ROLES[role]) for role in roles) or "–"
+
+
+class Line(NamedTuple):
+    """One of the twelve steps on the line: ``place`` is done, here or later."""
+
+    step: Step
+    place: str
+
+
+def line_of(case: IntegrationRequest, events: Sequence[RequestEvent]) -> list[Line]:
+    """Return the twelve steps, with the check of the file in front, as the case stands.
+
+    ``events`` come newest first: what was refused or withdrawn stands where that was.
+    """
+    stopped = case.step in TERMINAL and case.step is not Step.CLOSED
+    step = events[0].from_step if stopped and events else case.step
+    order = list(Step)
+    here = order.index(step)
+    return [
+        Line(each, "done" if at < here else "here" if at == here else "later")
+        for at, each in ((order.index(each), each) for each in DUTIES)
+    ]

@@ -41,6 +41,7 @@ OBJECTS = {
     "audit.request_view": Drive("request", "request_id"),
     "audit.revert_event": Drive("audit_event", always=False),
     "audit.revert_request": Drive("request", "request_id", always=False),
+    "contracts.listed": Drive("contract"),
     "contracts.next_draft": Drive("contract_version"),
     "contracts.show": Drive("contract"),
     "contracts.version": Drive("contract_version"),

@@ -185,6 +185,8 @@ def test_open_doors_are_these_and_no_others(app):
         "security.login",
         "security.forgot_password",
         "security.reset_password",
+        "service.index",
+        "service.status",
         "verify.index",
         "welcome.index",
         "welcome.invitation",

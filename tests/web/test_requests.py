@@ -276,3 +276,42 @@ def test_what_has_ended_is_taken_away_whole_and_not_before(desk, log_in, people)
             assert fetched.data.startswith(begin)
             assert fetched.headers["Content-Disposition"].startswith("attachment")
     assert desk.client.get(f"{desk.address}/report.exe").status_code == 404
+
+
+def test_the_public_reads_the_service_and_follows_a_request(desk, app):
+    hand_in(desk)
+    anybody = app.test_client()
+    page = text(anybody.get("/service/"))
+    assert "tidak dipungut biaya" in page
+    assert "12 · Laporan akhir" in page
+    assert case_of(desk).number not in page
+    case = case_of(desk)
+    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": case.digest}
+    desk.team.post(f"{desk.address}/act", data=data)
+    with make.session() as s:
+        paper = s.scalars(
+            sa.select(IssuedPaper).where(IssuedPaper.case_id == case.id)
+        ).one()
+    right = {"number": case.number.lower(), "code": paper.code.lower()}
+
+    shown = text(anybody.get("/service/status", query_string=right))
+
+    assert "1 · Koordinasi" in shown
+    assert "Integrasi uji" not in shown
+    for wrong in ({"code": "ABCDE-23456"}, {"number": "PMH/2026/9999"}, {"number": "\0"}):
+        answer = anybody.get("/service/status", query_string=right | wrong)
+        assert answer.status_code == 404
+        assert "Tidak ada permohonan dengan nomor" in text(answer)
+    assert anybody.get("/service/status").status_code == 200
+
+
+def test_a_refused_request_stands_where_it_was_refused(desk, log_in, people):
+    hand_in(desk)
+    head = log_in(people["PIMPINAN"])
+    head.post(
+        f"{desk.address}/act", data={"action": "refuse", "reason": "other", "note": "x"}
+    )
+    page = text(desk.client.get(desk.address))
+    line = page.partition('<ol class="steps-line"')[2].partition("</ol>")[0]
+    assert line.count('class="done"') == 0
+    assert line.count('class="here"') == 1
