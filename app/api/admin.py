@@ -1,7 +1,7 @@
 """Pages of access by programs: clients and keys, grants, what was exchanged, how to begin."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -46,10 +46,9 @@ def _yes(_view: Any, _context: Any, model: Any, name: str) -> str:
     return str(gettext("yes") if getattr(model, name) else gettext("no"))
 
 
-def _end_of_day(day: Any) -> datetime:
+def _end_of_day(day: date) -> datetime:
     """Return the end of a day on the office's clock."""
-    zone = ZoneInfo(current_app.extensions["simpul_settings"].time_zone)
-    return datetime.combine(day, time(), zone) + timedelta(days=1)
+    return clock.end_of(day, current_app.extensions["simpul_settings"].time_zone)
 
 
 class ClientView(ScopedView):

@@ -1,8 +1,7 @@
 """Pages of agreements: the office proposes, whose data it is agrees or declines."""
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from flask import Response, current_app, flash, request
 from flask_admin import expose
@@ -10,7 +9,7 @@ from flask_babel import gettext
 from wtforms import DateField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length
 
-from app.core import db
+from app.core import clock, db
 from app.core.errors import RejectedError
 from app.core.filters import Filter
 from app.core.policy import Permission
@@ -28,8 +27,9 @@ from app.web.i18n import lazy_gettext
 from app.web.views import ScopedView, back_to, flash_rejected
 
 
-def _zone() -> ZoneInfo:
-    return ZoneInfo(current_app.extensions["simpul_settings"].time_zone)
+def _zone() -> str:
+    zone: str = current_app.extensions["simpul_settings"].time_zone
+    return zone
 
 
 def _listed(text: str | None) -> list[str]:
@@ -193,16 +193,15 @@ class AgreementView(ScopedView):
         form.field_names.data = ", ".join(agreement.fields)
         form.values.data = ", ".join(agreement.row_values)
         if agreement.valid_until:
-            last = agreement.valid_until.astimezone(_zone()) - timedelta(seconds=1)
-            form.ends_on.data = last.date()
+            last = agreement.valid_until - timedelta(seconds=1)
+            form.ends_on.data = clock.in_zone(last, _zone()).date()
 
     def on_model_change(self, form: Any, model: Agreement, is_created: bool) -> None:  # noqa: FBT001 - Flask-Admin's
         super().on_model_change(form, model, is_created)
         model.fields = _listed(form.field_names.data)
         model.row_values = _listed(form.values.data)
         model.row_field = (model.row_field or "").strip()
-        midnight = datetime.combine(form.ends_on.data, time(), _zone())
-        model.valid_until = midnight + timedelta(days=1)
+        model.valid_until = clock.end_of(form.ends_on.data, _zone())
         agreements.propose(flask_db.session(), model)
 
     @expose("/<ident>/consent", methods=("POST",))

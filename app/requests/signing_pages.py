@@ -29,7 +29,7 @@ from app.web.guard import needs, principal_now
 from app.web.i18n import say
 from app.web.views import Page, back_to, flash_rejected
 
-MAX_FILES = 200  # of one upload
+MAX_FILES = 50  # of one upload: each is looked at by a process of its own
 ZIP_NAME = "naskah-untuk-ditandatangani.zip"
 
 
@@ -171,7 +171,16 @@ class PaperPage(Page):
         """Take files back; each finds its paper, and each is told of by itself."""
         anchors = current_app.extensions["simpul_settings"].trust_anchors
         taken = 0
-        for name, content in _sent():
+        for number, (name, content) in enumerate(_sent()):
+            if number >= MAX_FILES:
+                flash(
+                    gettext(
+                        "The first %(n)s files were looked at: send the others once more.",
+                        n=MAX_FILES,
+                    ),
+                    "warning",
+                )
+                break
             try:
                 if content is None:
                     raise FileRefusedError("broken")
@@ -263,14 +272,14 @@ def _chosen() -> list[str]:
 
 def _sent() -> Iterator[tuple[str, bytes | None]]:
     """Yield the files of an upload, those within a ZIP too; None for what cannot be read."""
-    for sent in request.files.getlist("files")[:MAX_FILES]:
+    for sent in request.files.getlist("files"):
         name, content = sent.filename or "?", sent.read()
         if not content.startswith(b"PK\x03\x04"):
             yield name, content
             continue
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as book:
-                for each in book.infolist()[:MAX_FILES]:
+                for each in book.infolist():
                     if not each.is_dir():
                         with book.open(each) as file:
                             yield each.filename, file.read(MAX_BYTES + 1)

@@ -265,6 +265,8 @@ def test_who_is_asked_is_told_and_who_receives_hears_the_answer(town):
         ({"values": ",".join(f"{n}" for n in range(1001))}, "Paling banyak 1.000"),
         ({"values": "a\0"}, "NUL"),
         ({"purpose": ""}, "wajib"),
+        ({"ends_on": "9999-12-31"}, "sampai tahun"),
+        ({"ends_on": "0001-01-01"}, "Hari terakhirnya"),
     ],
 )
 def test_what_is_not_there_cannot_be_agreed_to(town, values, said):

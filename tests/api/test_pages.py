@@ -89,6 +89,23 @@ def test_a_grant_of_a_field_that_does_not_exist_is_refused_in_words(shop):
     assert "tidak mempunyai bidang hantu" in answer.get_data(as_text=True)
 
 
+def test_days_that_no_calendar_has_are_refused_in_words(shop):
+    browser = entered(shop.app, "ADMINISTRATOR")
+    made = browser.post(
+        f"/api-clients/{shop.client}/keys",
+        data={"expires_on": "9999-12-31"},
+        follow_redirects=True,
+    )
+    assert "sampai tahun 2" in made.get_data(as_text=True)
+    address = f"/api-grants/edit/?id={shop.grant}"
+    answer = browser.post(
+        address,
+        data={"seen": seen_in(browser, address), "client": str(shop.client),
+              "dataset": str(shop.dataset), "field_names": "", "ends_on": "9999-12-31"},
+    )  # fmt: skip
+    assert "sampai tahun 2" in answer.get_data(as_text=True)
+
+
 def test_a_withdrawn_grant_opens_nothing(shop):
     browser = entered(shop.app, "ADMINISTRATOR")
     address = f"/api-grants/edit/?id={shop.grant}"

@@ -119,3 +119,21 @@ def test_nothing_chosen_is_said(desk, refusals):
         assert "Pilih naskah dahulu" in text(answer)
     answer = desk.team.post("/papers/signed", follow_redirects=True)
     assert "Pilih berkas dahulu" in text(answer)
+
+
+def test_what_is_too_much_for_one_upload_is_said(desk, refusals):
+    many = zipped({f"{n}.pdf": b"%PDF-" for n in range(60)})
+    answer = desk.team.post(
+        "/papers/signed", data={"files": (many, "banyak.zip")}, follow_redirects=True
+    )
+    assert "50 berkas pertama" in text(answer)
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04", b"PK\x03\x04" + b"x" * 500, b"", b"\0" * 9]
+)
+def test_a_zip_that_is_none_is_refused_in_words(desk, refusals, content):
+    sent = {"files": (io.BytesIO(content), "naskah.zip")}
+    answer = desk.team.post("/papers/signed", data=sent, follow_redirects=True)
+    assert answer.status_code == 200
+    assert "naskah.zip: " in text(answer)
