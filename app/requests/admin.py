@@ -37,6 +37,7 @@ from app.requests.models import Document, IntegrationRequest
 from app.requests.openings import Opening, openings
 from app.requests.pressing import press_of_page
 from app.requests.procedure import Actor, Deed
+from app.requests.review_pages import ReviewPages
 from app.requests.saying import line_of, step_name
 from app.requests.states import DUTIES, OPD, TERMINAL, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
@@ -106,7 +107,7 @@ class BeginForm(WebForm):
     )
 
 
-class RequestPage(DocumentPages, ArchivePages):
+class RequestPage(DocumentPages, ArchivePages, ReviewPages):
     """Cases: from the agency's draft to the report."""
 
     table = REQUESTS

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -24,7 +24,11 @@ from app.requests.models import (
     RequestNote,
 )
 from app.requests.procedure import Actor
-from app.requests.states import AGENCIES, OPD, Role
+from app.requests.states import AGENCIES, OPD, Action, Reason, Role, Step
+
+SENDING_BACK = frozenset(
+    {Action.RETURN, Action.DISAGREE, Action.NOT_FIT, Action.REFUSE, Action.WITHDRAW}
+)
 
 
 def actor_in(case: IntegrationRequest, principal: Principal) -> Actor | None:
@@ -156,6 +160,51 @@ def paper_before(session: Session, paper: IssuedPaper) -> IssuedPaper | None:
         .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.number.desc())
         .limit(1)
     )
+
+
+class Sent(NamedTuple):
+    """How often cases were sent back or ended out of a step, and why."""
+
+    step: Step
+    action: Action
+    reason: Reason | None
+    times: int
+
+
+def sent_back(session: Session, principal: Principal) -> Sequence[Sent]:
+    """Return returns, refusals, withdrawals and both loops by step and reason."""
+    found = session.execute(
+        sa.select(
+            RequestEvent.from_step,
+            RequestEvent.action,
+            RequestEvent.reason,
+            sa.func.count(),
+        )
+        .where(
+            RequestEvent.case_id.in_(_idents(principal)),
+            RequestEvent.action.in_(SENDING_BACK),
+        )
+        .group_by(RequestEvent.from_step, RequestEvent.action, RequestEvent.reason)
+    )
+    order = list(Step)
+    rows = [Sent(*row) for row in found]
+    return sorted(rows, key=lambda row: (order.index(row.step), row.action, -row.times))
+
+
+def done_alone(
+    session: Session, principal: Principal, limit: int
+) -> Sequence[RequestEvent]:
+    """Return what heads did alone, the newest first: it is looked at afterwards."""
+    return session.scalars(
+        sa.select(RequestEvent)
+        .where(RequestEvent.is_alone, RequestEvent.case_id.in_(_idents(principal)))
+        .order_by(RequestEvent.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def _idents(principal: Principal) -> sa.Select[Any]:
+    return cases(principal).with_only_columns(IntegrationRequest.id)
 
 
 def case_by_marks(session: Session, number: str, code: str) -> IntegrationRequest | None:

@@ -130,7 +130,7 @@ PAGES = frozenset(
         "edits.cell", "edits.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
         "papers.index", "papers.initial", "papers.signed", "papers.together", "notifications.index", "notifications.read_all", "notifications.wishes",
-        "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "runs.retry_all", "runs.retry_many",
+        "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "requests.review", "runs.retry_all", "runs.retry_many",
         "saved_views.index", "wordings.edit", "wordings.index", "wordings.preview", "sources.index", "sources.new", *LISTS,
     }
 )  # fmt: skip

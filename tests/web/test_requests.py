@@ -315,3 +315,31 @@ def test_a_refused_request_stands_where_it_was_refused(desk, log_in, people):
     line = page.partition('<ol class="steps-line"')[2].partition("</ol>")[0]
     assert line.count('class="done"') == 0
     assert line.count('class="here"') == 1
+
+
+def test_returns_and_what_was_done_alone_are_figures(desk, log_in, people):
+    hand_in(desk)
+    sent = {"action": "return", "reason": "legal_basis_missing", "note": "Belum ada"}
+    digest = {"digest": case_of(desk).digest}
+    desk.team.post(f"{desk.address}/act", data=sent | digest)
+    desk.client.post(f"{desk.address}/act", data={"action": "hand_in"})
+    head = log_in(people["PIMPINAN"])
+    alone = {
+        "action": "approve", "role": "TIM_TEKNIS", "digest": case_of(desk).digest,
+        "reason": "other", "note": "Tim sedang dinas luar",
+    }  # fmt: skip
+    head.post(f"{desk.address}/act", data=alone)
+    assert case_of(desk).step is Step.COORDINATION
+
+    page = text(head.get("/requests/review"))
+
+    assert case_of(desk).number in page
+    assert "Tim sedang dinas luar" in page
+    own = text(desk.client.get("/requests/review"))
+    assert own.count("dasar hukum") == 1
+    stranger = make.make_user(
+        "OPD_OPERATOR", agency=make.make_agency(), password=hash_of(PASSWORD)
+    )
+    assert case_of(desk).number not in text(
+        log_in(stranger.email).get("/requests/review")
+    )
