@@ -81,10 +81,11 @@ class OfficeView(ScopedView):
         "head_title",
         "number_format",
         "report_months",
+        "asks_for_both",
         "step_days",
     )
     wide_details = ("letterhead", "step_days")
-    form_columns = (*_TEXTS, "number_format", "report_months", *_STEPS)
+    form_columns = (*_TEXTS, "number_format", "report_months", "asks_for_both", *_STEPS)
     column_list = ("name",)
     form_stands_for: ClassVar = {"step_days": "step_1"}
     form_overrides: ClassVar = {
@@ -117,6 +118,11 @@ class OfficeView(ScopedView):
             ),
         },
         "report_months": {"validators": [InputRequired(), NumberRange(1, 24)]},
+        "asks_for_both": {
+            "description": lazy_gettext(
+                "Unchecked: a request is complete with either of the two documents."
+            )
+        },
     }
     form_extra_fields: ClassVar = {
         name: IntegerField(label, [InputRequired(), NumberRange(0, 250)])
@@ -125,7 +131,7 @@ class OfficeView(ScopedView):
     form_groups: ClassVar = (
         (lazy_gettext("Letterhead"), _TEXTS[:7]),
         (lazy_gettext("Letters"), ("place", "head_title", "number_format")),
-        (lazy_gettext("Time for a request"), ("report_months",)),
+        (lazy_gettext("What a request takes"), ("report_months", "asks_for_both")),
         (
             lazy_gettext("Working days of each step"),
             _STEPS,
@@ -144,10 +150,16 @@ class OfficeView(ScopedView):
         "head_title": lazy_gettext("Title of the head"),
         "number_format": lazy_gettext("Numbers of papers"),
         "report_months": lazy_gettext("Months from the complete file to the report"),
+        "asks_for_both": lazy_gettext(
+            "Design of the application and server, both of them"
+        ),
         "step_days": lazy_gettext("Working days of each step"),
     }
     column_formatters: ClassVar = {
         "letterhead": _letterhead,
+        "asks_for_both": lambda _v, _c, m, _n: (
+            gettext("yes") if m.asks_for_both else gettext("no")
+        ),
         "step_days": lambda _v, _c, m, _n: "; ".join(
             f"{label}: {days}" for label, days in zip(STEPS, m.step_days, strict=True)
         ),

@@ -42,6 +42,8 @@ class Office(HasId, Versioned, Base):
         ARRAY(sa.Integer), default=lambda: list(STEP_DAYS)
     )
     report_months: Mapped[int] = mapped_column(default=REPORT_MONTHS)
+    # Of a request: the design of the application and the server, or either of them.
+    asks_for_both: Mapped[bool] = mapped_column(default=False)
 
     def __str__(self) -> str:
         return self.name or self.government

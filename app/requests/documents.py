@@ -35,12 +35,10 @@ class DocumentKind(StrEnum):
     REPORT = "report"
 
 
-# What must be handed in: each group asks for one of its documents. Another rule is a setting.
-REQUIRED: tuple[tuple[DocumentKind, ...], ...] = (
-    (DocumentKind.LETTER,),
-    (DocumentKind.STAFF,),
-    (DocumentKind.APPLICATION_DESIGN, DocumentKind.SERVER),
-)
+# What must be handed in: each group asks for one of its documents.
+ALWAYS = ((DocumentKind.LETTER,), (DocumentKind.STAFF,))
+EITHER = ((DocumentKind.APPLICATION_DESIGN, DocumentKind.SERVER),)
+BOTH = ((DocumentKind.APPLICATION_DESIGN,), (DocumentKind.SERVER,))
 
 STEP_DOCUMENTS: Mapping[Step, tuple[DocumentKind, ...]] = MappingProxyType(
     {
@@ -535,9 +533,15 @@ def proposed_in(step: Step) -> tuple[DocumentKind, ...]:
     return STEP_DOCUMENTS.get(Step.DRAFT if step is Step.FILE_CHECK else step, ())
 
 
-def lacking(present: frozenset[DocumentKind]) -> list[tuple[DocumentKind, ...]]:
-    """Return the groups of which no document is there: one of each is to be handed in."""
-    return [group for group in REQUIRED if not present & set(group)]
+def lacking(
+    present: frozenset[DocumentKind], *, asks_for_both: bool
+) -> list[tuple[DocumentKind, ...]]:
+    """Return the groups of which no document is there: one of each is to be handed in.
+
+    ``asks_for_both``: design and server are groups of their own.
+    """
+    groups = (*ALWAYS, *(BOTH if asks_for_both else EITHER))
+    return [group for group in groups if not present & set(group)]
 
 
 def is_present(form: Form, values: Values, *, has_file: bool) -> bool:

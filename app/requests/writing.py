@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.core import clock
 from app.core.policy import acting_principal
 from app.files.services import Kept
+from app.office.models import Office
 from app.requests.documents import (
     DOCUMENTS,
     STEP_DOCUMENTS,
@@ -179,7 +180,8 @@ def require_written(session: Session, case: IntegrationRequest) -> None:
     present = frozenset(
         kind for kind in kinds if kind in documents and is_there(session, documents[kind])
     )
-    groups = lacking(present) if case.step is Step.DRAFT else [
+    both = bool(session.scalar(sa.select(Office.asks_for_both)))
+    groups = lacking(present, asks_for_both=both) if case.step is Step.DRAFT else [
         (kind,) for kind in kinds if kind not in present
     ]  # fmt: skip
     if groups:

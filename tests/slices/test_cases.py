@@ -12,6 +12,7 @@ from app.core.scope import NotFoundError
 from app.files.inspection import FileKind
 from app.files.services import Kept
 from app.notifications.models import Notice
+from app.office.models import Office
 from app.requests import (
     errors,
     queries,
@@ -103,6 +104,22 @@ def test_what_is_lacking_is_named_and_a_malformed_field_is_refused(town):
 
     assert list(malformed.value.problems) == ["signer_nip"]
     assert town.read(ident).number == ""
+
+
+def test_an_office_may_ask_for_design_and_server_both(town):
+    ident = town.begin()
+    for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
+        town.write(ident, kind, Role.OPD_OPERATOR)
+    with make.session() as s:
+        s.scalars(sa.select(Office)).one().asks_for_both = True
+    try:
+        with pytest.raises(errors.DocumentsLackingError) as refused:
+            town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+        assert refused.value.groups == ((DocumentKind.APPLICATION_DESIGN,),)
+    finally:
+        with make.session() as s:
+            s.scalars(sa.select(Office)).one().asks_for_both = False
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
 
 
 def test_a_returned_file_comes_back_with_remarks_and_a_second_version(town):
