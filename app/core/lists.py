@@ -73,7 +73,7 @@ class Order:
             raw = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
             value, key = msgspec.json.decode(raw, type=tuple[Any, Any])
             place = Place(_as(self.column, value), _as(self.key, key))
-        except (binascii.Error, ValueError, NotImplementedError):
+        except (binascii.Error, ValueError, NotImplementedError, RecursionError):
             return None
         is_odd = place.key is None or (place.value is None and not self.may_be_empty)
         return None if is_odd else place

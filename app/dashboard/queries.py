@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -29,6 +30,7 @@ class Overview:
 
     dataset_count: int
     row_count: int
+    reader: UUID | None  # whose rows are counted; None: all
     attention_count: int
     quarantined_count: int
     datasets: Sequence[Dataset]
@@ -96,7 +98,12 @@ def overview(session: Session, principal: Principal) -> Overview:
     quarantined = _count(session, *_set_aside_lately(principal))
     return Overview(
         dataset_count=len(datasets),
-        row_count=sum(dataset.row_count for dataset in datasets),
+        row_count=sum(
+            dataset.row_count
+            for dataset in datasets
+            if principal.agency_id in {None, dataset.agency_id}
+        ),
+        reader=principal.agency_id,
         attention_count=attention,
         quarantined_count=quarantined,
         datasets=datasets,

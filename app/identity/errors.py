@@ -116,3 +116,15 @@ class ActsAlreadyError(RejectedError):
 
     def __init__(self) -> None:
         super().__init__("This person acts for the other on some of these days already.")
+
+
+class SelfGrantError(RejectedError):
+    """Somebody of an agency gives themself a role."""
+
+    code = "self_grant"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nobody gives a role to themself: another administrator of the agency does, or the"
+            " office."
+        )

@@ -54,6 +54,8 @@ def confirm(session: Session, wish: FactorReset) -> None:
     confirmer = _somebody_else_than(wish.user_id, wish.asked_by)
     because(session, wish.reason)
     user = wish.user
+    if user.agency_id != wish.agency_id:  # asked for on a side where they are no more
+        raise ResetOverError
     user.tf_primary_method = user.tf_totp_secret = user.tf_last_counter = None
     user.mf_recovery_codes = None
     user.webauthn.clear()

@@ -40,6 +40,7 @@ def invite(session: Session, user: User) -> Invited:
         user=user,
         agency_id=user.agency_id,
         code_hash=_hash(code),
+        stamp=_stamp(user),
         invited_by=acting_principal().user_id,
         expires_at=utc_now() + VALID_FOR,
     )
@@ -52,7 +53,7 @@ def open_invitation(session: Session, code: str) -> Invitation:
     found = session.scalar(
         sa.select(Invitation).where(Invitation.code_hash == _hash(code), _is_open())
     )
-    if found is None or not found.user.is_active:
+    if found is None or not _holds(found):
         raise InvitationOverError
     return found
 
@@ -67,7 +68,7 @@ def accept(session: Session, code: str, password: str) -> User:
         .where(Invitation.code_hash == _hash(code), _is_open())
         .with_for_update()
     )
-    if invitation is None or not invitation.user.is_active:
+    if invitation is None or not _holds(invitation):
         raise InvitationOverError
     user = invitation.user
     check(user, password)
@@ -97,6 +98,16 @@ def _open_of(session: Session, user: User) -> list[Invitation]:
 
 def _is_open() -> sa.ColumnElement[bool]:
     return sa.and_(Invitation.used_at.is_(None), Invitation.expires_at > utc_now())
+
+
+def _holds(invitation: Invitation) -> bool:
+    """Tell whether the person is still who was invited: no new password, role or address."""
+    user = invitation.user
+    return user.is_active and invitation.stamp == _stamp(user)
+
+
+def _stamp(user: User) -> str:
+    return hashlib.sha256(user.fs_uniquifier.encode()).hexdigest()
 
 
 def _hash(code: str) -> bytes:

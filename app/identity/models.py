@@ -114,12 +114,30 @@ class Duty(HasId, Base):
         return f"{self.user.name} – {self.position}"
 
 
-# Who holds which role at this moment: their own, and those of duties that last.
+_person = sa.table("user", sa.column("id"), sa.column("agency_id"), sa.column("active"))
+_holder, _lender = _person.alias("holder"), _person.alias("lender")
+# What is delegated is not more than the delegating person has, and may still use.
+_is_lent = sa.and_(
+    _lender.c.active,
+    sa.exists().where(
+        user_role.c.user_id == Duty.for_user_id,
+        user_role.c.role_id == duty_role.c.role_id,
+    ),
+)
+# Who holds which role at this moment: their own, and those of duties that last and were
+# given on the side where the person still is.
 _held_role = sa.union(
     sa.select(user_role.c.user_id, user_role.c.role_id),
     sa.select(Duty.user_id, duty_role.c.role_id)
     .join(duty_role, duty_role.c.duty_id == Duty.id)
-    .where(Duty.starts_at <= sa.func.now(), Duty.ends_at > sa.func.now()),
+    .join(_holder, _holder.c.id == Duty.user_id)
+    .join(_lender, _lender.c.id == Duty.for_user_id)
+    .where(
+        Duty.starts_at <= sa.func.now(),
+        Duty.ends_at > sa.func.now(),
+        Duty.agency_id.is_not_distinct_from(_holder.c.agency_id),
+        sa.or_(Duty.kind != DutyKind.DELEGATION, _is_lent),
+    ),
 ).subquery("held_role")
 
 
@@ -252,7 +270,10 @@ class Passkey(HasId, Base, WebAuthnMixin):  # type: ignore[misc]
 
 
 class Invitation(HasId, Base):
-    """A one-time code for a person to choose a password by; only its hash is kept."""
+    """A one-time code for a person to choose a password by; only its hash is kept.
+
+    ``stamp`` is of what the person's sessions hang on: what ends those ends it, too.
+    """
 
     __tablename__ = "invitation"
     __scope__: ClassVar[Scope] = Scope.AGENCY
@@ -262,6 +283,7 @@ class Invitation(HasId, Base):
     )
     agency_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     code_hash: Mapped[bytes] = mapped_column(unique=True, info={"secret": True})
+    stamp: Mapped[str] = mapped_column(default="", info={"secret": True})
     invited_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     expires_at: Mapped[datetime]

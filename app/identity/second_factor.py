@@ -6,7 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, current_app, request, session as cookie
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    flash,
+    redirect,
+    request,
+    session as cookie,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from flask_security import MfRecoveryCodesUtil, Totp, WebauthnUtil, current_user
 from passlib.exc import UsedTokenError
 from sqlalchemy.orm.attributes import set_committed_value
@@ -21,6 +32,10 @@ from app.core.policy import acting_as, acting_principal
 from app.identity.models import User
 from app.identity.principals import principal_of
 from app.web.extensions import db
+
+_SETTING_UP = frozenset(
+    {"security.two_factor_setup", "security.two_factor_setup_validate"}
+)
 
 
 class Codes(Totp):
@@ -51,7 +66,31 @@ class Codes(Totp):
 def init_app(app: Flask) -> None:
     """Let who mistypes the first code of a new app type it again."""
     app.extensions["security"].tf_setup_context_processor(_setting_up)
+    app.before_request(_nothing_new_in_between)
     app.after_request(_once_more)
+
+
+def _nothing_new_in_between() -> ResponseReturnValue | None:
+    """Refuse a new second factor in the middle of a log-in to who has one, a passkey too.
+
+    Else whoever knows the password alone would bring an authenticator of their own.
+    """
+    if request.endpoint not in _SETTING_UP or current_user.is_authenticated:
+        return None
+    half_in = cookie.get("tf_user_id")
+    user = db.session.scalar(sa.select(User).where(User.fs_uniquifier == half_in))
+    if half_in is None or user is None or not user.has_second_factor:
+        return None
+    for name in [each for each in cookie if each.startswith("tf_")]:
+        cookie.pop(name)
+    flash(
+        gettext(
+            "This account has a passkey: log in with it. A new second factor is added from the"
+            " account's page."
+        ),
+        "warning",
+    )
+    return redirect(url_for("security.wan_signin"))
 
 
 def _once_more(response: Response) -> Response:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.core.policy import Permission, acting_principal
 from app.identity.errors import (
     RoleMismatchError,
+    SelfGrantError,
     SelfLockoutError,
     UnfitPermissionsError,
 )
@@ -22,7 +23,8 @@ FOR_AGENCIES = frozenset(
         Permission.CONTRACT_READ, Permission.SOURCE_READ, Permission.SOURCE_PREVIEW,
         Permission.RUN_READ, Permission.QUARANTINE_READ, Permission.DATASET_READ,
         Permission.DATASET_EXPORT, Permission.API_READ, Permission.EXCHANGE_READ,
-        Permission.USER_READ, Permission.USER_WRITE,
+        Permission.USER_READ, Permission.USER_WRITE, Permission.REQUEST_READ,
+        Permission.REQUEST_ACT, Permission.AGREEMENT_READ, Permission.AGREEMENT_CONSENT,
     }
 )  # fmt: skip
 
@@ -37,9 +39,10 @@ def settle_user(
 ) -> None:
     """Put a new or changed person in order before they are written.
 
-    A new password, other roles, another agency or being switched off ends every session of
-    the person; without one, a new person has to be invited. Raises ``RoleMismatchError``,
-    ``WeakPasswordError`` or ``SelfLockoutError``.
+    A new password, another address, other roles, another agency or being switched off ends
+    every session of the person, and every link and invitation that was sent to them; without
+    a password, a new person has to be invited. Raises ``RoleMismatchError``,
+    ``WeakPasswordError``, ``SelfLockoutError``, or ``SelfGrantError``.
     """
     user.email = normal_email(user.email)
     for role in user.roles:
@@ -51,6 +54,7 @@ def settle_user(
         end_sessions(user)
     if not created and user.id == acting_principal().user_id:
         _refuse_lockout(user, user.roles)
+        _refuse_self_grant(user)
     session.add(user)
 
 
@@ -80,7 +84,9 @@ def _set_password(user: User, password: str) -> None:
 def _may_differently(user: User) -> bool:
     """Tell whether what a person may do is about to change."""
     attributes = sa.inspect(user).attrs
-    changed = (attributes.roles, attributes.agency, attributes.agency_id)
+    changed = (
+        attributes.email, attributes.roles, attributes.agency, attributes.agency_id,
+    )  # fmt: skip
     return any(each.history.has_changes() for each in changed)
 
 
@@ -95,6 +101,13 @@ def settle_role(session: Session, role: Role) -> None:
     user = session.get(User, acting_principal().user_id)
     if user is not None and role in user.held_roles:
         _refuse_lockout(user, user.held_roles)
+
+
+def _refuse_self_grant(user: User) -> None:
+    """An agency's administrator is not its head by a word of their own."""
+    added = sa.inspect(user).attrs.roles.history.added
+    if user.agency is not None and added:
+        raise SelfGrantError
 
 
 def _refuse_lockout(user: User, roles: Sequence[Role]) -> None:

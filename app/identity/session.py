@@ -125,6 +125,8 @@ def init_app(
         SECURITY_REGISTERABLE=False,
         SECURITY_RECOVERABLE=True,
         SECURITY_RESET_URL="/reset-password",
+        # Not /verify: what stands there on every paper is open to all.
+        SECURITY_VERIFY_URL="/fresh",
         SECURITY_RESET_PASSWORD_WITHIN=timedelta(hours=1),
         SECURITY_CHANGEABLE=True,
         SECURITY_CHANGE_URL="/change-password",

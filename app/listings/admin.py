@@ -241,7 +241,10 @@ class EditPage(Page):
 def _chosen(session: Session, view: ScopedView) -> list[UUID]:
     """Return the rows that were chosen: by their boxes, or all that the list is narrowed to."""
     if request.form.get("all") == "1":
-        args = MultiDict(parse_qsl(services.kept_query(request.form.get("query", ""))))
+        sent = request.form.get("query", "")
+        if len(sent) > services.LONGEST_QUERY:
+            raise ListMovedOnError  # what is cut off would choose too much
+        args = MultiDict(parse_qsl(services.kept_query(sent)))
         state = view.list_state(args)
         if len(state.where.clauses) < sum(
             text not in {"", OR} for text in args.getlist("where")

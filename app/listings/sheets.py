@@ -8,6 +8,7 @@ The process is this module itself: ``python -m app.listings.sheets read < FILE >
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -299,6 +300,9 @@ def _table(lines: list[Line], sheet: str, others: list[str]) -> Table:
     )
 
 
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # no workbook holds these
+
+
 def _with_remarks(sent: bytes) -> bytes:
     size = int.from_bytes(sent[:4], "big")
     asked, content = json.loads(sent[4 : 4 + size]), sent[4 + size :]
@@ -314,10 +318,24 @@ def _with_remarks(sent: bytes) -> bytes:
         sheet = book.active
         at = {line.number: n for n, line in enumerate(table.lines, 2)}
         remarks = [each._replace(number=at[each.number]) for each in remarks]
-    _write_remarks(sheet, head, len(table.headers) + 1, asked["heading"], remarks)
+    column = _remarks_column(sheet, head, table.headers, asked["heading"])
+    _write_remarks(sheet, head, column, asked["heading"], remarks)
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()
+
+
+def _remarks_column(sheet: Any, head: int, headers: Sequence[str], heading: str) -> int:
+    """Return where remarks go: where they stood in an earlier round, or a column of nobody's."""
+    if heading in headers:
+        return list(headers).index(heading) + 1
+    column = len(headers) + 1
+    while any(
+        sheet.cell(row, column).value is not None
+        for row in range(head, sheet.max_row + 1)
+    ):
+        column += 1
+    return column
 
 
 def _head_numbers(sheet: Any, headers: Iterable[str]) -> Iterator[int]:
@@ -345,7 +363,7 @@ def _as_workbook(table: Table) -> Any:
 
 def _put(sheet: Any, row: int, column: int, text: str) -> Any:
     cell = sheet.cell(row, column)
-    cell.value = text
+    cell.value = _UNFIT.sub("", text)
     cell.data_type = "s"
     cell.number_format = "@"
     return cell
@@ -358,6 +376,9 @@ def _write_remarks(
     from openpyxl.utils import get_column_letter
 
     red = PatternFill("solid", start_color=WRONG)
+    for merged in list(sheet.merged_cells.ranges):  # such a cell takes no text
+        if merged.min_col <= column <= merged.max_col:
+            sheet.unmerge_cells(str(merged))
     for row in range(head, sheet.max_row + 1):  # of an earlier round
         sheet.cell(row, column).value = None
     _put(sheet, head, column, heading).font = Font(bold=True)

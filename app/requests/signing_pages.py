@@ -2,8 +2,10 @@
 
 import io
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flask import Response, current_app, flash, make_response, request, send_file
@@ -29,6 +31,12 @@ from app.web.guard import needs, principal_now
 from app.web.i18n import say
 from app.web.views import Page, back_to, flash_rejected
 
+# What ``zipfile`` raises for an archive that is damaged, or odd in one of many ways.
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError,
+    OSError, ValueError,
+)  # fmt: skip
+TOLD = 8  # refused files that are told of one by one: a cookie carries the words
 MAX_FILES = 50  # of one upload: each is looked at by a process of its own
 ZIP_NAME = "naskah-untuk-ditandatangani.zip"
 
@@ -169,8 +177,7 @@ class PaperPage(Page):
     @needs(Permission.REQUEST_ACT)
     def signed(self) -> Response:
         """Take files back; each finds its paper, and each is told of by itself."""
-        anchors = current_app.extensions["simpul_settings"].trust_anchors
-        taken = 0
+        outcomes: list[tuple[str, RejectedError | None]] = []
         for number, (name, content) in enumerate(_sent()):
             if number >= MAX_FILES:
                 flash(
@@ -181,18 +188,8 @@ class PaperPage(Page):
                     "warning",
                 )
                 break
-            try:
-                if content is None:
-                    raise FileRefusedError("broken")
-                with db.unit_of_work() as session:
-                    signing.take_signed(session, _home(), content, anchors)
-                taken += 1
-            except RejectedError as error:
-                flash(f"{name}: {say(error.message, error.params)}", "danger")
-        if taken:
-            flash(gettext("Signed papers that were taken: %(n)s.", n=taken), "success")
-        elif not request.files:
-            flash(gettext("Choose files first."), "warning")
+            outcomes.append((name, _taken(content)))
+        _tell(outcomes)
         return back_to("papers.index")
 
     @expose("/<ident>/scan", methods=("POST",))
@@ -283,8 +280,37 @@ def _sent() -> Iterator[tuple[str, bytes | None]]:
                     if not each.is_dir():
                         with book.open(each) as file:
                             yield each.filename, file.read(MAX_BYTES + 1)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError):
+        except UNREADABLE:
             yield name, None
+
+
+def _taken(content: bytes | None) -> RejectedError | None:
+    """Take a file that came back; return why it was refused, if it was."""
+    anchors = current_app.extensions["simpul_settings"].trust_anchors
+    try:
+        if content is None:
+            raise FileRefusedError("broken")
+        with db.unit_of_work() as session:
+            signing.take_signed(session, _home(), content, anchors)
+    except RejectedError as error:
+        return error
+    return None
+
+
+def _tell(outcomes: Sequence[tuple[str, RejectedError | None]]) -> None:
+    """Say what became of each file that was sent."""
+    if not outcomes:
+        flash(gettext("Choose files first."), "warning")
+        return
+    refused = [(name, error) for name, error in outcomes if error is not None]
+    for name, error in refused[:TOLD]:
+        flash(f"{name[:80]}: {say(error.message, error.params)}", "danger")
+    if len(refused) > TOLD:
+        more = gettext("%(n)s more files were refused.", n=len(refused) - TOLD)
+        flash(more, "danger")
+    taken = len(outcomes) - len(refused)
+    if taken:
+        flash(gettext("Signed papers that were taken: %(n)s.", n=taken), "success")
 
 
 def _painted(content: bytes, page: int) -> Response:

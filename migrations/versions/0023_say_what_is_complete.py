@@ -12,9 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column(
         "office",
-        sa.Column(
-            "asks_for_both", sa.Boolean(), nullable=False, server_default="false"
-        ),
+        sa.Column("asks_for_both", sa.Boolean(), nullable=False, server_default="false"),
     )
 
 

@@ -90,6 +90,10 @@ def test_what_is_agreed_to_is_open_and_nothing_else(town):
 
     assert "sejak sekarang terbuka" in agree(town, newest(town))
 
+    for listed in ("/datasets/?cols=title&cols=row_count", "/"):
+        assert ">200<" not in guest.get(listed).get_data(as_text=True)  # of all there are
+    narrowed = guest.get("/datasets/?where=row_count:from:150").get_data(as_text=True)
+    assert "diabaikan: row_count" in narrowed
     first = guest.get(f"/datasets/{town.slug}").get_data(as_text=True)
     assert "PKS 1/2026" in first
     assert ">14.71<" in first

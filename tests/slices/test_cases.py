@@ -115,7 +115,7 @@ def test_an_office_may_ask_for_design_and_server_both(town):
     try:
         with pytest.raises(errors.DocumentsLackingError) as refused:
             town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
-        assert refused.value.groups == ((DocumentKind.APPLICATION_DESIGN,),)
+        assert refused.value.groups == [(DocumentKind.APPLICATION_DESIGN,)]
     finally:
         with make.session() as s:
             s.scalars(sa.select(Office)).one().asks_for_both = False

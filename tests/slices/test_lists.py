@@ -1,5 +1,6 @@
 """Pages of a list, walked forth and back, beside the same rows sorted by Python."""
 
+import base64
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.core import db, lists
 from app.core.lists import Order, Turn
+from app.identity.models import User
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -156,3 +158,10 @@ def test_many_rows_are_told_about_and_few_to_the_row(session, monkeypatch):
         assert about.told is lists.Told.ABOUT
         assert about.rows >= 21
     assert lists.count(session, named.where(sa.false())) == lists.Total(0)
+
+
+@pytest.mark.parametrize("nested", ["[" * 1400, "[" * 700 + "]" * 700, "{" * 900])
+def test_a_place_nested_without_end_is_no_place(nested):
+    order = lists.Order(User.name, User.id, False)
+    place = base64.urlsafe_b64encode(nested.encode()).decode().rstrip("=")
+    assert order.read(place) is None

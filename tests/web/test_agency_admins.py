@@ -7,6 +7,7 @@ from sqlalchemy.exc import ProgrammingError
 from app.core.policy import DbRole, Permission, Principal
 from app.identity.models import Role, User, user_role
 from app.identity.passwords import hash_of
+from app.identity.services import FOR_AGENCIES
 from tests import make
 from tests.web.conftest import PASSWORD, seen_in
 
@@ -167,3 +168,29 @@ def test_they_do_not_lock_themselves_out(log_in, admin):
 
     assert answer.status_code == 200
     assert [role.name for role in _read(admin).roles] == ["OPD_ADMIN"]
+
+
+def test_nobody_of_an_agency_gives_a_role_to_themself(log_in, agency, admin, worker):
+    client = log_in(admin.email)
+    both = [_role_id("OPD_ADMIN"), _role_id("OPD_PIMPINAN")]
+    for user, is_taken in ((admin, False), (worker, True)):
+        address = f"/users/edit/?id={user.id}"
+        data = _form(user, roles=both, seen=seen_in(client, address))
+        answer = client.post(address, data=data)
+        assert (answer.status_code == 302) is is_taken
+        names = {role.name for role in _read(user).roles}
+        assert ("OPD_PIMPINAN" in names) is is_taken
+    assert "kepada dirinya sendiri" in client.post(
+        f"/users/edit/?id={admin.id}",
+        data=_form(
+            admin, roles=both, seen=seen_in(client, f"/users/edit/?id={admin.id}")
+        ),
+    ).get_data(as_text=True)
+
+
+def test_every_role_of_agencies_that_is_shipped_can_be_saved(app):
+    with make.session() as s:
+        shipped = s.scalars(sa.select(Role).where(Role.for_agency)).all()
+    assert len(shipped) >= 3
+    for role in shipped:
+        assert set(role.permissions) <= FOR_AGENCIES, role.name

@@ -245,3 +245,43 @@ def test_who_presses_twice_hands_over_once(log_in, people, chief, deputy, monkey
             lambda c: c.post(f"/users/{chief.id}/hand-over", data=_form(deputy)), clients
         ))  # fmt: skip
     assert len(_duties(chief)) == 1
+
+
+def _delegate(lender, holder, kind="delegation", agency=None):
+    now = utc_now()
+    with make.session() as s:
+        lent = s.get_one(User, lender.id)
+        duty = Duty(
+            user=s.get_one(User, holder.id), for_user=lent, agency_id=agency, kind=kind,
+            position="Kepala", basis="SK", roles=list(lent.roles),
+            starts_at=now - timedelta(hours=1), ends_at=now + timedelta(days=9),
+        )  # fmt: skip
+        s.add(duty)
+
+
+def test_who_moves_to_another_side_holds_no_more_what_was_given_on_the_former(app):
+    agency, other = make.make_agency(), make.make_agency()
+    head = make.make_user("OPD_PIMPINAN", agency=agency)
+    holder = make.make_user("OPD_OPERATOR", agency=agency)
+    _delegate(head, holder, agency=agency.id)
+    assert "agreement.consent" in _permissions(holder)
+    for side in (other.id, None):
+        with make.session() as s:
+            s.get_one(User, holder.id).agency_id = side
+        assert "agreement.consent" not in _permissions(holder)
+
+
+@pytest.mark.parametrize("kind", ["delegation", "plh"])
+def test_what_is_delegated_ends_with_what_the_delegating_person_has(chief, deputy, kind):
+    _delegate(chief, deputy, kind)
+    assert "source.approve" in _permissions(deputy)
+    stays = (
+        kind == "plh"
+    )  # an acting official was appointed to the post, not to the person
+    with make.session() as s:
+        s.get_one(User, chief.id).active = False
+    assert ("source.approve" in _permissions(deputy)) is stays
+    with make.session() as s:
+        s.get_one(User, chief.id).active = True
+        s.get_one(User, chief.id).roles = []
+    assert ("source.approve" in _permissions(deputy)) is stays

@@ -366,3 +366,34 @@ def test_of_two_who_wait_for_each_other_one_is_told_that_somebody_was_faster(
     answer = client.post(f"/imports/{one}/apply")
     assert answer.status_code == 409
     assert "pada saat yang sama" in answer.get_data(as_text=True)
+
+
+def test_the_file_that_came_back_goes_round_as_often_as_it_must(log_in, people):
+    """Merged cells, odd signs, people's own notes beside the table: nothing stops or is lost."""
+    client, word = log_in(people["SEMUA"]), make.word("putaran")
+    book = openpyxl.load_workbook(
+        io.BytesIO(workbook(HEADS, [f"{word}-1", "", "", "ya"], [f"{word}-2", "", "", "x"]))
+    )  # fmt: skip
+    sheet = book.active
+    sheet["E2"] = "catatan saya"
+    sheet.merge_cells("D5:G6")
+    file = io.BytesIO()
+    book.save(file)
+    content = file.getvalue()
+    for _round in range(3):
+        one = ident(send(client, content))
+        assert figures(look(client, one, **ALL))[3] == 2
+        content = client.get(f"/imports/{one}/file").data
+        sheet = openpyxl.load_workbook(io.BytesIO(content)).active
+        heads = [cell.value for cell in sheet[1]]
+        assert heads.count("Catatan Simpul") == 1
+        assert sheet["E2"].value == "catatan saya"
+
+
+def test_signs_that_no_workbook_holds_do_not_keep_the_remarks_back(log_in, people):
+    client, word = log_in(people["SEMUA"]), make.word("sinyal")
+    content = f"Kode,Nama,Nama pendek,Aktif\n{word},A\x01B\ufffeC,,mungkin\n".encode()
+    one = ident(send(client, content, name="opd.csv"))
+    look(client, one, **ALL)
+    back = client.get(f"/imports/{one}/file")
+    assert openpyxl.load_workbook(io.BytesIO(back.data)).active.cell(2, 2).value == "ABC"

@@ -11,7 +11,7 @@ from flask_security import recoverable
 from app.audit.models import AuditEvent
 from app.core.clock import utc_now
 from app.core.policy import ANONYMOUS
-from app.identity import session
+from app.identity import services, session
 from app.identity.models import Invitation, User
 from app.identity.passwords import hash_of
 from app.notifications.models import Mail, Notice
@@ -306,3 +306,33 @@ def test_how_long_it_takes_does_not_tell_who_has_an_account(
     }[who]
     assert _ask(app.test_client(), email).status_code == 200
     assert hashed == [1]
+
+
+@pytest.mark.parametrize("change", ["own password", "password", "roles", "address"])
+def test_an_invitation_ends_with_whatever_ends_the_sessions(
+    app, log_in, people, person, change
+):
+    office = log_in(people["SYSADMIN"])
+    code = _sheet(office, person)
+    assert app.test_client().get(f"/welcome/{code}").status_code == 200
+    if change == "own password":
+        log_in(person.email).post(
+            "/change-password",
+            data={"password": PASSWORD, "new_password": NEW, "new_password_confirm": NEW},
+        )
+    else:
+        with make.session() as s:
+            user = s.get_one(User, person.id)
+            if change == "address":
+                user.email = f"{make.word()}@contoh.test"
+            if change == "roles":
+                user.roles = []
+            services.settle_user(
+                s,
+                user,
+                new_password=NEW if change == "password" else "",
+                created=False,
+            )
+
+    assert app.test_client().get(f"/welcome/{code}").status_code == 410
+    assert _accept(app.test_client(), code, "Lain-sekali-99").status_code == 410

@@ -137,3 +137,21 @@ def test_a_zip_that_is_none_is_refused_in_words(desk, refusals, content):
     answer = desk.team.post("/papers/signed", data=sent, follow_redirects=True)
     assert answer.status_code == 200
     assert "naskah.zip: " in text(answer)
+
+
+@pytest.mark.parametrize("at", [40, 6])
+def test_a_damaged_zip_is_told_of_and_does_not_hide_what_was_taken(desk, refusals, at):
+    packed = bytearray(zipped({"naskah.pdf": b"%PDF-" + bytes(range(256)) * 40}).read())
+    for n in range(at, at + 20):
+        packed[n] ^= 0xFF
+    sent = {"files": (io.BytesIO(bytes(packed)), "rusak.zip")}
+    answer = desk.team.post("/papers/signed", data=sent, follow_redirects=True)
+    assert answer.status_code == 200
+    assert ": " in text(answer).partition("alert-danger")[2][:400]
+
+
+def test_many_refused_files_are_told_of_within_a_cookie(desk, refusals):
+    many = zipped({f"{n:02d}-{'nama' * 20}.pdf": b"%PDF-" for n in range(40)})
+    answer = desk.team.post("/papers/signed", data={"files": (many, "a.zip")})
+    assert len(answer.headers["Set-Cookie"]) < 4_000
+    assert "32 berkas lainnya ditolak" in text(desk.team.get("/papers/"))

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,10 +11,13 @@ import sqlalchemy as sa
 
 from app.core.clock import utc_now
 from app.identity.passwords import hash_of
+from app.requests import papers, queries
 from app.requests.documents import DOCUMENTS, DocumentKind
 from app.requests.fields import flat_text
 from app.requests.models import DocumentFile, IntegrationRequest, IssuedPaper
+from app.requests.papers import Press
 from app.requests.states import Step
+from app.web import i18n
 from tests import make
 from tests.town import filled
 from tests.unit.test_inspection import picture
@@ -343,3 +347,25 @@ def test_returns_and_what_was_done_alone_are_figures(desk, log_in, people):
     assert case_of(desk).number not in text(
         log_in(stranger.email).get("/requests/review")
     )
+
+
+def test_what_is_printed_on_a_paper_leads_anybody_to_its_check(desk, app):
+    hand_in(desk)
+    case = case_of(desk)
+    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": case.digest}
+    desk.team.post(f"{desk.address}/act", data=data)
+    with make.session() as s:
+        paper = s.scalars(
+            sa.select(IssuedPaper).where(IssuedPaper.case_id == case.id)
+        ).one()
+        press = Press(
+            app.extensions["simpul_settings"].home, "Asia/Jakarta", "", "K", None
+        )
+        event = queries.events_of(s, s.get_one(IntegrationRequest, case.id))[0]
+        sheet = papers.sheet_of(
+            s, replace(press, translations=i18n.compiled(press.home)),
+            s.get_one(IntegrationRequest, case.id), paper.kind, event, (paper.number, paper.code),
+        )  # fmt: skip
+    printed = f"{sheet.verify}?code={sheet.code}"  # what the QR picture says
+    answer = app.test_client().get(printed, follow_redirects=True)
+    assert paper.number in text(answer)

@@ -283,9 +283,9 @@ def test_what_opens_doors_is_changed_only_soon_after_a_password(app, log_in, per
     for address in ("/tf-setup", "/mf-recovery-codes", "/wan-register"):
         answer = client.get(address)
         assert answer.status_code == 302, address
-        assert answer.headers["Location"].startswith("/verify"), address
-    assert client.post("/verify", data={"password": "salah"}).status_code == 200
-    assert client.post("/verify", data={"password": PASSWORD}).status_code == 302
+        assert answer.headers["Location"].startswith("/fresh"), address
+    assert client.post("/fresh", data={"password": "salah"}).status_code == 200
+    assert client.post("/fresh", data={"password": PASSWORD}).status_code == 302
     assert client.get("/tf-setup").status_code == 200
 
 
@@ -417,3 +417,30 @@ def test_the_database_itself_hides_passkeys_from_all_but_their_owner(app, person
         assert s.scalar(query) == 0
     with make.session(make.agency_principal(None, user_id=person.id)) as s:
         assert s.scalar(query) == 1
+
+
+def test_a_password_alone_brings_no_factor_of_its_own_to_who_has_a_passkey(
+    app, person, strict
+):
+    from app.core import db
+    from app.core.policy import ANONYMOUS
+    from app.identity.models import Passkey
+
+    with acting_as(ANONYMOUS), db.unit_of_work() as s:
+        s.add(
+            Passkey(
+                user_id=person.id, name="k", credential_id=make.word().encode(), public_key=b"x",
+                backup_state=False, device_type="single_device", usage="first",
+                lastuse_datetime=sa.func.now(),
+            )
+        )  # fmt: skip
+    stranger = app.test_client()
+    _password(stranger, person)
+    for method in (stranger.get, stranger.post):
+        answer = method("/tf-setup", data={"setup": "authenticator"})
+        assert answer.status_code == 302
+        assert "/tf-setup" not in answer.headers["Location"]
+        _password(stranger, person)
+    assert "otpauth" not in stranger.get("/tf-setup", follow_redirects=True).text
+    assert stranger.get("/account/").status_code == 302
+    assert _user(person).tf_totp_secret is None
