@@ -158,6 +158,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "invitation": {
         "user_id": _("Person"),
         "code_hash": _("One-time code"),
+        "stamp": _("What it hangs on"),
         "invited_by": _("Invited by"),
         "expires_at": _("Expires"),
         "used_at": _("Used"),

@@ -41,7 +41,7 @@ INITIALLING = frozenset({Role.TIM_TEKNIS, Role.PENGAWAS_DATA, Role.PENGAWAS_TI, 
 ENDS = frozenset({PaperState.SENT_BACK, PaperState.SIGNED, PaperState.UNSIGNED})
 SCANNED = frozenset({FileKind.PDF, FileKind.PNG, FileKind.JPEG})
 MAX_NOTE = 2_000
-LISTED = 200
+LISTED, LOOKED_AT = 200, 2_000  # shown of others' papers; looked at for one's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def on_their_way(session: Session, principal: Principal) -> list[Signing]:
             ~sa.exists().where(PaperMark.paper_id == IssuedPaper.id, ended),
         )
         .order_by(IssuedPaper.issued_at, IssuedPaper.id)
-        .limit(LISTED + 1)
+        .limit(LOOKED_AT)
     ).all()
     by_id = signings(session, papers)
     return [by_id[paper.id] for paper in papers]

@@ -60,12 +60,13 @@ class PaperPage(Page):
         principal = principal_now()
         with db.unit_of_work() as session:
             found = signing.on_their_way(session, principal)
-            shown = found[: signing.LISTED]
+            mine = [each for each in found if signing.waits_for(each, principal)]
+            others = [each for each in found if not signing.waits_for(each, principal)]
             text: str = self.render(
                 "requests/papers.html",
-                mine=[each for each in shown if signing.waits_for(each, principal)],
-                others=[each for each in shown if not signing.waits_for(each, principal)],
-                most=signing.LISTED if len(found) > signing.LISTED else None,
+                mine=mine,
+                others=others[: signing.LISTED],
+                most=signing.LISTED if len(others) > signing.LISTED else None,
             )
         return text
 

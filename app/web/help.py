@@ -93,6 +93,10 @@ HELP: Mapping[str, Help] = {
         _("Another agency's data is open to yours while an agreement stands: to look at, as Excel, and for your programs. The office proposes it, the head of the agency whose data it is agrees or declines."),
         _("What was agreed to is not changed any more. For other fields, rows or a longer time, propose a new one: once it is agreed to, it takes the old one's place. Whoever ends an agreement closes list, file and API at once."),
     ),
+    "service": Help(
+        _("What the office does for agencies, what it asks for, how long it takes, and which services are integrated. Everybody may read it, without a log-in."),
+        _("Where a request stands is shown to who knows its number and the code of one of its papers, such as the receipt."),
+    ),
     "papers": Help(
         _("Each paper is read and initialled by somebody of the office, then signed: download it, sign the file with the certificate of who signs, and send it back here. Many at once go out as a ZIP and come back together."),
         _("A file is taken only when it is our paper and signatures, nothing else. What was signed by pen is sent as a scan at the paper itself, and counts once a second person has attested it. A paper that is not right is sent back and issued anew."),

@@ -386,7 +386,10 @@ def test_an_undeclared_route_fails(app):
 
 def test_every_role_and_every_kind_of_object_is_in_the_matrix(app, holdings):
     with make.session() as s:
-        seeded = set(s.scalars(sa.select(Role.name)))
+        # Other tests make roles of their own; those that are shipped have names that speak.
+        seeded = set(
+            s.scalars(sa.select(Role.name).where(~Role.name.regexp_match("^R[0-9a-f]+$")))
+        )
     assert seeded == {*OFFICE_ROLES, *AGENCY_ROLES}
     driven = {
         drive.kind
