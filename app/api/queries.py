@@ -173,7 +173,9 @@ def _opened(session: Session, grant: ApiGrant) -> Opened:
     number, specs = _specs(session, dataset.version_id)
     reading = _reading(session, grant, specs)
     fields = reading.fields
-    basis = reading.basis or (TRIAL if grant.sample else OWN)
+    basis = reading.basis
+    if reading.is_whole:
+        basis = TRIAL if grant.sample else OWN
     return Opened(
         slug=dataset.slug,
         title=dataset.title,

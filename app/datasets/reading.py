@@ -40,18 +40,15 @@ class Reading:
     """What of a dataset somebody may read.
 
     ``fields`` in the contract's order; ``keys`` order the rows, whether they may be read or
-    not; ``chosen`` None: all rows; ``basis`` names the agreement, "" for one's own data.
+    not; ``chosen`` None: all rows. ``is_whole``: it is the dataset itself, and not what an
+    agreement opens of it, which ``basis`` names.
     """
 
     fields: tuple[FieldSpec, ...]
     keys: tuple[FieldSpec, ...]
     chosen: Chosen | None = None
     basis: str = ""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the dataset itself, and not what an agreement opens of it."""
-        return not self.basis
+    is_whole: bool = False
 
     @property
     def shows_keys(self) -> bool:
@@ -66,7 +63,8 @@ class Reading:
 
 def whole(specs: Sequence[FieldSpec]) -> Reading:
     """Return the reading of who may read all: the office, and whose data it is."""
-    return Reading(tuple(specs), tuple(each for each in specs if each.is_key))
+    keys = tuple(each for each in specs if each.is_key)
+    return Reading(tuple(specs), keys, is_whole=True)
 
 
 def readable(

@@ -589,7 +589,7 @@ def _origin_lines(job: _Job) -> list[tuple[str, str]]:
         ("Perangkat daerah", dataset.agency.name),
         ("Kontrak data", f"{dataset.contract.title}, versi {version.number}"),
         ("Dasar", dataset.contract.basis or "tanpa permohonan di sistem ini"),
-        *([("Kesepakatan", job.reading.basis)] if job.reading.basis else []),
+        *([("Kesepakatan", job.reading.basis)] if not job.reading.is_whole else []),
         ("Data per", _moment(job, job.as_of)),
         ("Nomor penarikan", str(dataset.published_run_id or "")),
         ("Diunduh pada", _moment(job, job.exported_at)),

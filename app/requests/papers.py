@@ -36,9 +36,10 @@ from app.requests.models import (
 )
 from app.requests.names import DEEDS, REASONS, ROLES, STEPS
 from app.requests.queries import actor_in, documents_of, events_of, papers_of
-from app.requests.signing import INITIALLING, Signing
+from app.requests.signing import INITIALLING, Signing, signings
 from app.requests.states import Action, PaperState, Role
 from app.requests.wordings import PAPERS, PaperKind, filled
+from app.requests.writing import lock
 
 LANGUAGE = "id"  # of official papers, whatever language the pages have
 SERIES = "paper"
@@ -102,13 +103,25 @@ def issue(
 def issue_anew(session: Session, press: Press, signing: Signing) -> IssuedPaper:
     """Issue a paper that was sent back once more, with a number and a code of its own.
 
-    Raises ``NotYourMarkError`` unless it was sent back, and somebody of the office acts.
+    Raises ``NotYourMarkError`` unless it was sent back, nothing has taken its place yet, and
+    somebody of the office acts.
     """
     former = signing.paper
+    lock(session, session.get_one(IntegrationRequest, former.case_id))
     actor = actor_in(former.case, acting_principal())
     if signing.state is not PaperState.SENT_BACK or actor is None:
         raise NotYourMarkError
     if not actor.roles & INITIALLING:
+        raise NotYourMarkError
+    same = session.scalars(
+        sa.select(IssuedPaper).where(
+            IssuedPaper.case_id == former.case_id,
+            IssuedPaper.kind == former.kind,
+            IssuedPaper.issued_at == former.issued_at,
+        )
+    ).all()
+    states = {each.state for each in signings(session, same).values()}
+    if states != {PaperState.SENT_BACK}:
         raise NotYourMarkError
     deed = session.scalars(
         sa.select(RequestEvent).where(

@@ -154,8 +154,9 @@ def paper_before(session: Session, paper: IssuedPaper) -> IssuedPaper | None:
         .where(
             IssuedPaper.case_id == paper.case_id,
             IssuedPaper.kind == paper.kind,
-            IssuedPaper.id != paper.id,
-            IssuedPaper.issued_at <= paper.issued_at,
+            # One that was issued anew bears the moment of the deed, and a later number.
+            sa.tuple_(IssuedPaper.issued_at, IssuedPaper.number)
+            < sa.tuple_(paper.issued_at, paper.number),
         )
         .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.number.desc())
         .limit(1)

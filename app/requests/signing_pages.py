@@ -60,8 +60,10 @@ class PaperPage(Page):
         principal = principal_now()
         with db.unit_of_work() as session:
             found = signing.on_their_way(session, principal)
-            mine = [each for each in found if signing.waits_for(each, principal)]
-            others = [each for each in found if not signing.waits_for(each, principal)]
+            mine: list[Signing] = []
+            others: list[Signing] = []
+            for each in found:
+                (mine if signing.waits_for(each, principal) else others).append(each)
             text: str = self.render(
                 "requests/papers.html",
                 mine=mine,

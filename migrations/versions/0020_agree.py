@@ -78,7 +78,9 @@ RESTS = """
 FORMER = """
 INSERT INTO agreement (id, number, dataset_id, agency_id, producer_id, fields, purpose,
   valid_from, valid_until, proposed_by, consented_at, consented_by)
-SELECT gen_random_uuid(), (array_agg(g.agreement ORDER BY g.valid_from))[1], g.dataset_id,
+SELECT gen_random_uuid(),
+  coalesce(nullif((array_agg(g.agreement ORDER BY g.valid_from))[1], ''), 'tanpa nomor'),
+  g.dataset_id,
   g.agency_id, g.producer_id,
   CASE WHEN bool_and(g.fields = '{}') THEN '{}'::text[] ELSE ARRAY(
     SELECT name FROM (

@@ -209,6 +209,9 @@ def test_a_paper_sent_back_holds_no_more_and_is_issued_anew(town, letter, chief)
         found = signing.signings(s, [s.get_one(IssuedPaper, letter.id)])[letter.id]
         again = papers.issue_anew(s, town.press, found)
         assert queries.paper_before(s, again).id == letter.id
+        assert queries.paper_before(s, s.get_one(IssuedPaper, letter.id)) is None
+        with pytest.raises(errors.NotYourMarkError):  # pressed twice: one takes its place
+            papers.issue_anew(s, town.press, found)
 
     assert again.number != letter.number
     assert again.kind is letter.kind

@@ -59,6 +59,16 @@ def hand_in(desk):
     )
 
 
+def receipt(desk) -> IssuedPaper:
+    """Have the file accepted; return the paper that this brings."""
+    case = case_of(desk)
+    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": case.digest}
+    desk.team.post(f"{desk.address}/act", data=data)
+    with make.session() as s:
+        of_case = sa.select(IssuedPaper).where(IssuedPaper.case_id == case.id)
+        return s.scalars(of_case).one()
+
+
 def case_of(desk) -> IntegrationRequest:
     with make.session() as s:
         return s.get_one(IntegrationRequest, desk.address.rpartition("/")[2])
@@ -216,13 +226,7 @@ def test_what_waits_is_on_my_page_and_the_board(desk):
 
 def test_everybody_may_verify_a_paper_and_reads_nothing_of_it(desk, app):
     hand_in(desk)
-    digest = case_of(desk).digest
-    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": digest}
-    desk.team.post(f"{desk.address}/act", data=data)
-    with make.session() as s:
-        paper = s.scalars(
-            sa.select(IssuedPaper).where(IssuedPaper.case_id == case_of(desk).id)
-        ).one()
+    paper = receipt(desk)
     anybody = app.test_client()
 
     for mark in (paper.code, paper.sha256):
@@ -290,12 +294,7 @@ def test_the_public_reads_the_service_and_follows_a_request(desk, app):
     assert "12 · Laporan akhir" in page
     assert case_of(desk).number not in page
     case = case_of(desk)
-    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": case.digest}
-    desk.team.post(f"{desk.address}/act", data=data)
-    with make.session() as s:
-        paper = s.scalars(
-            sa.select(IssuedPaper).where(IssuedPaper.case_id == case.id)
-        ).one()
+    paper = receipt(desk)
     right = {"number": case.number.lower(), "code": paper.code.lower()}
 
     shown = text(anybody.get("/service/status", query_string=right))
@@ -352,12 +351,8 @@ def test_returns_and_what_was_done_alone_are_figures(desk, log_in, people):
 def test_what_is_printed_on_a_paper_leads_anybody_to_its_check(desk, app):
     hand_in(desk)
     case = case_of(desk)
-    data = {"action": "approve", "role": "TIM_TEKNIS", "digest": case.digest}
-    desk.team.post(f"{desk.address}/act", data=data)
+    paper = receipt(desk)
     with make.session() as s:
-        paper = s.scalars(
-            sa.select(IssuedPaper).where(IssuedPaper.case_id == case.id)
-        ).one()
         press = Press(
             app.extensions["simpul_settings"].home, "Asia/Jakarta", "", "K", None
         )

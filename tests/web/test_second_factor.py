@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.audit.models import AuditEvent
-from app.core.policy import acting_as
-from app.identity.models import FactorReset, Role, User
+from app.core import db
+from app.core.policy import ANONYMOUS, acting_as
+from app.identity.models import FactorReset, Passkey, Role, User
 from app.identity.passwords import hash_of
 from app.identity.second_factor import Codes, RecoveryCodes
 from app.web.extensions import limiter
@@ -395,11 +396,7 @@ def test_nobody_mends_their_own_and_not_without_the_right(log_in, people, app):
         )
 
 
-def test_the_database_itself_hides_passkeys_from_all_but_their_owner(app, person):
-    from app.core import db
-    from app.core.policy import ANONYMOUS
-    from app.identity.models import Passkey
-
+def _give_passkey(person):
     with acting_as(ANONYMOUS), db.unit_of_work() as s:
         s.add(
             Passkey(
@@ -408,6 +405,10 @@ def test_the_database_itself_hides_passkeys_from_all_but_their_owner(app, person
                 lastuse_datetime=sa.func.now(),
             )
         )  # fmt: skip
+
+
+def test_the_database_itself_hides_passkeys_from_all_but_their_owner(app, person):
+    _give_passkey(person)
     query = (
         sa.select(sa.func.count())
         .select_from(Passkey)
@@ -422,18 +423,7 @@ def test_the_database_itself_hides_passkeys_from_all_but_their_owner(app, person
 def test_a_password_alone_brings_no_factor_of_its_own_to_who_has_a_passkey(
     app, person, strict
 ):
-    from app.core import db
-    from app.core.policy import ANONYMOUS
-    from app.identity.models import Passkey
-
-    with acting_as(ANONYMOUS), db.unit_of_work() as s:
-        s.add(
-            Passkey(
-                user_id=person.id, name="k", credential_id=make.word().encode(), public_key=b"x",
-                backup_state=False, device_type="single_device", usage="first",
-                lastuse_datetime=sa.func.now(),
-            )
-        )  # fmt: skip
+    _give_passkey(person)
     stranger = app.test_client()
     _password(stranger, person)
     for method in (stranger.get, stranger.post):
