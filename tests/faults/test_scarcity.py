@@ -60,13 +60,23 @@ def test_no_process_to_be_had(processes, pulled, tmp_path, generation, said):
     assert "Traceback" not in processes.said()
 
 
+def listening(worker):
+    """The child of a worker that has dialled: one that only passes by on the way has not."""
+    for child in psutil.Process(worker.pid).children():
+        try:
+            if child.net_connections("unix"):
+                return child
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
 def test_no_descriptor_to_be_had(processes, pulled):
     agency, contract, source = pulled
     processes.scheduler()
     worker = processes.worker()
-    fakes.wait_until(lambda: psutil.Process(worker.pid).children(), 20)
-    [queue] = psutil.Process(worker.pid).children()
-    fakes.wait_until(lambda: queue.net_connections("unix"), 20)
+    fakes.wait_until(lambda: listening(worker), 20, processes.said)
+    queue = listening(worker)
     before = queue.rlimit(psutil.RLIMIT_NOFILE)
     # Two are left: for the run's line to the database (and the dialling), not for its reader.
     queue.rlimit(psutil.RLIMIT_NOFILE, (queue.num_fds() + 2, before[1]))
