@@ -1,16 +1,16 @@
 """Tables of who may fetch data by a program: clients, their keys, grants and use."""
 
 from datetime import date, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.datasets.models import Dataset
 from app.identity.models import Agency
 
@@ -21,7 +21,7 @@ class ApiClient(HasId, Versioned, Base):
     __tablename__ = "api_client"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("api_client", "name", "contact"),
         sa.CheckConstraint(
             "requests_per_minute > 0 AND requests_per_day > 0 AND rows_per_day > 0"
             " AND concurrency BETWEEN 1 AND 64",
@@ -29,7 +29,6 @@ class ApiClient(HasId, Versioned, Base):
         ),
     )
 
-    words: Unmapped[Any] = words_column("name", "contact")
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     name: Mapped[str] = mapped_column(unique=True)
     contact: Mapped[str] = mapped_column(default="")

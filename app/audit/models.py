@@ -6,11 +6,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 
 # The number of the transaction that wrote a row: what the sealer finds new rows by.
 WRITTEN_BY = sa.text("(pg_current_xact_id()::text)::bigint")
@@ -26,7 +26,7 @@ class AuditEvent(Base):
     __tablename__ = "audit_event"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("audit_event", "actor", "object_label", "reason"),
         sa.Index(None, "object_type", "object_id"),
         sa.Index(None, "at"),
         sa.Index(None, "txid"),
@@ -42,7 +42,6 @@ class AuditEvent(Base):
         ),
     )
 
-    words: Unmapped[Any] = words_column("actor", "object_label", "reason")
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     actor_id: Mapped[UUID | None]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.fields import FieldSpec
 from app.contracts.states import (
@@ -18,7 +18,7 @@ from app.contracts.states import (
 )
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.identity.models import Agency
 
 
@@ -31,9 +31,8 @@ class Contract(HasId, Base):
 
     __tablename__ = "contract"
     __scope__: ClassVar[Scope] = Scope.AGENCY
-    __table_args__ = (words_index(),)
+    __table_args__ = (words_index("contract", "title", "slug", "description"),)
 
-    words: Unmapped[Any] = words_column("title", "slug", "description")
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     slug: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]

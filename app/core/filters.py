@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from app.core.clock import utc_now
-from app.core.search import found_by, searched, typed
+from app.core.search import NOTHING, Found, all_found, found_by, searched, typed
 
 OR = "or"
 MAX_CLAUSES = 50
@@ -208,7 +208,7 @@ class Narrowing(NamedTuple):
     """What the rows of a list must fulfil; ``words`` apart, as lists are searched by them."""
 
     condition: sa.ColumnElement[bool] | None = None
-    words: sa.ColumnElement[bool] | None = None
+    words: Found | None = None
 
 
 def narrowing(where: Where, filters: Sequence[Filter], zone: ZoneInfo) -> Narrowing:
@@ -230,7 +230,7 @@ def narrowing(where: Where, filters: Sequence[Filter], zone: ZoneInfo) -> Narrow
         else condition_of(each, known[each.name], zone)
         for each in groups[0]
     ]
-    return Narrowing(sa.and_(*rest), sa.and_(*words) if words else None)
+    return Narrowing(sa.and_(*rest), all_found(words))
 
 
 def condition_of(
@@ -244,7 +244,7 @@ def condition_of(
         )
         return empty if clause.op is Op.EMPTY else ~empty
     if clause.op is Op.HAS:
-        return sa.and_(_anywhere(clause, chosen), _in_column(clause, chosen))
+        return sa.and_(_in_column(clause, chosen), _anywhere(clause, chosen).by_row)
     if chosen.kind in {Kind.DAY, Kind.MOMENT}:
         return _in_time(clause, chosen, zone)
     compared: sa.ColumnElement[bool] = _COMPARED[clause.op](
@@ -253,11 +253,10 @@ def condition_of(
     return compared
 
 
-def _anywhere(clause: Clause, chosen: Filter) -> sa.ColumnElement[bool]:
+def _anywhere(clause: Clause, chosen: Filter) -> Found:
     """Return the condition that the row has the words of a clause, which an index answers."""
     model: Any = chosen.column.class_
-    found = found_by(model, clause.value)
-    return sa.false() if found is None else found
+    return found_by(model, clause.value) or NOTHING
 
 
 def _in_column(clause: Clause, chosen: Filter) -> sa.ColumnElement[bool]:

@@ -20,8 +20,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from app.core.search import Found
+
 # Counting so many rows takes a few milliseconds; beyond, the planner's guess is told.
 COUNTED = 10_000
+# Of what is found by words so many are: each one more is kept in order until the last hit.
+HITS = 1_000
 # So many rows are looked at in their order before all that are found are sorted instead.
 WALKED = 2_000
 MAX_PLACE = 2_000
@@ -114,7 +118,7 @@ def read_slice(
     order: Order,
     size: int,
     turn: Turn = FIRST,
-    words: sa.ColumnElement[bool] | None = None,
+    words: Found | None = None,
 ) -> Slice:
     """Return ``size`` rows of ``query`` behind or before a place, or the first ones.
 
@@ -149,17 +153,20 @@ def read_slice(
 def count(
     session: orm.Session,
     query: sa.Select[Any],
-    words: sa.ColumnElement[bool] | None = None,
+    words: Found | None = None,
 ) -> Total:
     """Count rows one by one up to a bound; beyond it tell what the planner expects."""
     one: sa.ColumnElement[int] = sa.literal_column("1")
     bare = query.with_only_columns(one, maintain_column_froms=True).order_by(None)
+    bound = COUNTED if words is None else HITS
     if words is not None:
-        bare = bare.where(words)
-    some = bare.limit(COUNTED + 1).subquery()
+        bare = bare.where(words.by_index)
+    some = bare.limit(bound + 1).subquery()
     counted = session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-    if counted <= COUNTED or words is not None:  # of which the planner has no idea
-        return _counted(counted)
+    if words is not None:  # of which the planner has no idea
+        return _hits(counted)
+    if counted <= COUNTED:
+        return Total(counted)
     compiled = bare.compile(
         session.connection(), compile_kwargs={"render_postcompile": True}
     )
@@ -190,7 +197,7 @@ class _Hunt:
     session: orm.Session
     query: sa.Select[Any]
     order: Order
-    words: sa.ColumnElement[bool]
+    words: Found
 
     def __call__(
         self, parts: Sequence["_Part"], wanted: int, *, back: bool, is_first: bool
@@ -208,7 +215,7 @@ class _Hunt:
 
     def _walked(self, part: "_Part", wanted: int) -> list[Any]:
         """Walk the list's order for a while: a word that many rows have is soon met."""
-        way = part(self._keys(self.words.label("is_met"))).limit(WALKED).subquery()
+        way = part(self._keys(self.words.by_row.label("is_met"))).limit(WALKED).subquery()
         met = sa.select(way.c.key).where(way.c.is_met).limit(wanted)
         return list(self.session.scalars(met))
 
@@ -221,19 +228,21 @@ class _Hunt:
         to find them.
         """
         is_ahead = sa.or_(*(sa.and_(sa.true(), *part.where) for part in parts))
-        found = self._keys().where(self.words, is_ahead)
+        found = self._keys().where(self.words.by_index, is_ahead)
         hits = found.order_by(None).offset(0).subquery()  # no walk in order
         value = hits.c.value.desc() if parts[0].down else hits.c.value.asc()
         key = hits.c.key.desc() if parts[0].down else hits.c.key.asc()
         some = (
             sa.select(hits.c.key)
             .order_by(value.nulls_first() if back else value.nulls_last(), key)
-            .limit(max(wanted, COUNTED + 1))
+            .limit(max(wanted, HITS + 1))
             .subquery()
         )
         in_order = sa.func.array_agg(some.c.key)[1:wanted]
+        # Processes beside take longer to hand over the rows than one does to read them.
+        self.session.execute(sa.text("SET LOCAL max_parallel_workers_per_gather = 0"))
         rows, keys = self.session.execute(sa.select(sa.func.count(), in_order)).one()
-        return keys or [], _counted(rows)
+        return keys or [], _hits(rows)
 
     def _keys(self, *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
         return self.query.with_only_columns(
@@ -242,8 +251,8 @@ class _Hunt:
         )  # fmt: skip
 
 
-def _counted(rows: int) -> Total:
-    return Total(rows) if rows <= COUNTED else Total(COUNTED, Told.MORE)
+def _hits(rows: int) -> Total:
+    return Total(rows) if rows <= HITS else Total(HITS, Told.MORE)
 
 
 class _Part(NamedTuple):

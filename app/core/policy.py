@@ -18,6 +18,10 @@ class DbRole(StrEnum):
     API = "simpul_api"
 
 
+# Roles that row-level security binds; for the others its policies let all rows through.
+BOUND = frozenset({DbRole.AGENCY, DbRole.API})
+
+
 class Permission(StrEnum):
     """One thing that a role may allow. Roles are rows; these are their vocabulary."""
 

@@ -1,19 +1,19 @@
 """Tables of agencies, people and roles."""
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin, WebAuthnMixin
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship, validates
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.core.clock import utc_now
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.identity.states import DutyKind
 
 FORMER_PASSWORDS = 5
@@ -24,9 +24,8 @@ class Agency(HasId, Versioned, Base):
 
     __tablename__ = "agency"
     __scope__: ClassVar[Scope] = Scope.OWN_AGENCY
-    __table_args__ = (words_index(),)
+    __table_args__ = (words_index("agency", "code", "name", "short_name"),)
 
-    words: Unmapped[Any] = words_column("code", "name", "short_name")
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(unique=True)
     short_name: Mapped[str] = mapped_column(default="")
@@ -147,12 +146,11 @@ class User(HasId, Versioned, Base, UserMixin):  # type: ignore[misc]
     __tablename__ = "user"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("user", "name", "email", "job_title"),
         sa.Index(None, "name", "id"),
         sa.Index(None, "last_login_at", "id"),
     )
 
-    words: Unmapped[Any] = words_column("name", "email", "job_title")
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     job_title: Mapped[str] = mapped_column(default="")

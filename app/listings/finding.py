@@ -85,7 +85,7 @@ def _of(
         return None
     found = session.execute(
         sa.select(kind.label, kind.value)
-        .where(words, visible(kind.model, principal))
+        .where(words.by_index, visible(kind.model, principal))
         .limit(LOOKED_AT)
     ).all()
     wanted = text.casefold()

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.models import ContractVersion
 from app.core.db import Base, HasId
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.datasets.models import Dataset
 from app.runs.models import JobRun
 from app.sources.models import Source
@@ -58,12 +58,11 @@ class QuarantinedRecord(HasId, Base):
     __tablename__ = "quarantined_record"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("quarantined_record", "record_key"),
         sa.UniqueConstraint("run_id", "page", "position"),
         sa.Index(None, "created_at", "id"),
     )
 
-    words: Unmapped[Any] = words_column("record_key")
     run_id: Mapped[UUID] = mapped_column(sa.ForeignKey("job_run.id", ondelete="CASCADE"))
     source_id: Mapped[UUID] = mapped_column(sa.ForeignKey("source.id"), index=True)
     version_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract_version.id"))

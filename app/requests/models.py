@@ -6,12 +6,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.models import Contract
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.files.inspection import FileKind
 from app.identity.models import Agency
 from app.requests.documents import DocumentKind
@@ -44,7 +44,7 @@ class IntegrationRequest(HasId, Versioned, Base):
     __tablename__ = "integration_request"
     __scope__: ClassVar[Scope] = Scope.PARTIES
     __table_args__ = (
-        words_index(),
+        words_index("integration_request", "number", "title", "purpose"),
         sa.CheckConstraint(
             f"(step IN ({_ENDS})) = (ended_at IS NOT NULL)", name="ended_iff_terminal"
         ),
@@ -62,7 +62,6 @@ class IntegrationRequest(HasId, Versioned, Base):
         ),
     )
 
-    words: Unmapped[Any] = words_column("number", "title", "purpose")
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     producer_id: Mapped[UUID | None] = mapped_column(
         sa.ForeignKey("agency.id"), index=True

@@ -7,11 +7,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.runs.states import (
     ACTIVE,
     TERMINAL,
@@ -37,11 +37,10 @@ class Schedule(HasId, Versioned, Base):
     __tablename__ = "schedule"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("schedule", "name"),
         sa.Index("ix_schedule_due", "next_due_at", postgresql_where=sa.text("enabled")),
     )
 
-    words: Unmapped[Any] = words_column("name")
     name: Mapped[str]
     kind: Mapped[str]
     key: Mapped[str]
@@ -81,7 +80,7 @@ class JobRun(HasId, Base):
     __tablename__ = "job_run"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("job_run", "label"),
         sa.UniqueConstraint("schedule_id", "due_at"),
         sa.Index(
             "uq_job_run_active_key",
@@ -110,7 +109,6 @@ class JobRun(HasId, Base):
         ),
     )
 
-    words: Unmapped[Any] = words_column("label")
     kind: Mapped[str]
     queue: Mapped[QueueName] = mapped_column(choice(QueueName, "queue"))
     key: Mapped[str]

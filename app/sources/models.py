@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.models import Contract
 from app.core.crypto import EncryptedMap
 from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.identity.models import Agency
 
 
@@ -30,11 +30,10 @@ class Source(HasId, Versioned, Base):
     __tablename__ = "source"
     __scope__: ClassVar[Scope] = Scope.AGENCY
     __table_args__ = (
-        words_index(),
+        words_index("source", "name"),
         sa.UniqueConstraint("contract_id", "name"),
     )
 
-    words: Unmapped[Any] = words_column("name")
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.id"), index=True)
     name: Mapped[str]
@@ -75,9 +74,8 @@ class Host(HasId, Versioned, Base):
 
     __tablename__ = "host"
     __scope__: ClassVar[Scope] = Scope.OFFICE
-    __table_args__ = (words_index(),)
+    __table_args__ = (words_index("host", "pair", "note"),)
 
-    words: Unmapped[Any] = words_column("pair", "note")
     pair: Mapped[str] = mapped_column(unique=True)
     per_second: Mapped[float] = mapped_column(default=0.0)
     at_once: Mapped[int] = mapped_column(default=0)

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.core import lists
 from app.core.filters import Clause, Filter, Op, Where, narrowing
-from app.core.search import found_by
+from app.core.search import Found, all_found, found_by
 from app.web.listing import ListState, Panel, office_zone, read_state, where_of_panel
 from app.web.paging import tell_lost, turn
 
@@ -26,11 +26,11 @@ class Narrowed(NamedTuple):
     """What a list shows: a query, and what its rows are found by when words are among it."""
 
     query: sa.Select[Any]
-    words: sa.ColumnElement[bool] | None
+    words: Found | None
 
     def whole(self) -> sa.Select[Any]:
         """Return the query with all of its conditions, where nothing is shown in order."""
-        return self.query if self.words is None else self.query.where(self.words)
+        return self.query if self.words is None else self.query.where(self.words.by_index)
 
 
 def narrowed(
@@ -38,11 +38,12 @@ def narrowed(
 ) -> Narrowed:
     """Narrow ``rows`` as a list is; all conditions beside words go with them."""
     condition, *words = narrowing(state.where, filters, office_zone())
-    found = [w for w in (*words, found_by(model, state.search)) if w is not None]
+    searched = found_by(model, state.search)
+    found = all_found([each for each in (*words, searched) if each is not None])
     beside = () if condition is None else (condition,)
-    if not found:
+    if found is None:
         return Narrowed(rows.where(*beside), None)
-    return Narrowed(rows, sa.and_(*beside, *found))
+    return Narrowed(rows, found.also(*beside))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.core import db, lists
 from app.core.lists import Order, Turn
+from app.core.search import Found
 from app.identity.models import User
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,10 +126,9 @@ def test_so_is_a_list_of_what_was_found_whether_it_is_soon_met_or_not(
     wanted = in_order(met, column, down=down)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "WALKED", walked)
-        forth, back = walk(session, order, size, [], Thing.name == "a")
-        page = lists.read_slice(
-            session, sa.select(Thing), order, size, words=Thing.name == "a"
-        )
+        words = Found(Thing.name == "a", Thing.name == "a")
+        forth, back = walk(session, order, size, [], words)
+        page = lists.read_slice(session, sa.select(Thing), order, size, words=words)
     assert (forth, back) == (wanted, wanted)
     assert page.total == lists.Total(len(met))
 

@@ -207,7 +207,7 @@ def test_a_word_that_many_have_is_walked_to_and_one_that_few_have_is_sorted(
 
     order = lists.Order(User.name, User.id, down=False)
     for counted, walked in ((10_000, 20_000), (3, 20_000), (3, 2)):
-        monkeypatch.setattr(lists, "COUNTED", counted)
+        monkeypatch.setattr(lists, "HITS", counted)
         monkeypatch.setattr(lists, "WALKED", walked)
         told, turn = [], lists.FIRST
         with make.session() as s:
