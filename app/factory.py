@@ -18,7 +18,8 @@ from app.dashboard import admin as dashboard
 from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.datasets.agreement_pages import AgreementView
-from app.datasets.models import Agreement
+from app.datasets.change_pages import ChangeView
+from app.datasets.models import Agreement, ChangeNotice
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
 from app.history import admin as history
@@ -27,6 +28,9 @@ from app.identity.account import AccountPage
 from app.identity.admin import AgencyView, RoleView, UserView
 from app.identity.models import Agency, Role, User
 from app.identity.welcome import WelcomePage
+from app.integrations.admin import IntegrationView
+from app.integrations.expiring_pages import ExpiringPage
+from app.integrations.models import Integration
 from app.listings import admin as listings
 from app.listings.admin import EditPage, FindPage, SavedViewPage
 from app.listings.imports import ImportPage
@@ -143,6 +147,16 @@ def _add_pages(app: Flask, translations: str) -> None:
         AgreementView(
             Agreement, name=_("Agreements"), endpoint="agreements", url="/agreements"
         ),
+        IntegrationView(
+            Integration,
+            name=_("Integrations"),
+            endpoint="integrations",
+            url="/integrations",
+        ),
+        ChangeView(
+            ChangeNotice, name=_("Changes of data"), endpoint="changes", url="/changes"
+        ),
+        ExpiringPage(_("What comes to an end"), endpoint="expiring", url="/expiring"),
         ActivationPage(_("Activation"), endpoint="activation", url="/activation"),
         SourcePage(_("Sources"), endpoint="sources", url="/sources"),
         PullPage(_("Pulls"), endpoint="pulls", url="/pulls"),

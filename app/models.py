@@ -8,6 +8,7 @@ from app.datasets import models as datasets
 from app.exports import models as exports
 from app.history import models as history
 from app.identity import models as identity
+from app.integrations import models as integrations
 from app.listings import models as listings
 from app.notifications import models as notifications
 from app.office import models as office
@@ -27,6 +28,7 @@ ROOMS = (
     exports,
     history,
     identity,
+    integrations,
     notifications,
     listings,
     office,

@@ -46,7 +46,7 @@ from app.sources.models import Source
 from app.sources.services import save_source
 from app.web import i18n
 from config import Settings
-from demo import agreements, cases
+from demo import agreements, cases, integrations
 from demo.agency_service import AgencyServer, read_options, service_from
 from demo.cases import Matter
 from jobs import perform, runtime
@@ -151,6 +151,7 @@ def main() -> None:
             with agency_service(started.settings), acting_as(somebody):
                 _exchange(started.settings)
                 agreements.seed()
+                integrations.seed()
                 _list_in_public()
                 build = partial(_build, started.settings)
                 cases.seed(_press(started.settings), build)

@@ -46,6 +46,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "Refused": (3,),
     "RejectedError": (1,),
     "BadAgreementError": (1,),
+    "NotAnnouncedError": (1,),
     "BadGrantError": (1,),
     "TransientError": (1,),
     "PermanentError": (1,),

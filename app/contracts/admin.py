@@ -13,6 +13,7 @@ from wtforms import IntegerField, SelectChoice, SelectField, StringField, TextAr
 from wtforms.validators import DataRequired, Length, NumberRange
 
 from app.contracts import drafts, services
+from app.contracts.changes import changes_of
 from app.contracts.errors import ContractError
 from app.contracts.fields import FieldSpec
 from app.contracts.forms import read_fields
@@ -197,6 +198,9 @@ class ContractPage(Page):
                 problems=[*shown.unreadable, *problems_of(shown.fields)],
                 limits=shown.limits,
                 desk=shown.desk,
+                former=services.former_of(session, version),
+                changes_of=changes_of,
+                told=drafts.told,
                 types=list(FieldType),
                 classes=list(Classification),
             )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from flask_babel import gettext
 
+from app.contracts.changes import Change
 from app.contracts.fields import FieldSpec
 from app.contracts.states import Classification, FieldType
 from app.core.merge import Merged, Values, merge
@@ -92,6 +93,19 @@ def _read(texts: Sequence[str]) -> FieldSpec:
     return msgspec.structs.replace(spec, required=spec.required or spec.is_key)
 
 
+def told(change: Change) -> str:
+    """Say one change in the reader's language."""
+    return str(
+        gettext(
+            change.message,
+            field=f"{change.label} ({change.field})" if change.label else change.field,
+            column=COLUMNS.get(change.column, change.column),
+            old=_column_words(change.old),
+            new=_column_words(change.new),
+        )
+    )
+
+
 class DraftFields(Fields):
     """How drafts are merged, and what their parts are called."""
 
@@ -139,7 +153,7 @@ def _column_words(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return str(gettext("yes") if value else gettext("no"))
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(str(each) for each in value)
     return state_name(value) if value in _STATES else str(value)
 

@@ -103,6 +103,20 @@ def _fill(row: ContractField, position: int, spec: FieldSpec) -> None:
     row.allowed_values = list(spec.allowed_values)
 
 
+def former_of(session: Session, version: ContractVersion) -> ContractVersion | None:
+    """Return the version that was active before this one, or is; None for the first one."""
+    return session.scalar(
+        sa.select(ContractVersion)
+        .where(
+            ContractVersion.contract_id == version.contract_id,
+            ContractVersion.number < version.number,
+            ContractVersion.activated_at.is_not(None),
+        )
+        .order_by(ContractVersion.number.desc())
+        .limit(1)
+    )
+
+
 def lock_draft(session: Session, version: ContractVersion) -> bool:
     """Keep others from saving this draft until the transaction ends; False if it is none.
 

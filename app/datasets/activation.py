@@ -18,6 +18,7 @@ from app.contracts.services import require_sound
 from app.contracts.states import VersionStatus
 from app.core import db
 from app.core.errors import PermanentError
+from app.datasets.announcing import require_announced
 from app.datasets.ddl import (
     SQL_TYPES,
     TYPE_WORDS,
@@ -120,12 +121,17 @@ def _active_names(session: Session, version: ContractVersion) -> set[str]:
 def request_activation(
     session: Session, version: ContractVersion, plan_digest: str
 ) -> UUID:
-    """Ask for the activation of a draft by the plan that the person has seen."""
+    """Ask for the activation of a draft by the plan that the person has seen.
+
+    Raises ``PlanRefusedError``, ``PlanChangedError``, and ``NotAnnouncedError`` while those
+    whom it hits do not know of it long enough.
+    """
     plan = plan_for(session, version)
     if plan.refusals:
         raise PlanRefusedError(plan)
     if plan.digest != plan_digest:
         raise PlanChangedError
+    require_announced(session, version)
     return request_run(
         session,
         Order(

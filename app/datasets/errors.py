@@ -46,3 +46,23 @@ class NotYoursToEndError(RejectedError):
         super().__init__(
             "The office ends an agreement, or the head of the agency whose data it is."
         )
+
+
+class NobodyToTellError(RejectedError):
+    code = "nobody_to_tell"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody is to be told: all whom this change hits know of it.")
+
+
+class AnsweredAlreadyError(RejectedError):
+    code = "answered_already"
+
+    def __init__(self) -> None:
+        super().__init__("Your agency has answered already.")
+
+
+class NotAnnouncedError(RejectedError):
+    """A change that may break something is not known long enough to whom it hits."""
+
+    code = "not_announced"

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.contracts.models import Contract, ContractVersion
 from app.core import clock
 from app.core.db import Base, HasId, Versioned
 from app.core.scope import Scope
-from app.core.search import words_column, words_index
+from app.core.search import words_index
 from app.datasets.states import AgreementState
 from app.identity.models import Agency
 
@@ -26,9 +26,8 @@ class Dataset(HasId, Base):
 
     __tablename__ = "dataset"
     __scope__: ClassVar[Scope] = Scope.OPENED
-    __table_args__ = (words_index(),)
+    __table_args__ = (words_index("dataset", "title", "slug"),)
 
-    words: Unmapped[Any] = words_column("title", "slug")
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.id"), unique=True)
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
     slug: Mapped[str] = mapped_column(unique=True)
@@ -68,7 +67,7 @@ class Agreement(HasId, Versioned, Base):
     __tablename__ = "agreement"
     __scope__: ClassVar[Scope] = Scope.PARTIES
     __table_args__ = (
-        words_index(),
+        words_index("agreement", "number", "purpose"),
         sa.CheckConstraint("agency_id <> producer_id", name="opens_to_another"),
         sa.CheckConstraint(
             "(consented_at IS NULL) = (consented_by = '')", name="consented_by_somebody"
@@ -86,7 +85,6 @@ class Agreement(HasId, Versioned, Base):
         ),
     )
 
-    words: Unmapped[Any] = words_column("number", "purpose")
     number: Mapped[str]
     dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
     agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
@@ -132,3 +130,41 @@ class Agreement(HasId, Versioned, Base):
         if self.valid_until is not None and self.valid_until <= now:
             return AgreementState.OVER
         return AgreementState.AHEAD if self.valid_from > now else AgreementState.ACTIVE
+
+
+class ChangeNotice(HasId, Base):
+    """That a receiver was told of a change that may break what it does with the data.
+
+    ``agency_id`` receives the data, ``producer_id`` is whose data it is. ``changes`` are
+    those of ``app.contracts.changes`` as they were then, ``digest`` stands for the breaking
+    ones. From ``due_at`` on nobody waits for the answer any more.
+    """
+
+    __tablename__ = "change_notice"
+    __scope__: ClassVar[Scope] = Scope.PARTIES
+    __table_args__ = (
+        sa.UniqueConstraint("version_id", "agency_id", "digest"),
+        sa.CheckConstraint(
+            "(answered_at IS NULL) = (answered_by = '')", name="answered_by_somebody"
+        ),
+    )
+
+    version_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract_version.id"))
+    dataset_id: Mapped[UUID] = mapped_column(sa.ForeignKey("dataset.id"), index=True)
+    agency_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    producer_id: Mapped[UUID] = mapped_column(sa.ForeignKey("agency.id"), index=True)
+    title: Mapped[str]
+    changes: Mapped[list[Any]]
+    digest: Mapped[str]
+    sent_at: Mapped[datetime]
+    sent_by: Mapped[str]
+    due_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    answered_by: Mapped[str] = mapped_column(default="")
+    remark: Mapped[str] = mapped_column(default="")
+
+    agency: Mapped[Agency] = relationship(lazy="joined", foreign_keys=[agency_id])
+    dataset: Mapped[Dataset] = relationship()
+
+    def __str__(self) -> str:
+        return self.title

@@ -82,10 +82,18 @@ class OfficeView(ScopedView):
         "number_format",
         "report_months",
         "asks_for_both",
+        "notice_days",
         "step_days",
     )
     wide_details = ("letterhead", "step_days")
-    form_columns = (*_TEXTS, "number_format", "report_months", "asks_for_both", *_STEPS)
+    form_columns = (
+        *_TEXTS,
+        "number_format",
+        "report_months",
+        "asks_for_both",
+        "notice_days",
+        *_STEPS,
+    )
     column_list = ("name",)
     form_stands_for: ClassVar = {"step_days": "step_1"}
     form_overrides: ClassVar = {
@@ -118,6 +126,13 @@ class OfficeView(ScopedView):
             ),
         },
         "report_months": {"validators": [InputRequired(), NumberRange(1, 24)]},
+        "notice_days": {
+            "validators": [InputRequired(), NumberRange(0, 366)],
+            "description": lazy_gettext(
+                "So long those have who receive the data, to get ready. 0: they are told and"
+                " nobody waits."
+            ),
+        },
         "asks_for_both": {
             "description": lazy_gettext(
                 "Unchecked: a request is complete with either of the two documents."
@@ -132,6 +147,7 @@ class OfficeView(ScopedView):
         (lazy_gettext("Letterhead"), _TEXTS[:7]),
         (lazy_gettext("Letters"), ("place", "head_title", "number_format")),
         (lazy_gettext("What a request takes"), ("report_months", "asks_for_both")),
+        (lazy_gettext("Changes of contracts"), ("notice_days",)),
         (
             lazy_gettext("Working days of each step"),
             _STEPS,
@@ -153,6 +169,7 @@ class OfficeView(ScopedView):
         "asks_for_both": lazy_gettext(
             "Design of the application and server, both of them"
         ),
+        "notice_days": lazy_gettext("Days before a change that may break something"),
         "step_days": lazy_gettext("Working days of each step"),
     }
     column_formatters: ClassVar = {

@@ -14,6 +14,7 @@ from app.core.scope import Scope
 # Working days that each of the twelve steps may take; 60 in all, within three months.
 STEP_DAYS = (3, 7, 8, 5, 10, 5, 2, 7, 4, 3, 4, 2)
 REPORT_MONTHS = 3
+NOTICE_DAYS = 30
 
 
 class Office(HasId, Versioned, Base):
@@ -44,6 +45,8 @@ class Office(HasId, Versioned, Base):
     report_months: Mapped[int] = mapped_column(default=REPORT_MONTHS)
     # Of a request: the design of the application and the server, or either of them.
     asks_for_both: Mapped[bool] = mapped_column(default=False)
+    # Before a change of a contract that may break what receivers do with the data.
+    notice_days: Mapped[int] = mapped_column(default=NOTICE_DAYS)
 
     def __str__(self) -> str:
         return self.name or self.government

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.office.calendar import Calendar
-from app.office.models import Holiday, Office
+from app.office.models import NOTICE_DAYS, Holiday, Office
 
 
 def office_name(session: Session, default: str) -> str:
@@ -15,3 +15,9 @@ def office_name(session: Session, default: str) -> str:
 def calendar_of(session: Session) -> Calendar:
     """Return the office's working days."""
     return Calendar(frozenset(session.scalars(sa.select(Holiday.day))))
+
+
+def notice_days(session: Session) -> int:
+    """Return how many days before it a change that may break something is told."""
+    days = session.scalar(sa.select(Office.notice_days))
+    return NOTICE_DAYS if days is None else days

@@ -15,7 +15,7 @@ from app.core.words import message_id
 from app.identity.models import Agency, User
 from app.notifications import notices
 from app.notifications.states import NoticeKind
-from app.requests import integration, papers
+from app.requests import integration, papers, registering
 from app.requests.errors import (
     EmptyTextError,
     NotEditableError,
@@ -133,6 +133,9 @@ def take_action(
     kind = issued_by(before.step, deed.action, moved.standing.step)
     if kind is not None:
         papers.issue(session, press, case, kind, event, paper_number)
+    if moved.standing.step is Step.CLOSED:
+        today = clock.in_zone(event.at, press.zone).date()
+        registering.enter(session, case, today)
     _tell(session, case, moved.standing)
     session.flush()
     return moved

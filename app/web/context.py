@@ -42,6 +42,9 @@ STATES = {
     "ended": lazy_gettext("ended"),
     "declined": lazy_gettext("declined"),
     "active": lazy_gettext("active"),
+    "healthy": lazy_gettext("in order"),
+    "needs_look": lazy_gettext("needs a look"),
+    "stopped": lazy_gettext("stands still"),
     "retired": lazy_gettext("retired"),
     "master": lazy_gettext("master data"),
     "transaction": lazy_gettext("transactions"),
@@ -125,6 +128,8 @@ OBJECTS = {
     "schedule": lazy_gettext("schedule"),
     "dataset": lazy_gettext("dataset"),
     "agreement": lazy_gettext("agreement"),
+    "integration": lazy_gettext("integration"),
+    "change_notice": lazy_gettext("notice of a change"),
     "job_run": lazy_gettext("run"),
     "api_client": lazy_gettext("API client"),
     "api_key": lazy_gettext("API key"),
@@ -177,8 +182,11 @@ PERMISSIONS = {
 }
 MENU = (
     ("", ("home",)),
-    (lazy_gettext("Service"), ("requests", "papers")),
-    (lazy_gettext("Data"), ("datasets", "agreements", "downloads")),
+    (lazy_gettext("Service"), ("requests", "papers", "expiring")),
+    (
+        lazy_gettext("Data"),
+        ("datasets", "integrations", "agreements", "changes", "downloads"),
+    ),
     (
         lazy_gettext("Exchange"),
         ("contracts", "sources", "hosts", "schedules", "runs", "quarantine"),
@@ -204,7 +212,7 @@ MENU = (
     ),
 )
 ICONS = {
-    "home": "house", "requests": "inbox", "papers": "pen", "datasets": "database", "agreements": "file-earmark-check", "downloads": "download", "contracts": "file-earmark-text",
+    "home": "house", "requests": "inbox", "papers": "pen", "datasets": "database", "agreements": "file-earmark-check", "downloads": "download", "integrations": "diagram-3", "changes": "megaphone", "expiring": "hourglass-split", "contracts": "file-earmark-text",
     "sources": "plug", "hosts": "hdd-network", "schedules": "calendar3", "runs": "activity",
     "quarantine": "shield-exclamation", "developers": "code-slash", "api_clients": "cpu",
     "api_grants": "key", "exchange": "arrow-left-right", "agencies": "building", "users": "people",

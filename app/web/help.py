@@ -89,6 +89,18 @@ HELP: Mapping[str, Help] = {
         _("Programs of agencies that fetch data, with the limits that all their keys share."),
         _("Make a key and hand it over at once: it is shown this one time. A key that may be known to others is revoked here and opens nothing from that moment."),
     ),
+    "changes": Help(
+        _("Before a contract changes so that programs or tables of those who receive the data might break, each of them is told here: what changes, field by field, and from when on."),
+        _("Who receives the data reads it and answers. The office activates the new version once all have answered, or when the time of notice is over."),
+    ),
+    "integrations": Help(
+        _("Every integrated service on one page: agency, system and server, contract, source, who receives it, whom to call, how it does and when it is pulled next."),
+        _("A case that closes enters its own. What ran before Simpul is added here, or brought in as a table, with the document that it rests on and the reason why it did not go the twelve steps."),
+    ),
+    "expiring": Help(
+        _("All that comes to an end by itself: agreements, keys, grants, certificates, lists of staff, duties for somebody else, days of review."),
+        _("What is over stands on top. Follow the link to lengthen it, renew it or let it end."),
+    ),
     "agreements": Help(
         _("Another agency's data is open to yours while an agreement stands: to look at, as Excel, and for your programs. The office proposes it, the head of the agency whose data it is agrees or declines."),
         _("What was agreed to is not changed any more. For other fields, rows or a longer time, propose a new one: once it is agreed to, it takes the old one's place. Whoever ends an agreement closes list, file and API at once."),

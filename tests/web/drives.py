@@ -41,6 +41,9 @@ OBJECTS = {
     "audit.request_view": Drive("request", "request_id"),
     "audit.revert_event": Drive("audit_event", always=False),
     "audit.revert_request": Drive("request", "request_id", always=False),
+    "changes.announce": Drive("contract_version", always=False),  # of a draft alone
+    "changes.answer": Drive("change_notice"),
+    "changes.impact": Drive("contract_version", always=False),
     "contracts.listed": Drive("contract"),
     "contracts.next_draft": Drive("contract_version"),
     "contracts.show": Drive("contract"),
@@ -127,7 +130,7 @@ PAGES = frozenset(
         "account.delegate", "account.end_others", "account.index", "account.stop_viewing",
         "activation.index", "contracts.index", "contracts.new", "datasets.index",
         "developers.index", "downloads.index", "downloads.pending", "edits.apply",
-        "edits.cell", "edits.index", "find.index", "find.part", "home.index",
+        "edits.cell", "edits.index", "expiring.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
         "papers.index", "papers.initial", "papers.signed", "papers.together", "notifications.index", "notifications.read_all", "notifications.wishes",
         "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "requests.review", "runs.retry_all", "runs.retry_many",

@@ -28,7 +28,7 @@ from app.core.db import Base
 from app.core.policy import ANONYMOUS, Permission, Principal, acting_as, set_request_id
 from app.core.scope import Scope
 from app.core.search import searched
-from app.datasets.models import Agreement, Dataset
+from app.datasets.models import Agreement, ChangeNotice, Dataset
 from app.exports import services as exports
 from app.exports.models import ExchangeLog, ExportRun
 from app.files.inspection import FileKind
@@ -36,6 +36,7 @@ from app.history.models import Trashed
 from app.identity.models import Duty, FactorReset, LoginSession, Role, User
 from app.identity.passwords import hash_of
 from app.identity.principals import onlooker_of, principal_of
+from app.integrations.models import Integration
 from app.listings.models import DataImport, SavedView
 from app.notifications.models import Mail, Notification
 from app.notifications.states import MailState
@@ -213,6 +214,11 @@ def _rows(
                      role=ProcedureRole.OPD_OPERATOR, from_step=Step.DRAFT, to_step=Step.FILE_CHECK),
         RequestMessage(case_id=case, author=canary, of_office=False, text=canary),
         RequestNote(case_id=case, author="kantor", text="hanya kantor"),
+        ChangeNotice(version_id=estate.version, dataset_id=dataset.id, producer_id=estate.agency,
+                     agency_id=neighbour, title=canary, changes=[], digest=canary,
+                     sent_at=utc_now(), sent_by="kantor", due_at=utc_now()),
+        Integration(contract_id=dataset.contract_id, system=canary, document=canary,
+                    running_since=date(2026, 1, 1), **own),
     ]  # fmt: skip
 
 
