@@ -191,6 +191,7 @@ class ContractPage(Page):
                     flash(gettext("This version cannot be changed."), "danger")
                     return back_to("contracts.version", ident=ident)
                 shown = _posted(session, version)
+            former = services.former_of(session, version)
             text: str = self.render(
                 "contracts/version.html" if not editable else "contracts/edit.html",
                 version=version,
@@ -198,8 +199,8 @@ class ContractPage(Page):
                 problems=[*shown.unreadable, *problems_of(shown.fields)],
                 limits=shown.limits,
                 desk=shown.desk,
-                former=services.former_of(session, version),
-                changes_of=changes_of,
+                former=former,
+                changes=changes_of(former.specs(), version.specs()) if former else [],
                 told=drafts.told,
                 types=list(FieldType),
                 classes=list(Classification),

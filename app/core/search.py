@@ -13,6 +13,7 @@ first asked whether the text has the typed letters at all, which costs a hundred
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
@@ -100,4 +101,5 @@ def found_by(model: type[Any], text: str) -> Found | None:
 
 
 def _joined(columns: Iterable[str]) -> str:
-    return " || ' ' || ".join(columns)
+    """Return the text of some columns, written as PostgreSQL tells of an index upon it."""
+    return reduce(lambda left, name: f"(({left} || ' '::text) || {name})", columns)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import msgspec
 from flask import Response, flash, request
 from flask_admin import expose
-from flask_babel import gettext, ngettext
+from flask_babel import gettext
 
 from app.contracts import drafts
 from app.contracts.changes import Change
@@ -19,7 +19,7 @@ from app.core.scope import NotFoundError, get_visible
 from app.datasets import announcing
 from app.datasets.models import ChangeNotice
 from app.identity.forms import agency_options
-from app.web.format import moment
+from app.web.format import moment, person
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext
 from app.web.views import ReadOnlyView, back_to, flash_rejected
@@ -65,6 +65,10 @@ class ChangeView(ReadOnlyView):
     }
     column_formatters: ClassVar = {
         "agency": lambda _v, _c, m, _n: m.agency.name,
+        **{
+            name: lambda _v, _c, m, n: person(getattr(m, n))
+            for name in ("sent_by", "answered_by")
+        },
         **{
             name: lambda _v, _c, m, n: moment(getattr(m, n)) if getattr(m, n) else "–"
             for name in ("sent_at", "due_at", "answered_at")
@@ -120,10 +124,7 @@ class ChangeView(ReadOnlyView):
         except RejectedError as error:
             flash_rejected(error)
         else:
-            flash(
-                ngettext("%(num)s agency is told.", "%(num)s agencies are told.", count),
-                "success",
-            )
+            flash(gettext("Agencies that were told: %(count)s.", count=count), "success")
         return back_to("changes.impact", ident=ident)
 
 

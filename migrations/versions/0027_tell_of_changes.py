@@ -55,7 +55,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_change_notice")),
         sa.UniqueConstraint(
-            "version_id", "agency_id", "digest", name=op.f("uq_change_notice_version_id")
+            "version_id",
+            "agency_id",
+            "digest",
+            name=op.f("uq_change_notice_version_id_agency_id_digest"),
         ),
     )
     for column in ("dataset_id", "agency_id", "producer_id"):

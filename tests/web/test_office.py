@@ -19,7 +19,13 @@ def sent(office, **more):
     names = ("name", "government", "address", "phone", "fax", "email", "website", "place")
     form = {
         name: getattr(office, name)
-        for name in (*names, "head_title", "number_format", "report_months")
+        for name in (
+            *names,
+            "head_title",
+            "number_format",
+            "report_months",
+            "notice_days",
+        )
     }
     return form | {f"step_{n}": d for n, d in enumerate(office.step_days, 1)} | more
 
