@@ -13,7 +13,6 @@ first asked whether the text has the typed letters at all, which costs a hundred
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
@@ -102,4 +101,9 @@ def found_by(model: type[Any], text: str) -> Found | None:
 
 def _joined(columns: Iterable[str]) -> str:
     """Return the text of some columns, written as PostgreSQL tells of an index upon it."""
-    return reduce(lambda left, name: f"(({left} || ' '::text) || {name})", columns)
+    first, *rest = columns
+    whole = first
+    for name in rest:
+        inner = whole if whole is first else f"({whole})"
+        whole = f"({inner} || ' '::text) || {name}"
+    return whole
