@@ -150,6 +150,11 @@ def active_of(s: Any, contract_id: UUID) -> ContractVersion:
     ).one()
 
 
+def active_fields(contract_id: UUID) -> Sequence[FieldSpec]:
+    with session() as s:
+        return active_of(s, contract_id).specs()
+
+
 def next_version(contract_id: UUID, fields: Sequence[FieldSpec], **limits: int) -> UUID:
     """A sound draft after the active version; returns its id."""
     with session() as s:

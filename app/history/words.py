@@ -65,6 +65,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         "step": _("Step"),
         "step_since": _("In this step since"),
         "is_held": _("rests"),
+        "is_amendment": _("change of what runs"),
         "proposer_id": _("Submitted by"),
         "digest": _("Digest of what was submitted"),
         "approved": _("Approved as"),

@@ -165,6 +165,8 @@ class IntegrationView(ScopedView):
             facts, now = parts.facts(integration), _now()
             kwargs |= {
                 "parts": parts,
+                "may_amend": principal_now().agency_id == integration.agency_id
+                and principal_now().may(Permission.REQUEST_ACT),
                 "facts": facts,
                 "health": health_of(facts, *now),
                 "reasons": reasons_of(facts, *now),

@@ -179,15 +179,19 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
         if not _may_begin():
             raise NotFoundError
         form = BeginForm()
+        with db.unit_of_work() as session:
+            runs = _amended(session)
         if form.validate_on_submit():
             try:
                 with db.unit_of_work() as session:
-                    case = services.begin(session, form.title.data, form.purpose.data)
+                    case = services.begin(
+                        session, form.title.data, form.purpose.data, _amended(session)
+                    )
             except RejectedError as error:
                 flash_rejected(error)
             else:
                 return back_to("requests.show", ident=case.id)
-        text: str = self.render("requests/new.html", form=form)
+        text: str = self.render("requests/new.html", form=form, runs=runs)
         return text
 
     @expose("/number/<path:number>")
@@ -451,3 +455,12 @@ def _documents(
                 Written(kind, DOCUMENTS[kind], document, there, lack, writable, step)
             )
     return sorted(found, key=lambda one: one.step is not case.step)
+
+
+def _amended(session: Any) -> Contract | None:
+    """Return the contract whose integration is to be changed a little, if one is named."""
+    ident = request.args.get("contract", "")
+    if not ident:
+        return None
+    contract: Contract = get_visible(session, Contract, ident, principal_now())
+    return contract

@@ -43,7 +43,9 @@ def clocks_of(
     return {
         case.id: read_clock(
             stretches(
-                moments.get(case.id, ()), has_producer=case.producer_id is not None
+                moments.get(case.id, ()),
+                has_producer=case.producer_id is not None,
+                is_amendment=case.is_amendment,
             ),
             plan,
             today,

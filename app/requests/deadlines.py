@@ -13,7 +13,7 @@ from uuid import UUID
 
 from app.office.calendar import Calendar, months_after
 from app.requests.procedure import Proposal, Standing, followed
-from app.requests.states import DUTIES, TERMINAL, Action, Party, Role, Step
+from app.requests.states import DUTIES, TERMINAL, Action, Party, Role, Step, path_of
 
 FILE_CHECK_DAYS = 2  # before the three months begin
 LOOP_A_DAYS = 3  # of each step that is gone through again after a disagreement
@@ -98,10 +98,12 @@ class Clock:
         return self.forecast > self.limit
 
 
-def stretches(moments: Sequence[Moment], *, has_producer: bool) -> list[Stretch]:
+def stretches(
+    moments: Sequence[Moment], *, has_producer: bool, is_amendment: bool = False
+) -> list[Stretch]:
     """Return what a case waited for, from its being handed in until now, in order of time."""
     found: list[Stretch] = []
-    standing = Standing(has_producer=has_producer)
+    standing = Standing(has_producer=has_producer, is_amendment=is_amendment)
     for moment in moments:
         if found:
             found[-1] = replace(found[-1], end=moment.on)
@@ -203,7 +205,7 @@ def _paused(found: Sequence[Stretch], plan: Plan, accepted: date, last_day: date
 def _forecast(now: Standing, due: date | None, plan: Plan, today: date) -> date | None:
     if due is None:
         return None
-    order = list(DUTIES)
+    order = path_of(is_amendment=now.is_amendment)
     rest = order[order.index(now.step) + 1 :]
     days = sum(planned_days(now.at(step), plan) for step in rest)
     return plan.calendar.after(max(due, today), days)

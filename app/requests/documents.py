@@ -534,13 +534,16 @@ def proposed_in(step: Step) -> tuple[DocumentKind, ...]:
 
 
 def lacking(
-    present: frozenset[DocumentKind], *, asks_for_both: bool
+    present: frozenset[DocumentKind], *, asks_for_both: bool, is_amendment: bool = False
 ) -> list[tuple[DocumentKind, ...]]:
     """Return the groups of which no document is there: one of each is to be handed in.
 
-    ``asks_for_both``: design and server are groups of their own.
+    ``asks_for_both``: design and server are groups of their own. Of an amendment the letter
+    alone is asked: the rest is known.
     """
     groups = (*ALWAYS, *(BOTH if asks_for_both else EITHER))
+    if is_amendment:
+        groups = ((DocumentKind.LETTER,),)
     return [group for group in groups if not present & set(group)]
 
 

@@ -238,3 +238,12 @@ class SameHandError(RejectedError):
         super().__init__(
             "Who sent the scan does not attest it: a second person compares it with the paper."
         )
+
+
+class NothingRunsError(RejectedError):
+    code = "nothing_runs"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing of your agency runs by this contract: ask for an integration instead."
+        )

@@ -27,6 +27,7 @@ from app.core.policy import DbRole, Principal, acting_as
 from app.core.words import message_id as _
 from app.datasets.models import Agreement, Dataset
 from app.datasets.queries import agreement_of
+from app.integrations.models import Integration
 from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
@@ -45,6 +46,9 @@ NOT_ACTIVE = _("The contract is not active yet: activate its version.")
 NO_SOURCE = _(
     "No source of the contract is switched on: add the web service of the agency."
 )
+DRAFT_WAITS = _(
+    "The new version of the contract is not active yet: activate it, or take its draft away."
+)
 NOT_PUBLISHED = _("No pull has been published yet: the central table is empty.")
 NOT_AGREED = _(
     "No agreement opens the rows to the applicant yet: propose one, and have the agency whose"
@@ -58,12 +62,13 @@ RED = _("The last pull of a source did not succeed: look at its run.")
 class Built:
     """How far a case's integration is. ``red_run_id`` is the last pull, if it failed.
 
-    ``needs_agreement``: whose data it is, is another; ``agreement`` opens it, if one does.
+    ``draft_waits``: an amendment's next version. ``needs_agreement``: whose data it is, is another; ``agreement`` opens it, if one does.
     """
 
     contract: Contract | None = None
     is_sound: bool = False
     is_active: bool = False
+    draft_waits: bool = False
     sources: tuple[Source, ...] = ()
     dataset: Dataset | None = None
     red_run_id: UUID | None = None
@@ -94,6 +99,8 @@ def built(case: IntegrationRequest) -> Built:
             contract=contract,
             is_sound=any(not problems_of(version.specs()) for version in versions),
             is_active=any(v.status is VersionStatus.ACTIVE for v in versions),
+            draft_waits=case.is_amendment
+            and any(v.status is VersionStatus.DRAFT for v in versions),
             sources=tuple(sources),
             dataset=dataset if dataset and dataset.published_at else None,
             red_run_id=red.id if red else None,
@@ -131,12 +138,19 @@ def obstacles(step: Step, found: Built) -> list[str]:
     is_received = order.index(step) >= order.index(Step.RESULT_DELIVERY)
     lacks = {
         NOT_ACTIVE: not found.is_active,
+        DRAFT_WAITS: found.draft_waits,
         NO_SOURCE: not found.sources,
         NOT_PUBLISHED: found.dataset is None and not is_api,
         RED: found.red_run_id is not None and not is_api,
         NOT_AGREED: is_received and found.needs_agreement and found.agreement is None,
     }
     return [message for message, is_lacking in lacks.items() if is_lacking]
+
+
+def may_amend(session: Session, contract: Contract, principal: Principal) -> bool:
+    """Tell whether a contract is that of a running integration of one's own agency."""
+    runs = sa.select(Integration.id).where(Integration.contract_id == contract.id)
+    return contract.agency_id == principal.agency_id and session.scalar(runs) is not None
 
 
 def draft_contract(session: Session, case: IntegrationRequest) -> Contract:

@@ -73,6 +73,7 @@ class IntegrationRequest(HasId, Versioned, Base):
     step: Mapped[Step] = mapped_column(choice(Step, "step"), default=Step.DRAFT)
     step_since: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     is_held: Mapped[bool] = mapped_column(default=False)
+    is_amendment: Mapped[bool] = mapped_column(default=False)
     proposer_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     digest: Mapped[str] = mapped_column(default="")
     approved: Mapped[list[str]] = mapped_column(ARRAY(sa.Text), default=list)
@@ -107,6 +108,7 @@ class IntegrationRequest(HasId, Versioned, Base):
             frozenset(Role(role) for role in self.approved),
             (self.loops_a, self.loops_b),
             has_producer=self.producer_id is not None,
+            is_amendment=self.is_amendment,
         )
 
     @standing.setter

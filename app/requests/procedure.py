@@ -36,6 +36,7 @@ from app.requests.states import (
     Reason,
     Role,
     Step,
+    led_to,
 )
 
 
@@ -57,7 +58,8 @@ class Proposal(NamedTuple):
 class Standing:
     """Where a case stands. ``loops`` counts the returns by loop A and by loop B.
 
-    ``has_producer``: the data is another agency's than the applicant's.
+    ``has_producer``: the data is another agency's than the applicant's. ``is_amendment``: a
+    small change of what runs already.
     """
 
     step: Step = Step.DRAFT
@@ -66,6 +68,7 @@ class Standing:
     approved: frozenset[Role] = frozenset()
     loops: tuple[int, int] = (0, 0)
     has_producer: bool = False
+    is_amendment: bool = False
 
     @property
     def needed(self) -> tuple[Role, ...]:
@@ -83,7 +86,12 @@ class Standing:
 
     def at(self, step: Step) -> "Standing":
         """Return the case at the beginning of a step."""
-        return Standing(step, loops=self.loops, has_producer=self.has_producer)
+        return Standing(
+            step,
+            loops=self.loops,
+            has_producer=self.has_producer,
+            is_amendment=self.is_amendment,
+        )
 
     @property
     def asked(self) -> frozenset[Role]:
@@ -145,7 +153,8 @@ def move(case: Standing, deed: Deed, actor: Actor) -> Moved:
     mine = [role for role in Role if role in actor.roles & arrow.roles]
     if not mine:
         raise NotYourMoveError
-    return Moved(_after(case, deed, actor, arrow.target), mine[0])
+    target = led_to(arrow.target, is_amendment=case.is_amendment)
+    return Moved(_after(case, deed, actor, target), mine[0])
 
 
 def _after(case: Standing, deed: Deed, actor: Actor, target: Step) -> Standing:
@@ -190,7 +199,10 @@ def _approved(case: Standing, deed: Deed, actor: Actor) -> Moved:
         raise ApprovedAlreadyError
     alone = _is_alone(deed, deed.role, case.proposal, actor)
     is_last = case.missing == (deed.role,)
-    target = TRANSITIONS[case.step, Action.APPROVE].target if is_last else case.step
+    target = case.step
+    if is_last:
+        arrow = TRANSITIONS[case.step, Action.APPROVE]
+        target = led_to(arrow.target, is_amendment=case.is_amendment)
     after = followed(case, deed.action, deed.role, target, case.proposal)
     return Moved(after, deed.role, alone)
 

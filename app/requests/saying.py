@@ -7,7 +7,7 @@ from flask_babel import gettext
 
 from app.requests import names
 from app.requests.models import IntegrationRequest, RequestEvent
-from app.requests.states import DUTIES, TERMINAL, Role, Step
+from app.requests.states import TERMINAL, Role, Step, path_of
 
 
 def step_name(step: Step) -> str:
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def line_of(case: IntegrationRequest, events: Sequence[RequestEvent]) -> list[Line]:
-    """Return the twelve steps, with the check of the file in front, as the case stands.
+    """Return the steps of a case, with the check of the file in front, as it stands.
 
     ``events`` come newest first: what was refused or withdrawn stands where that was.
     """
@@ -37,7 +37,8 @@ def line_of(case: IntegrationRequest, events: Sequence[RequestEvent]) -> list[Li
     step = events[0].from_step if stopped and events else case.step
     order = list(Step)
     here = order.index(step)
+    path = path_of(is_amendment=case.is_amendment)
     return [
         Line(each, "done" if at < here else "here" if at == here else "later")
-        for at, each in ((order.index(each), each) for each in DUTIES)
+        for at, each in ((order.index(each), each) for each in path)
     ]

@@ -19,6 +19,7 @@ from app.requests import integration, papers, registering
 from app.requests.errors import (
     EmptyTextError,
     NotEditableError,
+    NothingRunsError,
     NotYourMoveError,
     OwnDataError,
     StepNotDoneError,
@@ -55,11 +56,19 @@ BUILDING_STEPS = frozenset(
 )
 
 
-def begin(session: Session, title: str, purpose: str) -> IntegrationRequest:
-    """Begin a request of the acting person's agency: a draft that nobody else sees yet."""
+def begin(
+    session: Session, title: str, purpose: str, runs: Contract | None = None
+) -> IntegrationRequest:
+    """Begin a request of the acting person's agency: a draft that nobody else sees yet.
+
+    ``runs`` is the contract of the agency's own integration that is to be changed a little;
+    raises ``NothingRunsError`` where nothing runs by it.
+    """
     principal = acting_principal()
     if principal.agency_id is None:
         raise NotYourMoveError
+    if runs is not None and not integration.may_amend(session, runs, principal):
+        raise NothingRunsError
     if not title.strip():
         raise EmptyTextError
     case = IntegrationRequest(
@@ -67,6 +76,8 @@ def begin(session: Session, title: str, purpose: str) -> IntegrationRequest:
         title=title.strip()[:MAX_TITLE],
         purpose=purpose.strip()[:MAX_MESSAGE],
         created_by=principal.label,
+        is_amendment=runs is not None,
+        contract_id=runs.id if runs else None,
     )
     session.add(case)
     session.flush()
@@ -75,7 +86,8 @@ def begin(session: Session, title: str, purpose: str) -> IntegrationRequest:
 
 def may_name_producer(case: IntegrationRequest, roles: frozenset[Role]) -> bool:
     """Tell whether it may be said now whose data it is: before that agency has to consent."""
-    return case.step in NAMING_STEPS and bool(roles & NAMING_ROLES)
+    is_open = case.step in NAMING_STEPS and not case.is_amendment
+    return is_open and bool(roles & NAMING_ROLES)
 
 
 def name_producer(
@@ -149,8 +161,9 @@ def _require_built(case: IntegrationRequest) -> None:
 
 
 def may_build(case: IntegrationRequest, roles: frozenset[Role]) -> bool:
-    """Tell whether the contract of a case may be named now."""
-    return case.step in BUILDING_STEPS and Role.TIM_TEKNIS in roles
+    """Tell whether the contract of a case may be named now; an amendment has its own."""
+    is_open = case.step in BUILDING_STEPS and not case.is_amendment
+    return is_open and Role.TIM_TEKNIS in roles
 
 
 def draft_contract(session: Session, case: IntegrationRequest) -> Contract:

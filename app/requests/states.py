@@ -162,6 +162,30 @@ DUTIES: Mapping[Step, Duty] = MappingProxyType(
 )
 
 
+# A small change of what runs already goes through these steps alone.
+AMENDMENT = (
+    Step.FILE_CHECK,
+    Step.INTERCHANGE_DOCUMENT,
+    Step.API,
+    Step.AGENCY_CHECK,
+    Step.DASHBOARD,
+)
+
+
+def path_of(*, is_amendment: bool) -> tuple[Step, ...]:
+    """Return the steps that a case goes through, from the check of the file on."""
+    return AMENDMENT if is_amendment else tuple(DUTIES)
+
+
+def led_to(target: Step, *, is_amendment: bool) -> Step:
+    """Return where an arrow leads: in an amendment to its next step from there on."""
+    path, order = path_of(is_amendment=is_amendment), list(DUTIES)
+    if target not in order or target in path:
+        return target
+    later = (step for step in path if order.index(step) > order.index(target))
+    return next(later, Step.CLOSED)
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One arrow. ``target`` is where the last needed approval leads, for an approval.
@@ -259,7 +283,8 @@ def as_markdown() -> str:
         "",
         "Printed from `app/requests/states.py`; change it there. 0 is the check of the file, –",
         "is no step of the published service. The last approval that a step needs leads on.",
-        "PRODUCER approves where the data is not the applicant's own.",
+        "PRODUCER approves where the data is not the applicant's own. A small change of what runs",
+        f"already goes through {_numbers(AMENDMENT)} alone and is closed then.",
         "",
         "| # | step | proposed by | approved by |",
         "|---|---|---|---|",
@@ -282,6 +307,10 @@ def as_markdown() -> str:
         )
     ]
     return "\n".join([*lines, ""])
+
+
+def _numbers(steps: tuple[Step, ...]) -> str:
+    return ", ".join(str(step.number) for step in steps)
 
 
 def _named(roles: frozenset[Role]) -> str:

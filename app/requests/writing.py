@@ -181,9 +181,10 @@ def require_written(session: Session, case: IntegrationRequest) -> None:
         kind for kind in kinds if kind in documents and is_there(session, documents[kind])
     )
     both = bool(session.scalar(sa.select(Office.asks_for_both)))
-    groups = lacking(present, asks_for_both=both) if case.step is Step.DRAFT else [
-        (kind,) for kind in kinds if kind not in present
-    ]  # fmt: skip
+    if case.step is Step.DRAFT:
+        groups = lacking(present, asks_for_both=both, is_amendment=case.is_amendment)
+    else:
+        groups = [(kind,) for kind in kinds if kind not in present]
     if groups:
         raise DocumentsLackingError(groups)
     for kind in sorted(present):

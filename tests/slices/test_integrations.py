@@ -15,11 +15,18 @@ from app.integrations.expiring_pages import OVER, stretch_of
 from app.integrations.models import Integration
 from app.integrations.queries import parts_of
 from app.integrations.states import Facts, Health, health_of
-from app.requests import queries
+from app.requests import queries, services as services_of_cases
+from app.requests.clocks import clocks_of
 from app.requests.documents import DocumentKind
+from app.requests.errors import (
+    DocumentsLackingError,
+    NothingRunsError,
+    StepNotDoneError,
+)
+from app.requests.integration import DRAFT_WAITS
 from app.requests.models import IntegrationRequest
 from app.requests.registering import enter
-from app.requests.states import Step
+from app.requests.states import AMENDMENT, Action, Role, Step
 from app.runs.states import RunStatus
 from tests import make
 
@@ -216,3 +223,86 @@ def test_what_ends_is_told_by_its_day_to_whom_may_see_it():
 )
 def test_days_are_gathered_in_stretches(days, name):
     assert stretch_of(TODAY + timedelta(days=days), TODAY) == name
+
+
+# --- a small change of what runs -----------------------------------------------------------------
+
+
+@pytest.fixture
+def running(town):
+    """A closed case of the town, with its integration; returns its contract."""
+    ident = town.begin()
+    town.hand_in(ident)
+    while town.read(ident).step is not Step.CLOSED:
+        town.pass_step(ident)
+    with make.session() as s:
+        return s.get_one(Contract, town.read(ident).contract_id)
+
+
+def amended(town, contract):
+    operator = town.people[Role.OPD_OPERATOR]
+    with make.session(operator) as s:
+        return services_of_cases.begin(s, "Ubah golongan", "Lebih panjang", contract).id
+
+
+def test_a_small_change_asks_for_the_letter_and_goes_its_short_way(town, running):
+    ident = amended(town, running)
+    with pytest.raises(DocumentsLackingError):
+        town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    way = []
+    while (step := town.read(ident).step) is not Step.CLOSED:
+        way.append(step)
+        town.pass_step(ident)
+    assert tuple(way) == AMENDMENT
+    case = town.read(ident)
+    assert case.number
+    assert case.contract_id == running.id
+
+
+def test_a_small_change_does_not_go_on_while_its_version_is_not_active(town, running):
+    ident = amended(town, running)
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    town.pass_steps(ident, 2)
+    make.next_version(running.id, make.active_fields(running.id))
+    town.write(ident, DocumentKind.CONNECTION_TEST, Role.TIM_TEKNIS)
+    with pytest.raises(StepNotDoneError) as error:
+        town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+    assert error.value.obstacles == [DRAFT_WAITS]
+    make.activate(running.id)
+    town.act(ident, Action.PROPOSE, Role.TIM_TEKNIS)
+
+
+def test_a_small_change_is_of_ones_own_running_integration_alone(town, running):
+    del running
+    theirs, _ident = registered()
+    own = make.make_contract(agency=town.agency)
+    operator = town.people[Role.OPD_OPERATOR]
+    for contract in (theirs, own):  # of another agency; nothing runs by it
+        with make.session(operator) as s, pytest.raises(NothingRunsError):
+            services_of_cases.begin(s, "Ubah", "", contract)
+
+
+def test_a_small_change_keeps_its_contract_and_names_no_other_owner(town, running):
+    ident = amended(town, running)
+    with make.session() as s:
+        case = s.get_one(IntegrationRequest, ident)
+        for step in Step:
+            case.step = step
+            assert not services_of_cases.may_build(case, frozenset(Role))
+            assert not services_of_cases.may_name_producer(case, frozenset(Role))
+        s.rollback()
+
+
+def test_the_clock_of_a_small_change_plans_for_its_own_steps(town, running):
+    ident = amended(town, running)
+    town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR)
+    town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
+    other = town.begin()
+    town.hand_in(other)
+    with make.session() as s:
+        cases = [s.get_one(IntegrationRequest, each) for each in (ident, other)]
+        clocks = clocks_of(s, cases, "Asia/Jakarta")
+    assert clocks[ident].forecast < clocks[other].forecast

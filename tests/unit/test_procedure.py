@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from app.requests import errors
 from app.requests.procedure import Actor, Deed, Proposal, Standing, move
 from app.requests.states import (
+    AMENDMENT,
     CONSENT_STEPS,
     DUTIES,
     TERMINAL,
@@ -21,6 +22,7 @@ from app.requests.states import (
     Role,
     Step,
     as_markdown,
+    led_to,
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "procedure.md"
@@ -41,6 +43,34 @@ def test_the_document_is_the_table():
 def test_the_steps_have_the_numbers_of_the_published_service():
     assert [step.number for step in DUTIES] == list(range(13))
     assert [step.number for step in (Step.DRAFT, *TERMINAL)] == [None] * 4
+
+
+def test_a_small_change_goes_through_its_own_steps_and_back_to_the_first_of_them():
+    case, team = Standing(Step.DRAFT, is_amendment=True), actor(*Role)
+    way = [case.step]
+    while case.step is not Step.CLOSED:
+        if case.step is Step.DRAFT:
+            case = move(case, Deed(Action.HAND_IN, digest="abc"), team).standing
+        elif case.proposal is None:
+            case = move(case, Deed(Action.PROPOSE, digest="abc"), team).standing
+        elif case.step is Step.DASHBOARD and case.loops == (0, 0):
+            case = move(case, Deed(Action.NOT_FIT, **WHY), team).standing
+        else:
+            role = case.missing[0]
+            digest = case.proposal.digest
+            case = move(case, Deed(Action.APPROVE, role, digest, **WHY), team).standing
+        if case.step is not way[-1]:
+            way.append(case.step)
+        assert case.is_amendment
+    again = [step for step in AMENDMENT if step is not Step.FILE_CHECK]
+    assert way == [Step.DRAFT, *AMENDMENT, *again, Step.CLOSED]
+    assert case.loops == (0, 1)
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_arrows_of_other_cases_lead_where_the_table_says(step):
+    assert led_to(step, is_amendment=False) is step
+    assert led_to(step, is_amendment=True) not in set(DUTIES) - set(AMENDMENT)
 
 
 def test_every_step_is_reached_and_only_ends_have_no_way_on():

@@ -180,3 +180,26 @@ def test_a_version_says_what_changed_since_the_one_before(team, contract):
     shown = text(team.get(f"/contracts/versions/{draft}"))
     assert "Yang berubah sejak versi 1" in shown
     assert "9 menjadi 5" in shown
+
+
+def test_an_agency_asks_for_a_small_change_where_it_runs(team, contract, log_in):
+    take_over(team, contract)
+    with make.session() as s:
+        agency = s.get_one(Contract, contract.id).agency
+    operator = make.make_user("OPD_OPERATOR", agency=agency, password=hash_of(PASSWORD))
+    client = log_in(operator.email)
+    shown = text(client.get(f"/integrations/details/?id={entry_of(contract).id}"))
+    address = f"/requests/new?contract={contract.id}"
+    assert f'href="{address}"' in shown
+    assert address not in text(
+        team.get(f"/integrations/details/?id={entry_of(contract).id}")
+    )
+    assert f"Perubahan {contract.title}" in text(client.get(address))
+    begun = client.post(address, data={"title": "Ubah", "purpose": "x"})
+    page = text(client.get(begun.headers["Location"]))
+    assert "perubahan layanan berjalan" in page
+    assert page.count('class="step-number"') == 5
+    other = make.make_user(
+        "OPD_OPERATOR", agency=make.make_agency(), password=hash_of(PASSWORD)
+    )
+    assert log_in(other.email).get(address).status_code == 404
