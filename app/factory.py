@@ -12,6 +12,8 @@ from app.api.door import Door
 from app.api.models import ApiClient, ApiGrant
 from app.audit import recorder  # noqa: F401 - listens to every session
 from app.audit.models import AuditEvent
+from app.complaints.admin import ComplaintPage
+from app.complaints.public_form import ComplainPage
 from app.contracts.admin import ContractPage
 from app.core import crypto, db
 from app.dashboard import admin as dashboard
@@ -141,6 +143,10 @@ def _add_pages(app: Flask, translations: str) -> None:
     )
     views = (
         RequestPage(_("Requests"), endpoint="requests", url="/requests"),
+        ComplaintPage(
+            _("Complaints and questions"), endpoint="complaints", url="/complaints"
+        ),
+        ComplainPage(_("Tell the office"), endpoint="complain", url="/complain"),
         DatasetPage(_("Datasets"), endpoint="datasets", url="/datasets"),
         DownloadPage(_("My downloads"), endpoint="downloads", url="/downloads"),
         ContractPage(_("Contracts"), endpoint="contracts", url="/contracts"),

@@ -2,6 +2,7 @@
 
 from app.api import models as api
 from app.audit import models as audit, recorder
+from app.complaints import models as complaints
 from app.contracts import models as contracts
 from app.core.db import Base
 from app.datasets import models as datasets
@@ -23,6 +24,7 @@ ROOMS = (
     api,
     audit,
     recorder,
+    complaints,
     contracts,
     datasets,
     exports,

@@ -17,7 +17,9 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 from sqlalchemy.orm import Session
 
 from app.audit import anchors, sealer
+from app.complaints import services as complaints
 from app.core import db
+from app.core.clock import in_zone, utc_now
 from app.core.line import PARAMETERS, SERVER_OPTIONS, Line, answers_within
 from app.core.policy import DISPATCHER, acting_as
 from app.notifications import spreading
@@ -59,6 +61,8 @@ class Scheduler:
             self._next_reminder = time.monotonic() + REMIND_SECONDS
             zone = self._settings.time_zone
             self._sweep(lambda session: reminders.remind(session, zone))
+            today = in_zone(utc_now(), zone).date()
+            self._sweep(lambda session: complaints.remind(session, today))
         if time.monotonic() >= self._next_reconcile:
             self._next_reconcile = time.monotonic() + self._settings.reconcile_seconds
             self._sweep(sweeps.reconcile)

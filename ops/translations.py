@@ -48,6 +48,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "BadAgreementError": (1,),
     "NotAnnouncedError": (1,),
     "BadGrantError": (1,),
+    "BadComplaintError": (1,),
     "TransientError": (1,),
     "PermanentError": (1,),
     "PutOffError": (1,),

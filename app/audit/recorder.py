@@ -44,6 +44,7 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "bulk_edit": "a request; each row that it changes has an event of its own",
         "data_import": "a request; each row that it brings in has an event of its own",
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
+        "complaint_event": "is a log itself: one line for each deed",
         "request_event": "is a log itself: one line for each deed in a case",
         "paper": "issued once and never changed; the deed that brought it is an event",
         "paper_mark": "is a log itself: one line for each hand upon a paper",

@@ -61,6 +61,9 @@ class Permission(StrEnum):
     TRASH_WRITE = "trash.write"
     REQUEST_READ = "request.read"
     REQUEST_ACT = "request.act"
+    COMPLAINT_READ = "complaint.read"
+    COMPLAINT_SEND = "complaint.send"
+    COMPLAINT_WRITE = "complaint.write"
     MAIL_READ = "mail.read"
     MAIL_WRITE = "mail.write"
 

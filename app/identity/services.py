@@ -25,6 +25,7 @@ FOR_AGENCIES = frozenset(
         Permission.DATASET_EXPORT, Permission.API_READ, Permission.EXCHANGE_READ,
         Permission.USER_READ, Permission.USER_WRITE, Permission.REQUEST_READ,
         Permission.REQUEST_ACT, Permission.AGREEMENT_READ, Permission.AGREEMENT_CONSENT,
+        Permission.COMPLAINT_READ, Permission.COMPLAINT_SEND,
     }
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from app.api.models import ApiClient
+from app.complaints.models import Complaint
 from app.contracts.models import Contract
 from app.core.policy import Permission, Principal
 from app.core.scope import visible
@@ -63,6 +64,7 @@ KINDS: Sequence[Findable] = (
     ),
     Findable(ApiClient, Permission.API_READ, "api_clients.details_view", "id", ApiClient.id, ApiClient.name),
     Findable(Agreement, Permission.AGREEMENT_READ, "agreements.details_view", "id", Agreement.id, Agreement.number),
+    Findable(Complaint, Permission.COMPLAINT_READ, "complaints.show", "ident", Complaint.id, Complaint.subject),
     Findable(JobRun, Permission.RUN_READ, "runs.show", "ident", JobRun.id, JobRun.label),
 )  # fmt: skip
 

@@ -107,6 +107,20 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 mail=Wish.DIGEST,
             ),
             Kind(
+                NoticeKind.COMPLAINT_ASKS,
+                message_id("A complaint or question waits for the office"),
+                Permission.COMPLAINT_WRITE,
+                is_problem=True,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
+                NoticeKind.COMPLAINT_TOLD,
+                message_id("A complaint or question of ours was answered or passed on"),
+                Permission.COMPLAINT_READ,
+                is_problem=True,
+                mail=Wish.DIGEST,
+            ),
+            Kind(
                 NoticeKind.ACCOUNT,
                 message_id("Something happened to my account"),
                 None,

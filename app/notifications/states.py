@@ -25,6 +25,8 @@ class NoticeKind(StrEnum):
     REQUEST_TOLD = "request_told"
     AGREEMENT_ASKS = "agreement_asks"
     AGREEMENT_TOLD = "agreement_told"
+    COMPLAINT_ASKS = "complaint_asks"
+    COMPLAINT_TOLD = "complaint_told"
     ACCOUNT = "account"
 
 

@@ -67,6 +67,9 @@ def _letterhead(_view: Any, _context: Any, office: Office, _name: str) -> Markup
     )
 
 
+_ANSWERS = ("answer_days", "hears_public")
+
+
 class OfficeView(ScopedView):
     """One row: its page comes at once, without a list."""
 
@@ -83,6 +86,8 @@ class OfficeView(ScopedView):
         "report_months",
         "asks_for_both",
         "notice_days",
+        "answer_days",
+        "hears_public",
         "step_days",
     )
     wide_details = ("letterhead", "step_days")
@@ -92,6 +97,7 @@ class OfficeView(ScopedView):
         "report_months",
         "asks_for_both",
         "notice_days",
+        *_ANSWERS,
         *_STEPS,
     )
     column_list = ("name",)
@@ -126,6 +132,12 @@ class OfficeView(ScopedView):
             ),
         },
         "report_months": {"validators": [InputRequired(), NumberRange(1, 24)]},
+        "answer_days": {"validators": [InputRequired(), NumberRange(0, 250)]},
+        "hears_public": {
+            "description": lazy_gettext(
+                "The page of the service then has a form that needs no log-in."
+            )
+        },
         "notice_days": {
             "validators": [InputRequired(), NumberRange(0, 366)],
             "description": lazy_gettext(
@@ -148,6 +160,7 @@ class OfficeView(ScopedView):
         (lazy_gettext("Letters"), ("place", "head_title", "number_format")),
         (lazy_gettext("What a request takes"), ("report_months", "asks_for_both")),
         (lazy_gettext("Changes of contracts"), ("notice_days",)),
+        (lazy_gettext("Complaints and questions"), _ANSWERS),
         (
             lazy_gettext("Working days of each step"),
             _STEPS,
@@ -170,10 +183,15 @@ class OfficeView(ScopedView):
             "Design of the application and server, both of them"
         ),
         "notice_days": lazy_gettext("Days before a change that may break something"),
+        "answer_days": lazy_gettext("Working days to the answer"),
+        "hears_public": lazy_gettext("Everybody may send one"),
         "step_days": lazy_gettext("Working days of each step"),
     }
     column_formatters: ClassVar = {
         "letterhead": _letterhead,
+        "hears_public": lambda _v, _c, m, _n: (
+            gettext("yes") if m.hears_public else gettext("no")
+        ),
         "asks_for_both": lambda _v, _c, m, _n: (
             gettext("yes") if m.asks_for_both else gettext("no")
         ),

@@ -15,6 +15,7 @@ from app.core.scope import Scope
 STEP_DAYS = (3, 7, 8, 5, 10, 5, 2, 7, 4, 3, 4, 2)
 REPORT_MONTHS = 3
 NOTICE_DAYS = 30
+ANSWER_DAYS = 10  # working days
 
 
 class Office(HasId, Versioned, Base):
@@ -47,6 +48,9 @@ class Office(HasId, Versioned, Base):
     asks_for_both: Mapped[bool] = mapped_column(default=False)
     # Before a change of a contract that may break what receivers do with the data.
     notice_days: Mapped[int] = mapped_column(default=NOTICE_DAYS)
+    # Complaints and questions: working days to the answer, and whether everybody may send one.
+    answer_days: Mapped[int] = mapped_column(default=ANSWER_DAYS)
+    hears_public: Mapped[bool] = mapped_column(default=False)
 
     def __str__(self) -> str:
         return self.name or self.government

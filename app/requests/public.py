@@ -28,7 +28,7 @@ GUESSES = "30 per minute; 300 per hour"  # of marks that are nobody's, from one 
 Answer = str | tuple[str, int]
 
 
-def _is_wrong(answer: object) -> bool:
+def is_wrong_mark(answer: object) -> bool:
     return getattr(answer, "status_code", 0) == HTTPStatus.NOT_FOUND
 
 
@@ -67,10 +67,10 @@ class ServicePage(PublicPage):
 
     @expose("/status")
     @open_to_all
-    @limiter.limit(GUESSES, deduct_when=_is_wrong)
+    @limiter.limit(GUESSES, deduct_when=is_wrong_mark)
     def status(self) -> Answer:
         """Show where a request stands, to who holds its number and the code of a paper."""
-        number, code = _asked("number"), _asked("code")
+        number, code = asked("number"), asked("code")
         zone = current_app.extensions["simpul_settings"].time_zone
         with acting_as(ANONYMOUS), db.unit_of_work() as session:
             case = queries.case_by_marks(session, number, code)
@@ -93,9 +93,9 @@ class VerifyPage(PublicPage):
 
     @expose("/")
     @open_to_all
-    @limiter.limit(GUESSES, deduct_when=_is_wrong)
+    @limiter.limit(GUESSES, deduct_when=is_wrong_mark)
     def index(self) -> Answer:
-        mark = _asked("code")
+        mark = asked("code")
         paper = found = None
         if mark:
             with acting_as(ANONYMOUS), db.unit_of_work() as session:
@@ -108,5 +108,5 @@ class VerifyPage(PublicPage):
         return page if paper or not mark else (page, HTTPStatus.NOT_FOUND)
 
 
-def _asked(name: str) -> str:
+def asked(name: str) -> str:
     return request.args.get(name, "").replace("\0", "").strip()[:LONGEST_MARK]

@@ -89,6 +89,14 @@ HELP: Mapping[str, Help] = {
         _("Programs of agencies that fetch data, with the limits that all their keys share."),
         _("Make a key and hand it over at once: it is shown this one time. A key that may be known to others is revoked here and opens nothing from that moment."),
     ),
+    "complaints": Help(
+        _("Complaints, suggestions, input, aspirations and requests for information, whichever way they came. Each has a number, somebody who answers it, and a last day."),
+        _("Enter what came by letter, telephone or LAPOR!; pass it on to the agency that it is about; write the answer. An agency's people send theirs here and see what became of it. Who sent it, only the office sees."),
+    ),
+    "complain": Help(
+        _("Tell the office what is not right, or what could be better, or ask for information. It answers within the days that it says here."),
+        _("Keep the number and the code: with both of them you see where it stands and read the answer."),
+    ),
     "changes": Help(
         _("Before a contract changes so that programs or tables of those who receive the data might break, each of them is told here: what changes, field by field, and from when on."),
         _("Who receives the data reads it and answers. The office activates the new version once all have answered, or when the time of notice is over."),

@@ -44,6 +44,8 @@ OBJECTS = {
     "changes.announce": Drive("contract_version", always=False),  # of a draft alone
     "changes.answer": Drive("change_notice"),
     "changes.impact": Drive("contract_version", always=False),
+    "complaints.act": Drive("complaint", fixed=(("deed", "answer"),)),
+    "complaints.show": Drive("complaint"),
     "contracts.listed": Drive("contract"),
     "contracts.next_draft": Drive("contract_version"),
     "contracts.show": Drive("contract"),
@@ -118,6 +120,7 @@ OBJECTS = {
 
 # Lists that tell how many rows they have, beside those of each ScopedView.
 LISTS = {
+    "complaints.index": "complaint",
     "quarantine.index": "quarantined_record",
     "requests.index": "integration_request",
     "runs.index": "job_run",
@@ -130,7 +133,7 @@ PAGES = frozenset(
         "account.delegate", "account.end_others", "account.index", "account.stop_viewing",
         "activation.index", "contracts.index", "contracts.new", "datasets.index",
         "developers.index", "downloads.index", "downloads.pending", "edits.apply",
-        "edits.cell", "edits.index", "expiring.index", "find.index", "find.part", "home.index",
+        "edits.cell", "complaints.counts", "complaints.new", "edits.index", "expiring.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",
         "papers.index", "papers.initial", "papers.signed", "papers.together", "notifications.index", "notifications.read_all", "notifications.wishes",
         "pulls.index", "pulls.many", "requests.board", "requests.mine", "requests.new", "requests.review", "runs.retry_all", "runs.retry_many",

@@ -187,6 +187,8 @@ def test_open_doors_are_these_and_no_others(app):
         "security.reset_password",
         "service.index",
         "service.status",
+        "complain.index",
+        "complain.status",
         "verify.index",
         "welcome.index",
         "welcome.invitation",

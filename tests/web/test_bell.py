@@ -91,8 +91,8 @@ def test_wishes_are_remembered_and_nonsense_is_not(log_in):
     assert client.post("/notifications/wishes", data=wishes).status_code == 302
 
     page = client.get("/notifications/wishes").get_data(as_text=True)
-    # Held, run, approval, two of requests, two of agreements.
-    assert page.count('value="daily_digest" selected') == 7
+    # Held, run, approval, two each of requests, agreements, complaints.
+    assert page.count('value="daily_digest" selected') == 9
     # Held under the bell; files and what happened to requests by mail.
     assert page.count('value="never" selected') == 3
 

@@ -22,6 +22,13 @@ from app import models
 from app.api import services as api_services
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.audit.models import AuditEvent
+from app.complaints.models import Complaint, ComplaintEvent, ComplaintSender
+from app.complaints.states import (
+    Channel,
+    Deed,
+    Kind as ComplaintKind,
+    State as ComplaintState,
+)
 from app.core import db
 from app.core.clock import utc_now
 from app.core.db import Base
@@ -176,7 +183,7 @@ def _rows(
     estate: Estate, user: User, colleague: User, client: Any, dataset: Any
 ) -> list[Any]:
     canary, neighbour = estate.canary, make.make_agency().id
-    case, letter = uuid4(), uuid4()
+    case, letter, said = uuid4(), uuid4(), uuid4()
     person = {"user_id": estate.user}
     own = {"agency_id": estate.agency}
     return [
@@ -217,6 +224,11 @@ def _rows(
         ChangeNotice(version_id=estate.version, dataset_id=dataset.id, producer_id=estate.agency,
                      agency_id=neighbour, title=canary, changes=[], digest=canary,
                      sent_at=utc_now(), sent_by="kantor", due_at=utc_now()),
+        Complaint(id=said, number=f"ADU/{canary}", code=canary, kind=ComplaintKind.COMPLAINT,
+                  channel=Channel.PORTAL, subject=canary, text=canary, state=ComplaintState.RECEIVED,
+                  received_on=date(2026, 1, 1), due_on=date(2026, 1, 9), **own),
+        ComplaintEvent(id=_number(), complaint_id=said, actor=canary, deed=Deed.RECEIVE, words=canary),
+        ComplaintSender(complaint_id=said, name="hanya kantor", contact="hanya kantor"),
         Integration(contract_id=dataset.contract_id, system=canary, document=canary,
                     running_since=date(2026, 1, 1), **own),
     ]  # fmt: skip

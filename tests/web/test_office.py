@@ -25,6 +25,7 @@ def sent(office, **more):
             "number_format",
             "report_months",
             "notice_days",
+            "answer_days",
         )
     }
     return form | {f"step_{n}": d for n, d in enumerate(office.step_days, 1)} | more
