@@ -46,7 +46,7 @@ from app.sources.models import Source
 from app.sources.services import save_source
 from app.web import i18n
 from config import Settings
-from demo import agreements, cases, integrations
+from demo import agreements, cases, complaints, integrations
 from demo.agency_service import AgencyServer, read_options, service_from
 from demo.cases import Matter
 from jobs import perform, runtime
@@ -153,6 +153,7 @@ def main() -> None:
                 agreements.seed()
                 integrations.seed()
                 _list_in_public()
+                complaints.seed(started.settings.time_zone)
                 build = partial(_build, started.settings)
                 cases.seed(_press(started.settings), build)
         with db.unit_of_work() as session:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from flask import Response, current_app, flash, request
 from flask_admin import expose
 from flask_babel import gettext
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from wtforms import DateField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length, Optional
@@ -28,7 +29,7 @@ from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
 from app.web.listing import named
 from app.web.tables import Table
-from app.web.views import Page, back_to, flash_rejected, go_to
+from app.web.views import Page, back_to, flash_rejected, flash_taken, go_to
 
 COMPLAINTS = Table(
     endpoint="complaints.index",
@@ -141,6 +142,8 @@ class ComplaintPage(Page):
                 return back_to("complaints.show", ident=complaint.id)
             except RejectedError as error:
                 flash_rejected(error)
+            except IntegrityError:  # the tracking number is that of another one
+                flash_taken()
         text: str = self.render("complaints/new.html", form=form)
         return text
 
