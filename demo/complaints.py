@@ -10,7 +10,7 @@ from app.complaints.models import Complaint
 from app.complaints.services import Said
 from app.complaints.states import Channel, Kind
 from app.core import clock, db
-from app.core.policy import acting_as
+from app.core.policy import Principal, acting_as
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 
@@ -40,16 +40,17 @@ def seed(zone: str) -> None:
         agency = session.scalars(sa.select(Agency).where(Agency.short_name == "BKD"))
         services.forward(session, passed, agency.one())
     with db.unit_of_work() as session:
-        sender = _person(session, "kepala.dinkes@kantor.test")
+        sender = _head_of_health(session)
     own = Said(
         Kind.INPUT,
         Channel.PORTAL,
         "Kolom tanggal di berkas Excel",
         "Mohon kolom tanggal diberi keterangan zona waktu.",
     )
-    with acting_as(principal_of(sender)), db.unit_of_work() as session:
+    with acting_as(sender), db.unit_of_work() as session:
         services.receive(session, own, zone)
 
 
-def _person(session: Session, email: str) -> User:
-    return session.scalars(sa.select(User).where(User.email == email)).one()
+def _head_of_health(session: Session) -> Principal:
+    user = sa.select(User).where(User.email == "kepala.dinkes@kantor.test")
+    return principal_of(session.scalars(user).one())
