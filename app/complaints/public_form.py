@@ -10,7 +10,7 @@ from wtforms import StringField
 from wtforms.validators import DataRequired, Length
 
 from app.complaints import queries, services
-from app.complaints.admin import SayForm
+from app.complaints.forms import SayForm
 from app.complaints.services import MAX_CONTACT, Said
 from app.complaints.states import Channel, Kind
 from app.core import db
