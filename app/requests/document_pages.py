@@ -46,9 +46,12 @@ class DocumentPages(Page):
                 if sheet.take(session, case):
                     flash(gettext("Saved."), "success")
                     return back_to("requests.document", ident=case.id, kind=kind)
+            is_empty = document is None or not document.content
+            former = queries.told_before(session, case, name) if writable else None
             text: str = self.render(
                 "requests/document.html",
                 case=case,
+                former=former if is_empty else None,
                 sheet=sheet,
                 writable=writable,
                 files=queries.files_of(session, document) if document else (),
@@ -57,6 +60,22 @@ class DocumentPages(Page):
                 versions=queries.versions_of(session, document) if document else (),
             )
         return make_response(text, sheet.status)
+
+    @expose("/<ident>/documents/<kind>/again", methods=("POST",))
+    @needs(Permission.REQUEST_ACT)
+    def again(self, ident: str, kind: str) -> Response:
+        """Fill in what the agency told in its last request."""
+        try:
+            with db.unit_of_work() as session:
+                case = queries.get_case(session, ident, principal_now())
+                writing.take_again(session, case, _kind(kind))
+        except RejectedError as error:
+            flash_rejected(error)
+        else:
+            flash(
+                gettext("Filled in: look whether it still holds, then save."), "success"
+            )
+        return back_to("requests.document", ident=ident, kind=kind)
 
     @expose("/<ident>/documents/<kind>/files", methods=("POST",))
     @needs(Permission.REQUEST_ACT)

@@ -37,6 +37,10 @@ class DocumentKind(StrEnum):
 
 # What must be handed in: each group asks for one of its documents.
 ALWAYS = ((DocumentKind.LETTER,), (DocumentKind.STAFF,))
+# What an agency has told once and is offered again: its staff, its system, its servers.
+LASTING = frozenset(
+    {DocumentKind.STAFF, DocumentKind.APPLICATION_DESIGN, DocumentKind.SERVER}
+)
 EITHER = ((DocumentKind.APPLICATION_DESIGN, DocumentKind.SERVER),)
 BOTH = ((DocumentKind.APPLICATION_DESIGN,), (DocumentKind.SERVER,))
 

@@ -247,3 +247,10 @@ class NothingRunsError(RejectedError):
         super().__init__(
             "Nothing of your agency runs by this contract: ask for an integration instead."
         )
+
+
+class NothingToldError(RejectedError):
+    code = "nothing_told"
+
+    def __init__(self) -> None:
+        super().__init__("Your agency has told nothing of this in an earlier request.")

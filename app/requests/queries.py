@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.policy import Principal
 from app.core.scope import NotFoundError, get_visible, visible
-from app.requests.documents import DocumentKind
+from app.requests.documents import LASTING, DocumentKind
 from app.requests.models import (
     Document,
     DocumentFile,
@@ -190,6 +190,28 @@ def sent_back(session: Session, principal: Principal) -> Sequence[Sent]:
     order = list(Step)
     rows = [Sent(*row) for row in found]
     return sorted(rows, key=lambda row: (order.index(row.step), row.action, -row.times))
+
+
+def told_before(
+    session: Session, case: IntegrationRequest, kind: DocumentKind
+) -> Document | None:
+    """Return what the agency wrote last into this document of another request, if it lasts."""
+    if kind not in LASTING:
+        return None
+    return session.scalar(
+        sa.select(Document)
+        .join(IntegrationRequest, IntegrationRequest.id == Document.case_id)
+        .where(
+            IntegrationRequest.agency_id == case.agency_id,
+            IntegrationRequest.id != case.id,
+            IntegrationRequest.number != "",
+            Document.kind == kind,
+            sa.func.jsonb_typeof(Document.content) == "object",
+            Document.content != sa.literal({}, Document.content.type),
+        )
+        .order_by(Document.changed_at.desc())
+        .limit(1)
+    )
 
 
 def done_alone(

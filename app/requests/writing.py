@@ -24,6 +24,7 @@ from app.requests.errors import (
     DocumentsLackingError,
     MalformedError,
     NotEditableError,
+    NothingToldError,
     TooManyFilesError,
 )
 from app.requests.fields import Values, flat_text, places, read
@@ -33,7 +34,7 @@ from app.requests.models import (
     DocumentVersion,
     IntegrationRequest,
 )
-from app.requests.queries import actor_in, documents_of, files_of
+from app.requests.queries import actor_in, documents_of, files_of, told_before
 from app.requests.states import (
     DUTIES,
     OPD,
@@ -69,6 +70,23 @@ def write_document(
     _touch(document)
     session.flush()
     return document
+
+
+def take_again(session: Session, case: IntegrationRequest, kind: DocumentKind) -> None:
+    """Write into an empty document what the agency told in its last request.
+
+    Its files are not: a signed paper is of its own day. Raises ``NotEditableError``, also
+    where something is written already, ``NothingToldError`` where nothing was told.
+    """
+    document = _document_to_write(session, case, kind)
+    if document.content:
+        raise NotEditableError
+    former = told_before(session, case, kind)
+    if former is None:
+        raise NothingToldError
+    document.content = dict(former.content)
+    _touch(document)
+    session.flush()
 
 
 def attach(

@@ -30,7 +30,7 @@ from app.requests.models import (
 from app.requests.procedure import Deed
 from app.requests.states import Action, Party, Role, Step
 from tests import make
-from tests.town import WHY, filled, person
+from tests.town import WHY, filled, make_town, person
 
 pytestmark = pytest.mark.usefixtures("bound")
 
@@ -341,3 +341,41 @@ def test_a_document_takes_ten_files(town):
     attach(town, ident, *[kept(sha256=f"{n:064d}") for n in range(10)])
     with pytest.raises(errors.TooManyFilesError):
         attach(town, ident, kept(sha256="c" * 64))
+
+
+def again(town, ident, kind):
+    operator = town.people[Role.OPD_OPERATOR]
+    with make.session(operator) as s:
+        writing.take_again(s, queries.get_case(s, ident, operator), kind)
+
+
+def content_of(ident, kind):
+    with make.session() as s:
+        case = s.get_one(IntegrationRequest, ident)
+        document = queries.documents_of(s, case).get(kind)
+        return document.content if document else None
+
+
+def test_what_an_agency_told_once_is_offered_again(town):
+    first = town.begin()
+    second = town.begin()
+    with pytest.raises(errors.NothingToldError):  # a draft has told nothing yet
+        town.write(first, DocumentKind.SERVER, Role.OPD_OPERATOR)
+        again(town, second, DocumentKind.SERVER)
+    town.hand_in(first)
+    again(town, second, DocumentKind.SERVER)
+    assert content_of(second, DocumentKind.SERVER) == content_of(
+        first, DocumentKind.SERVER
+    )
+    with pytest.raises(errors.NotEditableError):  # nothing is written over
+        again(town, second, DocumentKind.SERVER)
+    with pytest.raises(errors.NothingToldError):  # a letter is of its own day
+        again(town, second, DocumentKind.LETTER)
+
+
+def test_what_another_agency_told_is_offered_to_nobody_else(town, bound):
+    first = town.begin()
+    town.hand_in(first)
+    other = make_town(bound.home)
+    with pytest.raises(errors.NothingToldError):
+        again(other, other.begin(), DocumentKind.STAFF)

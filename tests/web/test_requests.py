@@ -51,6 +51,20 @@ def fill(desk, kind, **more):
     return desk.client.post(address, data=data, follow_redirects=True)
 
 
+def test_a_new_request_fills_in_what_was_told_before(desk):
+    hand_in(desk)
+    with make.session() as s:
+        number = s.get_one(IntegrationRequest, desk.address.rsplit("/", 1)[1]).number
+    new = desk.client.post("/requests/new", data={"title": "Lagi", "purpose": "x"})
+    address = f"{new.headers['Location']}/documents/server"
+    assert number in text(desk.client.get(address))
+    filled_in = desk.client.post(f"{address}/again", follow_redirects=True)
+    assert "Terisi" in text(filled_in)
+    host = filled(DOCUMENTS[DocumentKind.SERVER])["servers"][0]["host"]
+    assert f'value="{host}"' in text(desk.client.get(address))
+    assert "/again" not in text(desk.client.get(address))
+
+
 def hand_in(desk):
     for kind in (DocumentKind.LETTER, DocumentKind.STAFF, DocumentKind.SERVER):
         fill(desk, kind)
