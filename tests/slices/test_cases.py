@@ -359,8 +359,8 @@ def content_of(ident, kind):
 def test_what_an_agency_told_once_is_offered_again(town):
     first = town.begin()
     second = town.begin()
+    town.write(first, DocumentKind.SERVER, Role.OPD_OPERATOR)
     with pytest.raises(errors.NothingToldError):  # a draft has told nothing yet
-        town.write(first, DocumentKind.SERVER, Role.OPD_OPERATOR)
         again(town, second, DocumentKind.SERVER)
     town.hand_in(first)
     again(town, second, DocumentKind.SERVER)
