@@ -1,4 +1,4 @@
-"""Complaints of the demo office: by each kind of way, answered, waiting and late."""
+"""Complaints of the demo office: by each kind of way, in each state, one of them late."""
 
 from datetime import timedelta
 
@@ -29,16 +29,21 @@ def seed(zone: str) -> None:
         if session.scalar(sa.select(Complaint.id).limit(1)) is not None:
             return
         today = clock.in_zone(db.now(session), zone).date()
-        late, _asked, answered, passed = (
+        late, asked, settled, passed = (
             services.receive(session, said, zone) for said in CAME
         )
         late.received_on = today - timedelta(days=OLD)
         late.due_on = today - timedelta(days=OLD - 14)
         services.answer(
-            session, answered, "Jadwal dipindahkan ke pukul 02.00 WIB mulai pekan depan."
+            session, asked, "Daftar kode wilayah terbaru sudah dikirim ke surel Anda."
         )
+        services.answer(
+            session, settled, "Jadwal dipindahkan ke pukul 02.00 WIB mulai pekan depan."
+        )
+        services.close(session, settled)
         agency = session.scalars(sa.select(Agency).where(Agency.short_name == "BKD"))
         services.forward(session, passed, agency.one())
+        services.note(session, passed, "BKD diminta menyampaikan jadwal pelatihan.")
     with db.unit_of_work() as session:
         sender = _head_of_health(session)
     own = Said(

@@ -45,6 +45,8 @@ EXEMPT: Mapping[str, str] = MappingProxyType(
         "data_import": "a request; each row that it brings in has an event of its own",
         "saved_view": "how somebody looks at a list; it changes nothing that others rely on",
         "complaint_event": "is a log itself: one line for each deed",
+        "complaint_sender": "personal data, written once; that it came in is an event",
+        "complaint_note": "what was said, as it was said; never changes",
         "request_event": "is a log itself: one line for each deed in a case",
         "paper": "issued once and never changed; the deed that brought it is an event",
         "paper_mark": "is a log itself: one line for each hand upon a paper",

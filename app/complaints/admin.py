@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response, current_app, flash, request
 from flask_admin import expose
-from flask_babel import gettext
+from flask_babel import format_date, gettext
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -109,21 +109,38 @@ class ComplaintPage(Page):
         principal = principal_now()
         with db.unit_of_work() as session:
             complaint = get_visible(session, Complaint, ident, principal)
+            # Who answers needs to know who asked; who only reads does not.
+            answers = principal.is_office and principal.may(Permission.COMPLAINT_WRITE)
             is_office = principal.is_office
             text: str = self.render(
                 "complaints/show.html",
                 complaint=complaint,
-                events=queries.events_of(session, complaint),
-                sender=queries.sender_of(session, complaint.id) if is_office else None,
+                events=queries.events_of(session, complaint, principal),
+                sender=queries.sender_of(session, complaint.id) if answers else None,
+                notes=queries.notes_of(session, complaint.id) if is_office else (),
+                is_of_office=is_office,
+                answers=answers,
                 may={
                     deed.value: services.may_do(complaint, deed, principal)
                     for deed in Deed
                 },
-                people=_people(session) if is_office else (),
-                agencies=_agencies(session) if is_office else (),
+                people=_people(session) if answers else (),
+                agencies=_agencies(session) if answers else (),
                 today=_today(),
             )
         return text
+
+    @expose("/<ident>/notes", methods=("POST",))
+    @needs(Permission.COMPLAINT_WRITE)
+    def note(self, ident: str) -> Response:
+        """Note something that the office alone reads."""
+        try:
+            with db.unit_of_work() as session:
+                complaint = get_visible(session, Complaint, ident, principal_now())
+                services.note(session, complaint, request.form.get("words", ""))
+        except RejectedError as error:
+            flash_rejected(error)
+        return back_to("complaints.show", ident=ident, _anchor="notes")
 
     @expose("/<ident>/<deed>", methods=("POST",))
     @needs(Permission.COMPLAINT_READ)
@@ -152,8 +169,15 @@ class ComplaintPage(Page):
                 "complaints/counts.html",
                 year=year,
                 this_year=today.year,
-                kinds=queries.counts(session, principal, year, today, _zone()),
-                channels=queries.by_channel(session, principal, year),
+                tables=[
+                    (
+                        by,
+                        queries.counts(session, principal, year, today, _zone(), by),
+                    )
+                    for by in queries.By
+                ],
+                states=queries.by_state(session, principal, year),
+                month_name=_month_name,
             )
         return text
 
@@ -166,6 +190,10 @@ def _act(session: Session, complaint: Complaint, deed: str) -> None:
     elif deed == Deed.FORWARD:
         agency = get_visible(session, Agency, request.form.get("agency", ""), principal)
         services.forward(session, complaint, agency)
+    elif deed == Deed.CLOSE:
+        services.close(session, complaint)
+    elif deed == Deed.REOPEN:
+        services.reopen(session, complaint, words, _zone())
     elif deed in _WORDED:
         _WORDED[deed](session, complaint, words)
     else:
@@ -176,7 +204,6 @@ _WORDED: dict[str, Any] = {
     Deed.REPLY: services.reply,
     Deed.ANSWER: services.answer,
     Deed.REFUSE: services.refuse,
-    Deed.REOPEN: services.reopen,
 }
 
 
@@ -207,16 +234,16 @@ def _people(session: Session) -> list[tuple[Any, str]]:
     rows = session.scalars(
         sa.select(User).where(User.agency_id.is_(None), User.active).order_by(User.name)
     )
-    return [
-        (user.id, user.name)
-        for user in rows
-        if any(Permission.COMPLAINT_WRITE in role.permissions for role in user.roles)
-    ]
+    return [(user.id, user.name) for user in rows if services.may_answer(user)]
 
 
 def _agencies(session: Session) -> list[tuple[Any, str]]:
     rows = session.scalars(sa.select(Agency).where(Agency.active).order_by(Agency.name))
     return [(agency.id, agency.name) for agency in rows]
+
+
+def _month_name(month: int) -> str:
+    return str(format_date(date(2000, month, 1), "LLLL"))  # of any year
 
 
 def _zone() -> str:

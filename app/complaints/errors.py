@@ -19,6 +19,13 @@ class NoWordsError(RejectedError):
         super().__init__("Write it in words: whoever asked reads it.")
 
 
+class TooManyWordsError(RejectedError):
+    code = "too_many_words"
+
+    def __init__(self, most: int) -> None:
+        super().__init__("This is too long: at most %(n)s letters.", n=most)
+
+
 class BadComplaintError(RejectedError):
     """Something of what was entered is not right; says what."""
 

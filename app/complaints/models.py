@@ -28,7 +28,7 @@ class Complaint(HasId, Versioned, Base):
     __table_args__ = (
         words_index("complaint", "number", "subject", "lapor_number"),
         sa.CheckConstraint(
-            "(answered_at IS NOT NULL) = (state IN ('answered', 'turned_down'))",
+            "(answered_at IS NOT NULL) = (state IN ('answered', 'turned_down', 'closed'))",
             name="answered_when_decided",
         ),
         sa.Index(
@@ -74,7 +74,7 @@ class Complaint(HasId, Versioned, Base):
 
 
 class ComplaintSender(HasId, Base):
-    """Who sent it and how to reach them: the office alone knows."""
+    """Who sent it and how to reach them: the office alone knows, and its trail does not."""
 
     __tablename__ = "complaint_sender"
     __scope__: ClassVar[Scope] = Scope.OFFICE
@@ -92,7 +92,11 @@ class ComplaintSender(HasId, Base):
 
 
 class ComplaintEvent(Base):
-    """One deed, appended and never changed; all who see the complaint read it."""
+    """One deed, appended and never changed.
+
+    The agency that it was passed on to does not read who sent it, nor the sender's agency
+    what the other one says to the office: ``queries.events_of`` and the database say so.
+    """
 
     __tablename__ = "complaint_event"
     __scope__: ClassVar[Scope] = Scope.PART
@@ -106,5 +110,21 @@ class ComplaintEvent(Base):
     actor: Mapped[str]
     deed: Mapped[Deed] = mapped_column(choice(Deed, "deed"))
     words: Mapped[str] = mapped_column(default="")
+
+    complaint: Mapped[Complaint] = relationship()
+
+
+class ComplaintNote(HasId, Base):
+    """What the office says of it among itself: in a table that no agency's role may read."""
+
+    __tablename__ = "complaint_note"
+    __scope__: ClassVar[Scope] = Scope.OFFICE
+
+    complaint_id: Mapped[UUID] = mapped_column(
+        sa.ForeignKey("complaint.id", ondelete="CASCADE"), index=True
+    )
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    author: Mapped[str]
+    text: Mapped[str]
 
     complaint: Mapped[Complaint] = relationship()

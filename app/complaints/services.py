@@ -10,8 +10,18 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.complaints.errors import BadComplaintError, NotNowError, NoWordsError
-from app.complaints.models import Complaint, ComplaintEvent, ComplaintSender
+from app.complaints.errors import (
+    BadComplaintError,
+    NotNowError,
+    NoWordsError,
+    TooManyWordsError,
+)
+from app.complaints.models import (
+    Complaint,
+    ComplaintEvent,
+    ComplaintNote,
+    ComplaintSender,
+)
 from app.complaints.states import ARROWS, Arrow, Channel, Deed, Kind, State
 from app.core import clock, db
 from app.core.policy import Permission, Principal, acting_principal
@@ -123,13 +133,23 @@ def answer_days(session: Session) -> int:
 
 def may_do(complaint: Complaint, deed: Deed, principal: Principal) -> bool:
     """Tell whether somebody may do it as it stands: the office, or whom it was forwarded to."""
-    if (complaint.state, deed) not in ARROWS:
+    if (complaint.state, deed) not in ARROWS or principal.read_only:
         return False
     if deed is Deed.REPLY:
         concerned = principal.agency_id == complaint.producer_id
         is_theirs = principal.agency_id is not None and concerned
         return is_theirs and principal.may(Permission.COMPLAINT_SEND)
+    return _may_write(principal)
+
+
+def _may_write(principal: Principal) -> bool:
     return principal.is_office and principal.may(Permission.COMPLAINT_WRITE)
+
+
+def may_answer(person: User) -> bool:
+    """Tell whether somebody can be asked to answer: of the office, and with the right to."""
+    may = any(Permission.COMPLAINT_WRITE in role.permissions for role in person.roles)
+    return person.agency_id is None and person.active and may
 
 
 def reply(session: Session, complaint: Complaint, words: str) -> None:
@@ -142,7 +162,7 @@ def reply(session: Session, complaint: Complaint, words: str) -> None:
 def assign(session: Session, complaint: Complaint, person: User) -> None:
     """Name who of the office answers it; raises ``BadComplaintError`` for anybody else."""
     arrow = _require(session, complaint, Deed.ASSIGN)
-    if person.agency_id is not None or not person.active:
+    if not may_answer(person):
         raise BadComplaintError("Somebody of the office answers it.")
     complaint.assigned_id, complaint.state = person.id, arrow.target
     _write_down(session, complaint, Deed.ASSIGN, person.name)
@@ -152,6 +172,8 @@ def assign(session: Session, complaint: Complaint, person: User) -> None:
 def forward(session: Session, complaint: Complaint, agency: Agency) -> None:
     """Pass it on to the agency that it is about: it sees it from now on, without its sender."""
     arrow = _require(session, complaint, Deed.FORWARD)
+    if not agency.active:
+        raise BadComplaintError("Nobody of this agency works here any more.")
     complaint.producer_id, complaint.state = agency.id, arrow.target
     session.flush()
     _write_down(session, complaint, Deed.FORWARD, agency.name)
@@ -175,23 +197,54 @@ def refuse(session: Session, complaint: Complaint, words: str) -> None:
     _decide(session, complaint, Deed.REFUSE, words)
 
 
-def reopen(session: Session, complaint: Complaint, words: str) -> None:
-    """Take it up once more; the former answer stays in its course."""
+def close(session: Session, complaint: Complaint) -> None:
+    """Put an answered one away: nothing more is to be done."""
+    arrow = _require(session, complaint, Deed.CLOSE)
+    complaint.state = arrow.target
+    _write_down(session, complaint, Deed.CLOSE, "")
+
+
+def reopen(session: Session, complaint: Complaint, words: str, zone: str) -> None:
+    """Take it up once more with a new last day; the former answer stays in its course."""
     arrow = _require(session, complaint, Deed.REOPEN, words)
+    today = clock.in_zone(db.now(session), zone).date()
     complaint.state, complaint.answered_at, complaint.answer = arrow.target, None, ""
+    complaint.due_on = calendar_of(session).after(today, answer_days(session))
     _write_down(session, complaint, Deed.REOPEN, words)
+    again = message_id("%(name)s is taken up once more.")
+    _tell(session, complaint, again)
+    _tell_sender(session, complaint, again)
+
+
+def note(session: Session, complaint: Complaint, text: str) -> None:
+    """Note something of the office's own; raises ``NotNowError``, ``TooManyWordsError``."""
+    principal = acting_principal()
+    if not _may_write(principal):
+        raise NotNowError
+    if not _worded(text):
+        raise BadComplaintError("There is nothing written here yet.")
+    session.add(
+        ComplaintNote(
+            complaint_id=complaint.id, author=principal.label, text=_worded(text)
+        )
+    )
 
 
 def _decide(session: Session, complaint: Complaint, deed: Deed, words: str) -> None:
     arrow = _require(session, complaint, deed, words)
     complaint.state, complaint.answered_at = arrow.target, db.now(session)
-    complaint.answer = _plain(words)[:MAX_TEXT]
+    complaint.answer = _plain(words)
     _write_down(session, complaint, deed, words)
+    _tell_sender(session, complaint, message_id("%(name)s has its answer."))
+
+
+def _tell_sender(session: Session, complaint: Complaint, message: str) -> None:
+    """Tell the sender's agency; who sent it without a log-in looks by number and code."""
     if complaint.agency_id is not None:
         notices.tell(
             session,
             NoticeKind.COMPLAINT_TOLD,
-            message_id("%(name)s has its answer."),
+            message,
             {"name": str(complaint)},
             path=f"/complaints/{complaint.id}",
             agency_id=complaint.agency_id,
@@ -201,7 +254,10 @@ def _decide(session: Session, complaint: Complaint, deed: Deed, words: str) -> N
 def _require(
     session: Session, complaint: Complaint, deed: Deed, words: str | None = None
 ) -> Arrow:
-    """Lock it and return its arrow; raises ``NotNowError``, ``NoWordsError``."""
+    """Lock it and return its arrow.
+
+    Raises ``NotNowError``, ``NoWordsError``, ``TooManyWordsError``.
+    """
     if acting_principal().is_office:  # an agency may not lock what it may not change
         session.execute(
             sa.select(Complaint.id).where(Complaint.id == complaint.id).with_for_update()
@@ -210,7 +266,7 @@ def _require(
     if not may_do(complaint, deed, acting_principal()):
         raise NotNowError
     arrow = ARROWS[complaint.state, deed]
-    if arrow.needs_words and not _plain(words or ""):
+    if not _worded(words or "") and arrow.needs_words:
         raise NoWordsError
     return arrow
 
@@ -221,7 +277,7 @@ def _write_down(session: Session, complaint: Complaint, deed: Deed, words: str) 
             complaint_id=complaint.id,
             actor=acting_principal().label,
             deed=deed,
-            words=_plain(words)[:MAX_TEXT],
+            words=_plain(words),
         )
     )
     session.flush()
@@ -276,9 +332,23 @@ def _warned(session: Session, complaint: Complaint, today: date) -> bool:
         _DUE[is_late],
         {"name": str(complaint), "day": f"{complaint.due_on:%d-%m-%Y}"},
         path=f"/complaints/{complaint.id}",
-        user_id=complaint.assigned_id,
+        user_id=_answerer(complaint),
     )
     return True
+
+
+def _answerer(complaint: Complaint) -> UUID | None:
+    """Return who was named to answer, None once they cannot any more: then all are told."""
+    person = complaint.assigned
+    return person.id if person is not None and may_answer(person) else None
+
+
+def _worded(text: str) -> str:
+    """Return ``text`` without what cannot be kept; raises ``TooManyWordsError``."""
+    plain = _plain(text)
+    if len(plain) > MAX_TEXT:
+        raise TooManyWordsError(MAX_TEXT)
+    return plain
 
 
 def _plain(text: str) -> str:

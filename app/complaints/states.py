@@ -40,6 +40,7 @@ class State(StrEnum):
     IN_HAND = "in_hand"
     ANSWERED = "answered"
     REFUSED = "turned_down"
+    CLOSED = "closed"
 
 
 OPEN = frozenset({State.RECEIVED, State.IN_HAND})
@@ -54,6 +55,7 @@ class Deed(StrEnum):
     REPLY = "reply"
     ANSWER = "answer"
     REFUSE = "refuse"
+    CLOSE = "close"
     REOPEN = "reopen"
 
 
@@ -73,7 +75,9 @@ def _arrows() -> dict[tuple[State, Deed], Arrow]:
         found[state, Deed.REPLY] = Arrow(state, needs_words=True)
         found[state, Deed.ANSWER] = Arrow(State.ANSWERED, needs_words=True)
         found[state, Deed.REFUSE] = Arrow(State.REFUSED, needs_words=True)
-    for state in (State.ANSWERED, State.REFUSED):
+    # Who sent it is content with the answer, or has not come back.
+    found[State.ANSWERED, Deed.CLOSE] = Arrow(State.CLOSED)
+    for state in (State.ANSWERED, State.REFUSED, State.CLOSED):
         found[state, Deed.REOPEN] = Arrow(State.IN_HAND, needs_words=True)
     return found
 

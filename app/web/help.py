@@ -91,7 +91,7 @@ HELP: Mapping[str, Help] = {
     ),
     "complaints": Help(
         _("Complaints, suggestions, input, aspirations and requests for information, whichever way they came. Each has a number, somebody who answers it, and a last day."),
-        _("Enter what came by letter, telephone or LAPOR!; pass it on to the agency that it is about; write the answer. An agency's people send theirs here and see what became of it. Who sent it, only the office sees."),
+        _("Enter what came by letter, telephone or LAPOR!; pass it on to the agency that it is about; write the answer. An agency's people send theirs here and see what became of it. Who sent it, only those of the office who answer see."),
     ),
     "complain": Help(
         _("Tell the office what is not right, or what could be better, or ask for information. It answers within the days that it says here."),

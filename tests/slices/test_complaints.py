@@ -8,9 +8,20 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from app.audit.models import AuditEvent
 from app.complaints import queries, services
-from app.complaints.errors import BadComplaintError, NotNowError, NoWordsError
-from app.complaints.models import Complaint, ComplaintEvent, ComplaintSender
+from app.complaints.errors import (
+    BadComplaintError,
+    NotNowError,
+    NoWordsError,
+    TooManyWordsError,
+)
+from app.complaints.models import (
+    Complaint,
+    ComplaintEvent,
+    ComplaintNote,
+    ComplaintSender,
+)
 from app.complaints.services import Said
 from app.complaints.states import ARROWS, OPEN, Channel, Deed, Kind, State
 from app.core import clock
@@ -55,6 +66,21 @@ def done(deed, ident, *rest, principal=OFFICER):
         return complaint
 
 
+def course(session, complaint, principal):
+    return [e.deed for e in queries.events_of(session, complaint, principal)]
+
+
+def passed_on():
+    """Return one that an agency sent, who sent it and who it was passed on to."""
+    sender, ident = sent(make.make_agency())
+    other = make.make_agency()
+    concerned = make.agency_principal(other.id, permissions=sender.permissions)
+    with make.session() as s:
+        agency = s.get_one(Agency, other.id)
+    done("forward", ident, agency)
+    return ident, sender, concerned
+
+
 def read(ident):
     with make.session() as s:
         return s.get_one(Complaint, ident)
@@ -63,7 +89,9 @@ def read(ident):
 def test_every_state_is_reached_and_what_ended_is_taken_up_again():
     assert {arrow.target for arrow in ARROWS.values()} | {State.RECEIVED} == set(State)
     for state in set(State) - OPEN:
-        assert [deed for at, deed in ARROWS if at is state] == [Deed.REOPEN]
+        on = {deed for at, deed in ARROWS if at is state}
+        assert on - {Deed.REOPEN} == ({Deed.CLOSE} if state is State.ANSWERED else set())
+        assert Deed.REOPEN in on
 
 
 def test_what_comes_in_has_a_number_a_last_day_and_its_sender_apart():
@@ -74,7 +102,7 @@ def test_what_comes_in_has_a_number_a_last_day_and_its_sender_apart():
     with make.session(OFFICER) as s:
         sender = queries.sender_of(s, ident)
         assert (sender.name, sender.contact) == ("Budi", "0812")
-        assert [e.deed for e in queries.events_of(s, complaint)] == [Deed.RECEIVE]
+        assert course(s, complaint, OFFICER) == [Deed.RECEIVE]
 
 
 def test_no_number_is_given_twice_at_once():
@@ -93,13 +121,13 @@ def test_it_is_given_to_somebody_answered_and_taken_up_again():
     for deed in ("answer", "refuse"):
         with pytest.raises(NotNowError):
             done(deed, ident, "lagi")
-    done("reopen", ident, "Belum benar")
+    done("reopen", ident, "Belum benar", ZONE)
     assert (read(ident).state, read(ident).answered_at) == (State.IN_HAND, None)
     done("refuse", ident, "Bukan urusan kantor")
     assert read(ident).state is State.REFUSED
-    with make.session() as s:
-        course = [e.deed for e in queries.events_of(s, read(ident))]
-    assert course == [
+    with make.session(OFFICER) as s:
+        found = course(s, read(ident), OFFICER)
+    assert found == [
         Deed.RECEIVE, Deed.ASSIGN, Deed.ANSWER, Deed.REOPEN, Deed.REFUSE,
     ]  # fmt: skip
 
@@ -132,7 +160,7 @@ def test_an_agency_sees_what_it_sent_and_what_was_passed_on_without_the_sender()
     done("forward", ident, agency)
     with make.session(concerned) as s:
         complaint = s.get_one(Complaint, ident)
-        assert len(queries.events_of(s, complaint)) == 2
+        assert course(s, complaint, concerned) == [Deed.FORWARD]
         services.reply(s, complaint, "Kami perbaiki")
         with pytest.raises(NotNowError):
             services.answer(s, complaint, "selesai")
@@ -233,8 +261,8 @@ def test_they_are_counted_by_kind_and_by_whether_it_was_in_time():
 
     def counted():
         with make.session() as s:
-            found = queries.counts(s, OFFICER, year, today(), ZONE)
-            return next(c for c in found if c.kind is Kind.ASPIRATION)
+            found = queries.counts(s, OFFICER, year, today(), ZONE, queries.By.KIND)
+            return next(c for c in found if c.of is Kind.ASPIRATION)
 
     before = counted()
     kind = {"kind": Kind.ASPIRATION}
@@ -268,3 +296,170 @@ def test_senders_are_the_offices_alone():
             sa.select(ComplaintSender).where(ComplaintSender.complaint_id == ident)
         ).one()
         assert s.scalar(sa.select(User.id).limit(1)) is not None
+
+
+def test_neither_agency_reads_what_the_other_one_is_kept_from():
+    ident, sender, concerned = passed_on()
+    with make.session(concerned) as s:
+        services.reply(s, s.get_one(Complaint, ident), "Kami perbaiki")
+    everything = sa.select(ComplaintEvent.deed).where(
+        ComplaintEvent.complaint_id == ident
+    )
+    for principal, deeds in (
+        (OFFICER, {Deed.RECEIVE, Deed.FORWARD, Deed.REPLY}),
+        (sender, {Deed.RECEIVE, Deed.FORWARD}),
+        (concerned, {Deed.FORWARD, Deed.REPLY}),
+    ):
+        with make.session(principal) as s:
+            complaint = s.get_one(Complaint, ident)
+            assert set(course(s, complaint, principal)) == deeds
+            assert set(s.scalars(everything)) == deeds  # the second wall by itself
+
+
+@pytest.mark.parametrize("is_sender", [True, False])
+def test_an_agency_adds_no_line_that_is_the_other_ones(is_sender):
+    ident, sender, concerned = passed_on()
+    deed, principal = (Deed.REPLY, sender) if is_sender else (Deed.RECEIVE, concerned)
+    line = {"complaint_id": ident, "actor": "x", "deed": deed, "words": "x"}
+    with pytest.raises(DBAPIError, match="row-level"), make.session(principal) as s:
+        s.execute(sa.insert(ComplaintEvent), [line])
+
+
+def test_notes_are_the_offices_alone():
+    ident, sender, concerned = passed_on()
+    done("note", ident, " Telepon pagi \0")
+    with make.session(OFFICER) as s:
+        assert [n.text for n in queries.notes_of(s, ident)] == ["Telepon pagi"]
+    for principal in (sender, concerned):
+        with pytest.raises(DBAPIError, match="denied"), make.session(principal) as s:
+            s.execute(sa.select(ComplaintNote.id))
+        with pytest.raises(NotNowError):
+            done("note", ident, "x", principal=principal)
+    with pytest.raises(BadComplaintError):
+        done("note", ident, " \0")
+
+
+def test_a_note_is_never_changed():
+    ident = received()
+    done("note", ident, "Telepon pagi")
+    for statement in (
+        "UPDATE complaint_note SET text = 'x'",
+        "DELETE FROM complaint_note",
+    ):
+        with pytest.raises(DBAPIError, match="denied"), make.session(OFFICER) as s:
+            s.execute(sa.text(statement))
+
+
+def test_what_was_answered_is_closed_and_stays_answered():
+    ident = received()
+    with pytest.raises(NotNowError):
+        done("close", ident)
+    done("answer", ident, "Sudah")
+    done("close", ident)
+    closed = read(ident)
+    assert (closed.state, closed.answer) == (State.CLOSED, "Sudah")
+    assert closed.answered_at is not None
+    for deed, *rest in (("answer", "lagi"), ("close",)):
+        with pytest.raises(NotNowError):
+            done(deed, ident, *rest)
+
+
+def test_what_is_taken_up_once_more_has_a_new_last_day_and_is_told():
+    sender, ident = sent(make.make_agency())
+    done("answer", ident, "Sudah")
+    done("close", ident)
+    with make.session() as s:
+        s.get_one(Complaint, ident).due_on = today() - timedelta(days=30)
+    done("reopen", ident, "Belum benar", ZONE)
+    assert read(ident).due_on > today() + timedelta(days=11)
+    with make.session(SYSTEM) as s:
+        told = s.scalars(
+            sa.select(Notice.agency_id).where(
+                Notice.path == f"/complaints/{ident}",
+                Notice.params["message"].astext == "%(name)s is taken up once more.",
+            )
+        ).all()
+    assert set(told) == {None, sender.agency_id}
+
+
+def test_who_reads_alone_is_not_asked_to_answer():
+    with pytest.raises(BadComplaintError):
+        done("assign", received(), make.make_user("AUDITOR"))
+
+
+def test_nothing_is_passed_on_to_an_agency_that_is_no_more():
+    agency = make.make_agency()
+    with make.session() as s:
+        s.get_one(Agency, agency.id).active = False
+    with make.session() as s:
+        gone = s.get_one(Agency, agency.id)
+    with pytest.raises(BadComplaintError):
+        done("forward", received(), gone)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_all_are_told_of_a_late_one_once_who_answers_it_is_gone(is_gone):
+    ident, person = received(), make.make_user("TIM_TEKNIS")
+    done("assign", ident, person)
+    if is_gone:
+        with make.session() as s:
+            s.get_one(User, person.id).active = False
+    with make.session(SYSTEM) as s:
+        services.remind(s, read(ident).due_on)
+        told = s.scalars(
+            sa.select(Notice.user_id)
+            .where(Notice.path == f"/complaints/{ident}")
+            .order_by(Notice.id.desc())
+        ).first()
+    assert told == (None if is_gone else person.id)
+
+
+@pytest.mark.parametrize("deed", ["answer", "refuse", "note"])
+def test_too_many_words_are_refused_and_not_cut(deed):
+    ident = received()
+    with pytest.raises(TooManyWordsError):
+        done(deed, ident, "x" * 10_001)
+    assert read(ident).is_open
+
+
+def test_the_trail_tells_that_it_came_in_and_not_who_sent_it():
+    ident = received(sender="Siti Rahasia", contact="0812-9999")
+    with make.session() as s:
+        written = s.scalars(
+            sa.select(AuditEvent.object_type).where(AuditEvent.object_id == str(ident))
+        ).all()
+        told = sa.select(AuditEvent.id).where(
+            sa.cast(AuditEvent.after, sa.Text).contains("Siti Rahasia")
+        )
+        assert s.scalars(told).all() == []
+    assert written == ["complaint"]
+
+
+@pytest.mark.parametrize("by", list(queries.By))
+def test_each_way_to_count_counts_each_one_once(by):
+    def total():
+        with make.session(OFFICER) as s:
+            found = queries.counts(s, OFFICER, today().year, today(), ZONE, by)
+            states = queries.by_state(s, OFFICER, today().year)
+            assert sum(c.total for c in found) == sum(states.values())
+            return sum(c.total for c in found), states["received"]
+
+    before = total()
+    received()
+    assert total() == (before[0] + 1, before[1] + 1)
+
+
+def test_a_month_is_that_of_its_coming_in():
+    day = today() - timedelta(days=40)
+
+    def of_month():
+        with make.session(OFFICER) as s:
+            found = queries.counts(s, OFFICER, day.year, today(), ZONE, queries.By.MONTH)
+            return [c.total for c in found]
+
+    before = of_month()
+    received(received_on=day)
+    after = of_month()
+    assert [a - b for a, b in zip(after, before, strict=True)] == [
+        int(month == day.month) for month in range(1, 13)
+    ]

@@ -45,6 +45,7 @@ OBJECTS = {
     "changes.answer": Drive("change_notice"),
     "changes.impact": Drive("contract_version", always=False),
     "complaints.act": Drive("complaint", fixed=(("deed", "answer"),)),
+    "complaints.note": Drive("complaint"),
     "complaints.show": Drive("complaint"),
     "contracts.listed": Drive("contract"),
     "contracts.next_draft": Drive("contract_version"),

@@ -169,3 +169,76 @@ def test_an_office_that_switches_it_on_shows_what_stands_open(team):
         complaint = s.get_one(Complaint, address.rsplit("/", 1)[1])
         assert complaint.state is State.RECEIVED
     assert complaint.number in text(team.get("/complaints/?where=state:is:received"))
+
+
+def test_who_it_was_passed_on_to_does_not_read_who_sent_it(team, log_in):
+    origin = make.make_agency()
+    sender = make.make_user(
+        "OPD_OPERATOR",
+        agency=origin,
+        name="Pengirim Rahasia",
+        password=hash_of(PASSWORD),
+    )
+    agency, concerned = person_of(log_in, "OPD_OPERATOR")
+    mine = log_in(sender.email)
+    address = mine.post("/complaints/new", data=FORM).headers["Location"]
+    team.post(f"{address}/forward", data={"agency": str(agency.id)})
+    concerned.post(f"{address}/reply", data={"words": "Kata di antara kita"})
+    theirs = text(concerned.get(address))
+    assert "Kata di antara kita" in theirs
+    assert "Pengirim Rahasia" not in theirs
+    assert origin.name not in theirs
+    assert "Kata di antara kita" not in text(mine.get(address))
+    assert "Kata di antara kita" in text(team.get(address))
+
+
+def test_the_office_notes_closes_and_takes_up_again(team, log_in):
+    _agency, client = person_of(log_in, "OPD_OPERATOR")
+    address = client.post("/complaints/new", data=FORM).headers["Location"]
+    team.post(f"{address}/notes", data={"words": "Hanya di antara kita"})
+    assert "Hanya di antara kita" in text(team.get(address))
+    assert "Hanya di antara kita" not in text(client.get(address))
+    assert client.post(f"{address}/notes", data={"words": "x"}).status_code == 403
+    empty = team.post(f"{address}/notes", data={}, follow_redirects=True)
+    assert "Belum ada yang tertulis" in text(empty)
+    assert f"{address}/close" not in text(team.get(address))
+    team.post(f"{address}/answer", data={"words": "Sudah"})
+    team.post(f"{address}/close")
+    assert "selesai" in text(client.get(address))
+    team.post(f"{address}/reopen", data={"words": "Belum benar"})
+    with make.session() as s:
+        found = s.get_one(Complaint, address.rsplit("/", 1)[1])
+        assert found.state is State.IN_HAND
+
+
+def test_who_only_reads_does_not_see_who_sent_it(team, log_in, people):
+    form = FORM | {"channel": "phone", "sender": "Budi Rahasia", "contact": "0812-3"}
+    address = team.post("/complaints/new", data=form).headers["Location"]
+    assert "Budi Rahasia" in text(team.get(address))
+    read = text(log_in(people["AUDITOR"]).get(address))
+    assert "Tidak bisa diunduh" in read
+    assert "Budi Rahasia" not in read
+    assert "0812-3" not in read
+
+
+def test_too_many_words_are_said_and_nothing_is_answered(team):
+    form = FORM | {"channel": "letter"}
+    address = team.post("/complaints/new", data=form).headers["Location"]
+    data = {"words": "x" * 10_001}
+    said = text(team.post(f"{address}/answer", data=data, follow_redirects=True))
+    assert "10000" in said.replace(".", "")
+    with make.session() as s:
+        found = s.get_one(Complaint, address.rsplit("/", 1)[1])
+        assert found.state is State.RECEIVED
+
+
+def test_counts_stand_by_kind_channel_month_and_state(team):
+    page = text(team.get("/complaints/counts"))
+    for said in (
+        "Menurut jenis",
+        "Menurut saluran",
+        "Menurut bulan",
+        "Januari",
+        "Desember",
+    ):
+        assert said in page

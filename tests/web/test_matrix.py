@@ -22,7 +22,12 @@ from app import models
 from app.api import services as api_services
 from app.api.models import ApiClient, ApiGrant, ApiKey
 from app.audit.models import AuditEvent
-from app.complaints.models import Complaint, ComplaintEvent, ComplaintSender
+from app.complaints.models import (
+    Complaint,
+    ComplaintEvent,
+    ComplaintNote,
+    ComplaintSender,
+)
 from app.complaints.states import (
     Channel,
     Deed,
@@ -229,6 +234,7 @@ def _rows(
                   received_on=date(2026, 1, 1), due_on=date(2026, 1, 9), **own),
         ComplaintEvent(id=_number(), complaint_id=said, actor=canary, deed=Deed.RECEIVE, words=canary),
         ComplaintSender(complaint_id=said, name="hanya kantor", contact="hanya kantor"),
+        ComplaintNote(complaint_id=said, author="kantor", text="hanya kantor"),
         Integration(contract_id=dataset.contract_id, system=canary, document=canary,
                     running_since=date(2026, 1, 1), **own),
     ]  # fmt: skip
