@@ -139,7 +139,7 @@ def by_state(session: Session, principal: Principal, year: int) -> dict[str, int
         .where(*_of_year(principal, year))
         .group_by(Complaint.state)
     )
-    found: dict[State, int] = {state: number for state, number in rows}
+    found = {row[0]: row[1] for row in rows}
     return {state.value: found.get(state, 0) for state in State}
 
 
