@@ -22,7 +22,7 @@ from app.complaints.models import (
     ComplaintNote,
     ComplaintSender,
 )
-from app.complaints.states import ARROWS, Arrow, Channel, Deed, Kind, State
+from app.complaints.states import ARROWS, OPEN, Arrow, Channel, Deed, Kind
 from app.core import clock, db
 from app.core.policy import Permission, Principal, acting_principal
 from app.core.words import message_id
@@ -299,7 +299,7 @@ def remind(session: Session, today: date) -> int:
     """Tell once of each that is due within two days, and once when it is late."""
     waiting = session.scalars(
         sa.select(Complaint).where(
-            Complaint.state.in_((State.RECEIVED, State.IN_HAND)),
+            Complaint.state.in_(OPEN),
             Complaint.due_on <= today + SOON,
         )
     ).all()
@@ -316,15 +316,7 @@ _DUE: Mapping[bool, str] = {
 def _warned(session: Session, complaint: Complaint, today: date) -> bool:
     is_late = complaint.due_on < today
     mark = f"{'late' if is_late else 'soon'} {complaint.due_on}"
-    # Of two schedulers one is first.
-    first = session.scalar(
-        sa.update(Complaint)
-        .where(Complaint.id == complaint.id, Complaint.warned != mark)
-        .values(warned=mark)
-        .returning(Complaint.id)
-        .execution_options(audited=True, synchronize_session=False)
-    )
-    if first is None:
+    if not notices.is_first_to_warn(session, Complaint, complaint.id, mark):
         return False
     notices.tell(
         session,

@@ -5,8 +5,8 @@ identifiers between signs, and numbers without their leading zeros, so that
 ``PMH/2026/0236994`` is found by ``236994``. What is typed finds the beginnings of words;
 the middle of a word is not found.
 
-The words stand in the index alone: rows that carry them, too, are half as many on a page,
-and a search reads every page that has a hit. A row that is looked at without the index is
+The words stand in the index alone: rows that carry them, too, take half as many pages
+more, and a search reads every page that has a hit. A row that is looked at without the index is
 first asked whether the text has the typed letters at all, which costs a hundredth.
 """
 

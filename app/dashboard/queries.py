@@ -17,7 +17,7 @@ from app.pulls.models import PullRun, QuarantinedRecord
 from app.requests.models import IntegrationRequest
 from app.requests.queries import asked_of
 from app.runs.models import JobRun, Schedule
-from app.runs.states import RunStatus
+from app.runs.states import TROUBLED
 from app.sources.models import Source
 
 RECENT = 8
@@ -73,7 +73,7 @@ def _needs_somebody(principal: Principal) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the conditions of runs of the last days that ended without their effect."""
     return (
         visible(JobRun, principal),
-        JobRun.status.in_([RunStatus.HELD, RunStatus.FAILED, RunStatus.DEAD]),
+        JobRun.status.in_(TROUBLED),
         JobRun.created_at > sa.func.now() - sa.text("interval '7 days'"),
     )
 

@@ -179,6 +179,8 @@ def _activate(lease: Lease) -> None:
             raise PlanRefusedError(plan)
         if plan.digest != lease.params.plan_digest:
             raise PlanChangedError
+        # The draft may have been changed since in what makes no step.
+        require_announced(session, version)
         for step in plan.steps:
             _run(session, step.sql)
             lease.log_in(session, step.words, **dict[str, Any](step.params))

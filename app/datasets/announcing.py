@@ -24,7 +24,12 @@ from app.core import db
 from app.core.policy import acting_principal
 from app.core.scope import NotFoundError
 from app.core.words import message_id
-from app.datasets.errors import AnsweredAlreadyError, NobodyToTellError, NotAnnouncedError
+from app.datasets.errors import (
+    AnsweredAlreadyError,
+    LongRemarkError,
+    NobodyToTellError,
+    NotAnnouncedError,
+)
 from app.datasets.models import Agreement, ChangeNotice, Dataset
 from app.datasets.reading import readable
 from app.notifications import notices
@@ -152,7 +157,7 @@ def announce(session: Session, version: ContractVersion) -> int:
 def answer(session: Session, notice: ChangeNotice, remark: str) -> None:
     """Say for the receiver that it knows and is ready.
 
-    Raises ``NotFoundError`` for anybody else, ``AnsweredAlreadyError``.
+    Raises ``NotFoundError`` for anybody else, ``AnsweredAlreadyError``, ``LongRemarkError``.
     """
     principal = acting_principal()
     if principal.agency_id != notice.agency_id:
@@ -163,8 +168,11 @@ def answer(session: Session, notice: ChangeNotice, remark: str) -> None:
     session.refresh(notice)
     if notice.answered_at is not None:
         raise AnsweredAlreadyError
+    words = remark.replace("\0", "").strip()
+    if len(words) > MAX_REMARK:
+        raise LongRemarkError(MAX_REMARK)
     notice.answered_at, notice.answered_by = db.now(session), principal.label
-    notice.remark = remark.replace("\0", "").strip()[:MAX_REMARK]
+    notice.remark = words
     session.flush()
 
 

@@ -11,7 +11,7 @@ from app.contracts import drafts
 from app.contracts.changes import Change
 from app.contracts.models import ContractVersion
 from app.contracts.states import VersionStatus
-from app.core import clock, db
+from app.core import db
 from app.core.errors import RejectedError
 from app.core.filters import Filter
 from app.core.policy import Permission
@@ -110,7 +110,6 @@ class ChangeView(ReadOnlyView):
                 version=version,
                 impact=impact,
                 told=drafts.told,
-                now=clock.utc_now(),
             )
         return text
 

@@ -62,6 +62,13 @@ class AnsweredAlreadyError(RejectedError):
         super().__init__("Your agency has answered already.")
 
 
+class LongRemarkError(RejectedError):
+    code = "long_remark"
+
+    def __init__(self, most: int) -> None:
+        super().__init__("This is too long: at most %(n)s letters.", n=most)
+
+
 class NotAnnouncedError(RejectedError):
     """A change that may break something is not known long enough to whom it hits."""
 

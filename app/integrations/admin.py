@@ -1,6 +1,7 @@
 """Pages of integrations: the register, and one page for all that belongs to one of them."""
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from flask import current_app, g
@@ -34,7 +35,8 @@ def _standing(integrations: Sequence[Integration]) -> dict[Any, Parts]:
     return known
 
 
-def _now() -> tuple[Any, Any]:
+def _now() -> tuple[datetime, date]:
+    """Return this moment, and the day of it on the office's clock."""
     zone = current_app.extensions["simpul_settings"].time_zone
     now = clock.utc_now()
     return now, clock.in_zone(now, zone).date()

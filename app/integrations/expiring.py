@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ from app.sources.models import Source
 
 # What ended longer ago, or ends later, is not shown.
 PAST, AHEAD = timedelta(days=30), timedelta(days=366)
-MOST = 200  # of each kind
+MOST = 200  # of each kind; the page says when there are more
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,13 @@ class Ending:
     label: str
     endpoint: str
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Endings(NamedTuple):
+    """What ends, by day; ``is_cut``: of some kind there are more than are shown."""
+
+    rows: list[Ending]
+    is_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +132,16 @@ def _kinds() -> tuple[_Kind, ...]:
     )
 
 
-def endings(
-    session: Session, principal: Principal, now: datetime, zone: str
-) -> list[Ending]:
-    """Return what the principal may see of what ends, by day."""
+def endings(session: Session, principal: Principal, now: datetime, zone: str) -> Endings:
+    """Return what the principal may see of what ends, the first ``MOST`` of each kind."""
     found = [
-        ending
+        list(_of(session, principal, kind, now, zone))
         for kind in _kinds()
         if principal.may(kind.permission)
-        for ending in _of(session, principal, kind, now, zone)
     ]
-    return sorted(found, key=lambda each: (each.day, each.kind, each.label))
+    rows = [ending for some in found for ending in some[:MOST]]
+    rows.sort(key=lambda each: (each.day, each.kind, each.label))
+    return Endings(rows, any(len(some) > MOST for some in found))
 
 
 def _of(
@@ -148,7 +154,7 @@ def _of(
     query = (
         kind.query.where(visible(model, principal), column.between(*between))
         .order_by(column)
-        .limit(MOST)
+        .limit(MOST + 1)
     )
     for row in session.scalars(query).unique():
         ends = getattr(row, column.key)

@@ -9,7 +9,7 @@ from flask_admin import expose
 from app.core import clock, db
 from app.core.policy import Permission
 from app.core.words import message_id as _
-from app.integrations.expiring import Ending, endings
+from app.integrations.expiring import MOST, Ending, endings
 from app.web.guard import needs, principal_now
 from app.web.views import Page
 
@@ -45,7 +45,10 @@ class ExpiringPage(Page):
 
             text: str = self.render(
                 "integrations/expiring.html",
-                stretches=[(name, list(rows)) for name, rows in groupby(found, stretch)],
+                stretches=[
+                    (name, list(rows)) for name, rows in groupby(found.rows, stretch)
+                ],
+                most=MOST if found.is_cut else 0,
                 today=today,
                 over=OVER,
             )

@@ -18,11 +18,10 @@ from app.integrations.models import Integration
 from app.integrations.states import Facts
 from app.runs.kinds import KindName
 from app.runs.models import JobRun, Schedule
-from app.runs.states import RunStatus
+from app.runs.states import TROUBLED, RunStatus
 from app.sources.models import Source
 
 T = TypeVar("T")
-_BAD = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,7 @@ class Parts:
             is_active=self.is_active,
             has_source=bool(enabled),
             is_resting=bool(enabled) and all(each.pause for each in enabled),
-            has_failed=last is not None and last.status in _BAD,
-            last_pull_at=last.finished_at if last is not None else None,
+            has_failed=last is not None and last.status in TROUBLED,
             next_due_at=min(due, default=None),
             published_at=self.dataset.published_at if self.dataset else None,
             review_on=integration.review_on,
@@ -59,19 +57,39 @@ def parts_of(
     read = _Reader(session, principal, [each.contract_id for each in integrations])
     sources, datasets, active = read.sources(), read.datasets(), read.active()
     agreements = read.agreements(list(datasets.values()))
-    schedules, runs = read.schedules(), read.last_runs()
+    schedules = read.schedules()
+    runs = last_pulls(session, principal, read.contracts)
     found = {}
     for each in integrations:
         dataset, key = datasets.get(each.contract_id), f"contract:{each.contract_id}"
         found[each.id] = Parts(
             sources=[s for s in sources if s.contract_id == each.contract_id],
             schedules=[s for s in schedules if s.key == key],
-            last_run=runs.get(key),
+            last_run=runs.get(each.contract_id),
             dataset=dataset,
             agreements=[a for a in agreements if dataset and a.dataset_id == dataset.id],
             is_active=each.contract_id in active,
         )
     return found
+
+
+def last_pulls(
+    session: Session, principal: Principal, contracts: Sequence[UUID]
+) -> dict[UUID, JobRun]:
+    """Return the last pull for each contract that came to an end."""
+    keys = {f"contract:{each}": each for each in contracts}
+    query = (
+        sa.select(JobRun)
+        .where(
+            visible(JobRun, principal),
+            JobRun.kind == KindName.PULL,
+            JobRun.key.in_(keys),
+            JobRun.status.in_((*TROUBLED, RunStatus.SUCCEEDED)),
+        )
+        .ext(distinct_on(JobRun.key))
+        .order_by(JobRun.key, JobRun.created_at.desc())
+    )
+    return {keys[run.key]: run for run in session.scalars(query)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +114,6 @@ class _Reader:
     def schedules(self) -> Sequence[Schedule]:
         is_theirs = Schedule.key.in_(self._keys)
         return self._all(Schedule, Schedule.kind == KindName.PULL, is_theirs)
-
-    def last_runs(self) -> dict[str, JobRun]:
-        """Return the last pull that came to an end, by key."""
-        query = (
-            sa.select(JobRun)
-            .where(
-                visible(JobRun, self.principal),
-                JobRun.kind == KindName.PULL,
-                JobRun.key.in_(self._keys),
-                JobRun.status.in_((*_BAD, RunStatus.SUCCEEDED)),
-            )
-            .ext(distinct_on(JobRun.key))
-            .order_by(JobRun.key, JobRun.created_at.desc())
-        )
-        return {run.key: run for run in self.session.scalars(query)}
 
     def datasets(self) -> dict[UUID, Dataset]:
         found = self._all(Dataset, Dataset.contract_id.in_(self.contracts))

@@ -37,7 +37,6 @@ class Facts:
     has_source: bool = False
     is_resting: bool = False
     has_failed: bool = False
-    last_pull_at: datetime | None = None
     next_due_at: datetime | None = None
     published_at: datetime | None = None
     review_on: date | None = None

@@ -50,6 +50,21 @@ def tell(
     session.execute(sa.insert(_TABLE).inline(), [values])
 
 
+def is_first_to_warn(session: Session, model: type[Any], ident: UUID, mark: str) -> bool:
+    """Write down in ``warned`` of a row what is warned of; False where that is done.
+
+    Of two schedulers one is first.
+    """
+    first = session.scalar(
+        sa.update(model)
+        .where(model.id == ident, model.warned != mark)
+        .values(warned=mark)
+        .returning(model.id)
+        .execution_options(audited=True, synchronize_session=False)
+    )
+    return first is not None
+
+
 def unread_count(session: Session, user_id: UUID) -> int:
     """Return how many notices stand under a person's bell unread."""
     return (

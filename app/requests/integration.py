@@ -28,14 +28,13 @@ from app.core.words import message_id as _
 from app.datasets.models import Agreement, Dataset
 from app.datasets.queries import agreement_of
 from app.integrations.models import Integration
+from app.integrations.queries import last_pulls
 from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
 from app.requests.models import Document, IntegrationRequest
 from app.requests.states import Step
-from app.runs.kinds import KindName
-from app.runs.models import JobRun
-from app.runs.states import RunStatus
+from app.runs.states import TROUBLED
 from app.sources.models import Source
 
 # Whatever role somebody has: whether a step is done is the same for all of them.
@@ -54,7 +53,6 @@ NOT_AGREED = _(
     "No agreement opens the rows to the applicant yet: propose one, and have the agency whose"
     " data it is agree."
 )
-_BAD = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD)
 RED = _("The last pull of a source did not succeed: look at its run.")
 
 
@@ -91,7 +89,7 @@ def built(case: IntegrationRequest) -> Built:
         dataset = session.scalar(
             sa.select(Dataset).where(Dataset.contract_id == contract.id)
         )
-        red = _red_run(session, contract)
+        last = last_pulls(session, _READER, [contract.id]).get(contract.id)
         agreement = None
         if dataset is not None and case.producer_id is not None:
             agreement = agreement_of(session, dataset, case.agency_id)
@@ -103,25 +101,10 @@ def built(case: IntegrationRequest) -> Built:
             and any(v.status is VersionStatus.DRAFT for v in versions),
             sources=tuple(sources),
             dataset=dataset if dataset and dataset.published_at else None,
-            red_run_id=red.id if red else None,
+            red_run_id=last.id if last and last.status in TROUBLED else None,
             needs_agreement=case.producer_id is not None,
             agreement=agreement,
         )
-
-
-def _red_run(session: Session, contract: Contract) -> JobRun | None:
-    """Return the last pull for a contract that has come to an end, unless it ended well."""
-    last = session.scalar(
-        sa.select(JobRun)
-        .where(
-            JobRun.kind == KindName.PULL,
-            JobRun.key == f"contract:{contract.id}",
-            JobRun.status.in_((*_BAD, RunStatus.SUCCEEDED)),
-        )
-        .order_by(JobRun.created_at.desc())
-        .limit(1)
-    )
-    return last if last is not None and last.status in _BAD else None
 
 
 def obstacles(step: Step, found: Built) -> list[str]:

@@ -9,9 +9,12 @@ from sqlalchemy.orm import Session
 from app.contracts.models import Contract
 from app.integrations import services
 from app.integrations.models import Integration
+from app.office.calendar import months_after
 from app.requests.documents import DocumentKind
 from app.requests.fields import Values
 from app.requests.models import Document, IntegrationRequest
+
+REVIEW_MONTHS = 12  # until both sides look at it again
 
 
 def enter(session: Session, case: IntegrationRequest, today: date) -> Integration | None:
@@ -23,7 +26,10 @@ def enter(session: Session, case: IntegrationRequest, today: date) -> Integratio
     is_own = contract.agency_id == case.agency_id
     told = _told(session, case) if is_own else {}
     return services.register(
-        session, contract, today, {"review_on": _next_year(today), **told}
+        session,
+        contract,
+        today,
+        {"review_on": months_after(today, REVIEW_MONTHS), **told},
     )
 
 
@@ -49,11 +55,3 @@ def _told(session: Session, case: IntegrationRequest) -> dict[str, Any]:
 
 def _day(text: Any) -> date | None:
     return date.fromisoformat(text) if text else None
-
-
-def _next_year(day: date) -> date:
-    """Return the same day a year later; of 29 February the one before."""
-    try:
-        return day.replace(year=day.year + 1)
-    except ValueError:
-        return day.replace(year=day.year + 1, day=28)

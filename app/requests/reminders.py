@@ -43,15 +43,7 @@ def _warned(session: Session, case: IntegrationRequest, clock: Clock) -> bool:
     if clock.level is Level.CALM or clock.due is None:
         return False
     mark = f"{case.step} {case.loops_a} {case.loops_b} {clock.level}"
-    # Of two schedulers one is first.
-    first = session.scalar(
-        sa.update(IntegrationRequest)
-        .where(IntegrationRequest.id == case.id, IntegrationRequest.warned != mark)
-        .values(warned=mark)
-        .returning(IntegrationRequest.id)
-        .execution_options(audited=True, synchronize_session=False)
-    )
-    if first is None:
+    if not notices.is_first_to_warn(session, IntegrationRequest, case.id, mark):
         return False
     is_late = clock.level is Level.LATE
     asked = addressees(case, case.standing.asked)

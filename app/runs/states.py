@@ -19,6 +19,8 @@ class RunStatus(StrEnum):
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 TERMINAL = tuple(status for status in RunStatus if status not in ACTIVE)
 RETRYABLE = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD, RunStatus.CANCELLED)
+# What ended so that somebody has to look at it.
+TROUBLED = (RunStatus.FAILED, RunStatus.DEAD, RunStatus.HELD)
 DEAD_LETTERS = (RunStatus.FAILED, RunStatus.DEAD)
 
 

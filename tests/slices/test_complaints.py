@@ -20,7 +20,6 @@ from app.complaints.models import (
     Complaint,
     ComplaintEvent,
     ComplaintNote,
-    ComplaintSender,
 )
 from app.complaints.services import Said
 from app.complaints.states import ARROWS, OPEN, Channel, Deed, Kind, State
@@ -287,15 +286,6 @@ def test_number_and_code_together_find_one():
         assert queries.by_marks(s, complaint.number.lower(), complaint.code.lower())
         assert queries.by_marks(s, complaint.number, "ABC") is None
         assert queries.by_marks(s, "", complaint.code) is None
-
-
-def test_senders_are_the_offices_alone():
-    ident = received()
-    with make.session() as s:
-        assert s.scalars(
-            sa.select(ComplaintSender).where(ComplaintSender.complaint_id == ident)
-        ).one()
-        assert s.scalar(sa.select(User.id).limit(1)) is not None
 
 
 def test_neither_agency_reads_what_the_other_one_is_kept_from():

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from app.contracts.models import Contract
 from app.core import clock
 from app.core.policy import DbRole, Permission, Principal, acting_as
-from app.integrations import services, states
+from app.integrations import expiring, services, states
 from app.integrations.expiring import endings
 from app.integrations.expiring_pages import OVER, stretch_of
 from app.integrations.models import Integration
@@ -37,7 +37,6 @@ TODAY = NOW.date()
 WELL = Facts(
     is_active=True,
     has_source=True,
-    last_pull_at=NOW - timedelta(hours=2),
     next_due_at=NOW + timedelta(hours=2),
     published_at=NOW - timedelta(hours=2),
     review_on=TODAY,
@@ -198,7 +197,9 @@ def test_what_ends_is_told_by_its_day_to_whom_may_see_it():
     def told(principal):
         with acting_as(principal), make.session(principal) as s:
             found = endings(s, principal, clock.utc_now(), "Asia/Jakarta")
-        return [(each.day, each.kind) for each in found if each.label == contract.title]
+        return [
+            (each.day, each.kind) for each in found.rows if each.label == contract.title
+        ]
 
     assert told(READER) == [
         (day - timedelta(days=2), "Certificate of a server"),
@@ -209,6 +210,19 @@ def test_what_ends_is_told_by_its_day_to_whom_may_see_it():
     assert len(told(own)) == 2
     assert told(other) == []
     assert told(Principal("uji", DbRole.OFFICE)) == []
+
+
+def test_what_is_not_shown_of_what_ends_is_said(monkeypatch):
+    for _ in range(2):
+        registered(review_on=clock.utc_now().date())
+    now = clock.utc_now()
+    with make.session(READER) as s:
+        assert not endings(s, READER, now, "Asia/Jakarta").is_cut
+        monkeypatch.setattr(expiring, "MOST", 1)
+        cut = endings(s, READER, now, "Asia/Jakarta")
+    assert cut.is_cut
+    kinds = [each.kind for each in cut.rows]
+    assert len(kinds) == len(set(kinds))
 
 
 @pytest.mark.parametrize(

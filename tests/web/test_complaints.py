@@ -162,7 +162,7 @@ def test_a_program_that_fills_in_all_fields_is_not_heard(app, hearing):
         assert s.scalar(sa.select(sa.func.count()).select_from(Complaint)) == before
 
 
-def test_an_office_that_switches_it_on_shows_what_stands_open(team):
+def test_the_list_is_narrowed_to_what_waits(team):
     form = FORM | {"channel": "letter"}
     address = team.post("/complaints/new", data=form).headers["Location"]
     with make.session() as s:
