@@ -199,6 +199,8 @@ def test_an_agency_asks_for_a_small_change_where_it_runs(team, contract, log_in)
     page = text(client.get(begun.headers["Location"]))
     assert "perubahan layanan berjalan" in page
     assert page.count('class="step-number"') == 5
+    assert "Isi atau lampirkan suratnya" in page
+    assert "daftar tenaga pengelola, serta" not in page
     other = make.make_user(
         "OPD_OPERATOR", agency=make.make_agency(), password=hash_of(PASSWORD)
     )
