@@ -168,7 +168,10 @@ def test_the_list_is_narrowed_to_what_waits(team):
     with make.session() as s:
         complaint = s.get_one(Complaint, address.rsplit("/", 1)[1])
         assert complaint.state is State.RECEIVED
-    assert complaint.number in text(team.get("/complaints/?where=state:is:received"))
+    narrowed = f"/complaints/?search={complaint.number}&where=state:is:"
+    row = f'href="{address}"'
+    assert row in text(team.get(f"{narrowed}received"))
+    assert row not in text(team.get(f"{narrowed}answered"))
 
 
 def test_who_it_was_passed_on_to_does_not_read_who_sent_it(team, log_in):
