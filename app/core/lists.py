@@ -204,7 +204,7 @@ class _Hunt:
     ) -> tuple[list[Any], Total]:
         keys, total = self._walked(parts[0], wanted), None
         if len(keys) < wanted:
-            keys, ahead = self._sorted(parts, wanted, back=back)
+            keys, ahead = self._sorted(parts, wanted, back=back, is_first=is_first)
             total = ahead if is_first else None
         if total is None:
             total = count(self.session, self.query, self.words)
@@ -220,15 +220,17 @@ class _Hunt:
         return list(self.session.scalars(met))
 
     def _sorted(
-        self, parts: Sequence["_Part"], wanted: int, *, back: bool
+        self, parts: Sequence["_Part"], wanted: int, *, back: bool, is_first: bool
     ) -> tuple[list[Any], Total]:
         """Find all rows ahead by the index of words and sort them; return how many, too.
 
         No more are kept than are counted: to keep all until the last one costs more than
         to find them.
         """
-        is_ahead = sa.or_(*(sa.and_(sa.true(), *part.where) for part in parts))
-        found = self._keys().where(self.words.by_index, is_ahead)
+        found = self._keys().where(self.words.by_index)
+        if not is_first:
+            ahead = (sa.and_(sa.true(), *part.where) for part in parts)
+            found = found.where(sa.or_(*ahead))
         hits = found.order_by(None).offset(0).subquery()  # no walk in order
         value = hits.c.value.desc() if parts[0].down else hits.c.value.asc()
         key = hits.c.key.desc() if parts[0].down else hits.c.key.asc()

@@ -149,6 +149,8 @@ class User(HasId, Versioned, Base, UserMixin):  # type: ignore[misc]
         words_index("user", "name", "email", "job_title"),
         sa.Index(None, "name", "id"),
         sa.Index(None, "last_login_at", "id"),
+        # They are few, and looked for among all.
+        sa.Index("ix_user_switched_off", "id", postgresql_where=sa.text("NOT active")),
     )
 
     email: Mapped[str] = mapped_column(unique=True)

@@ -196,7 +196,7 @@ def init_app(
         if policy is Everyone and request.endpoint.endswith("static"):
             return None
         principal = load_principal()
-        db.session.rollback()  # the next transaction takes the person's role
+        _end_transaction(db.session())  # the next one takes the person's role
         if request.endpoint in _AS_LOG_IN and principal.user_id is not None:
             act_as(replace(principal, db_role=DbRole.SYSTEM))
         else:
@@ -204,6 +204,14 @@ def init_app(
         return (
             _refusal(policy, principal) or _diversion(principal, detour) or _only_where()
         )
+
+
+def _end_transaction(session: orm.Session) -> None:
+    """End a transaction that only read, and keep what it read: who asks, and their roles."""
+    read = list(session)
+    session.expunge_all()
+    session.rollback()
+    session.add_all(read)
 
 
 def _only_where() -> ResponseReturnValue | None:

@@ -12,7 +12,7 @@ from typing import Any
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import Flask, request, session
-from flask_babel import Domain, format_decimal, gettext, lazy_gettext
+from flask_babel import Domain, format_decimal, get_locale, gettext, lazy_gettext
 
 from app.web.extensions import babel
 
@@ -37,6 +37,19 @@ def compiled(home: Path) -> Path:
     return target
 
 
+class _Words(Domain):  # type: ignore[misc]
+    """The words of all pages: a page asks for hundreds, each of the request's language."""
+
+    def get_translations(self) -> Any:
+        locale = get_locale()
+        if locale is None or locale.language not in self.cache:
+            found = super().get_translations()
+            if locale is not None:
+                self.cache[locale.language] = found
+            return found
+        return self.cache[locale.language]
+
+
 def _select() -> str:
     chosen = session.get("language") if request else None
     return chosen if chosen in LANGUAGES else LANGUAGES[0]
@@ -52,6 +65,7 @@ def init_app(app: Flask, time_zone: str, home: Path) -> Path:
         locale_selector=_select,
         default_translation_directories=str(folder),
     )
+    babel.domain_instance = _Words()
     import flask_admin.babel
 
     words = Domain(str(folder), domain="wtforms")
