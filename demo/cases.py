@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from app.core import db
 from app.core.policy import Principal, acting_as
+from app.datasets.models import Dataset
+from app.datasets.queries import reading_of, rows_page
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
 from app.requests import queries, services, writing
@@ -173,6 +175,8 @@ def _play(plan: Plan, cast: _Cast) -> None:
         _pass_step(ident, cast)
     for action in plan.then:
         _happen(ident, action, cast)
+    if _read(ident).step is Step.AGENCY_CHECK:
+        _find_faults(ident, cast)
     _date_back(ident, plan.since)
 
 
@@ -230,6 +234,29 @@ def _happen(ident: UUID, action: Action, cast: _Cast) -> None:
     if action is Action.RETURN:
         _remark(ident, who)
     _act(cast, ident, action, who)
+
+
+def _find_faults(ident: UUID, cast: _Cast) -> None:
+    """Have the agency note two faults: one that it has mended, one that was none."""
+    case = _read(ident)
+    with db.unit_of_work() as session:
+        dataset = session.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == case.contract_id)
+        ).one()
+        reading = reading_of(session, dataset, None)
+        first, second = rows_page(session, dataset, reading).rows[:2]
+    element, *_ = (name for name, *_ in cast.matter.elements if name != "nip")
+    noted = [
+        {"wrong": "value", "key": first["nip"], "element": element,
+         "found": str(first[element]), "expected": f"{first[element]}, M.Si.",
+         "cause": "Gelar belum diperbarui", "is_done": "1"},
+        {"wrong": "value", "key": second["nip"], "element": element,
+         "expected": str(second[element])},
+    ]  # fmt: skip
+    operator = cast.people[Role.OPD_OPERATOR]
+    with acting_as(operator), db.unit_of_work() as session:
+        case = queries.get_case(session, ident, operator)
+        writing.write_document(session, case, K.AGENCY_CHECK, {"findings": noted})
 
 
 def _remark(ident: UUID, who: Principal) -> None:
@@ -404,8 +431,9 @@ def _result_letter(cast: _Cast) -> Values:
 def _agency_check(cast: _Cast) -> Values:
     return {
         "findings": [
-            {"key": "198001012005011001", "element": cast.matter.elements[-1][0],
-             "found": "kosong", "expected": "terisi", "cause": "belum diketik", "is_done": "1"},
+            {"wrong": "value", "key": "198001012005011001", "element": cast.matter.elements[-1][0],
+             "found": "kosong", "expected": "terisi", "cause": "belum diketik",
+             "given_up": "Pegawai sudah pindah ke instansi lain."},
         ],
         "checked_by": cast.name(Role.OPD_OPERATOR),
         "checked_on": "2026-10-30",

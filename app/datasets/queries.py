@@ -181,6 +181,27 @@ def row_of(
     """Return one row by its token; raises ``NotFoundError`` for none that may be read."""
     if not reading.shows_keys:
         raise NotFoundError
+    row = _row(session, dataset, reading, _same_params(reading, token))
+    if row is None:
+        raise NotFoundError
+    return row
+
+
+def row_by_keys(
+    session: Session, dataset: Dataset, reading: Reading, keys: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the row whose key is written like this, one text for each part; None for none."""
+    try:
+        with session.begin_nested():
+            params = {f"k{i}": value for i, value in enumerate(keys)}
+            return _row(session, dataset, reading, params)
+    except sa.exc.DataError:  # no value of the key's type is written like this
+        return None
+
+
+def _row(
+    session: Session, dataset: Dataset, reading: Reading, params: dict[str, Any]
+) -> dict[str, Any] | None:
     names = Names(dataset.slug, dataset.version.number)
     columns = quote_all([f.name for f in reading.fields])
     is_there = "true" if reading.is_whole else "_deleted_at IS NULL"
@@ -190,14 +211,12 @@ def row_of(
                 f"SELECT {columns}, _run_id, _first_seen_at, _changed_at, _deleted_at"
                 f" FROM {reading.source(names)} WHERE {_same(reading.keys)} AND {is_there}"
             ),
-            _same_params(reading, token),
+            params,
         )
         .mappings()
         .first()
     )
-    if row is None:
-        raise NotFoundError
-    return dict(row)
+    return None if row is None else dict(row)
 
 
 def history_of(

@@ -1,7 +1,7 @@
 """Pages of cases: the list, one case with its twelve steps, its documents, the talk."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from wtforms.validators import DataRequired, Length
 
 from app.contracts.models import Contract
 from app.core import db
+from app.core.clock import in_zone, utc_now
 from app.core.errors import RejectedError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
@@ -32,6 +33,7 @@ from app.requests.documents import (
 )
 from app.requests.errors import DocumentsLackingError
 from app.requests.fields import Form, missing
+from app.requests.findings import findings_of
 from app.requests.integration import built, obstacles
 from app.requests.models import Document, IntegrationRequest
 from app.requests.openings import Opening, openings
@@ -57,6 +59,7 @@ def _parties() -> Options:
 
 
 MOST = 500  # cases on one board
+SOON = timedelta(days=7)
 
 REQUESTS = Table(
     endpoint="requests.index",
@@ -134,18 +137,22 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
     @expose("/mine")
     @needs(Permission.REQUEST_READ)
     def mine(self) -> str:
-        """Show what waits for the person, the most urgent first."""
+        """Show what waits for the person, and what else is due soon; the most urgent first."""
         principal = principal_now()
         with db.unit_of_work() as session:
-            rows, is_cut = _first(
+            rows, is_cut = _first(session, queries.open_cases(principal))
+            own, is_own_cut = _first(
                 session, queries.cases(principal).where(queries.asked_of(principal))
             )
-            clocks = clocks_of(session, rows, _zone())
+            clocks = clocks_of(session, list({*rows, *own}), _zone())
+            last = in_zone(utc_now(), _zone()).date() + SOON
+            due = (case for case in set(rows) - set(own) if _is_due(clocks[case.id], last))
             text: str = self.render(
                 "requests/mine.html",
-                cases=sorted(rows, key=lambda case: _urgency(clocks[case.id])),
+                cases=sorted(own, key=lambda case: _urgency(clocks[case.id])),
+                due_soon=sorted(due, key=lambda case: _urgency(clocks[case.id])),
                 clocks=clocks,
-                most=MOST if is_cut else None,
+                most=MOST if is_cut or is_own_cut else None,
             )
         return text
 
@@ -154,8 +161,7 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
     def board(self) -> str:
         """Show all open cases by the step in which they stand."""
         with db.unit_of_work() as session:
-            is_open = IntegrationRequest.ended_at.is_(None)
-            rows, is_cut = _first(session, queries.cases(principal_now()).where(is_open))
+            rows, is_cut = _first(session, queries.open_cases(principal_now()))
             clocks = clocks_of(session, rows, _zone())
             columns = {
                 step: sorted(
@@ -233,6 +239,7 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
                 obstacles=obstacles(case.step, state),
                 may_build=actor is not None and services.may_build(case, actor.roles),
                 contracts=_contracts(session, case, actor),
+                findings=findings_of(session, case),
                 papers=issued,
                 signings=signing.signings(session, issued),
                 brings_paper=principal.is_office and _paper_asked(case),
@@ -351,6 +358,10 @@ def _zone() -> str:
 
 def _urgency(clock: Clock) -> date:
     return clock.due or date.max
+
+
+def _is_due(clock: Clock, last: date) -> bool:
+    return clock.due is not None and clock.due <= last
 
 
 # --- beginning ------------------------------------------------------------------------

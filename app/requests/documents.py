@@ -445,12 +445,14 @@ DOCUMENTS: Mapping[DocumentKind, Form] = MappingProxyType(
                 Part(
                     _("Findings"),
                     (
-                        _field("key", _("Key of the record")),
-                        _field("element", _("Element")),
+                        _choice("wrong", _("What is wrong"), {"value": _("a value"), "missing": _("the record is missing"), "surplus": _("the record should not be there")}, is_required=True),
+                        _field("key", _("Key of the record"), hint=_("Several parts with ; between them.")),
+                        Field("element", _("Element")),
                         Field("found", _("What stands there")),
-                        _field("expected", _("What it should be")),
+                        Field("expected", _("What it should be"), hint=_("Empty: nothing should stand there.")),
                         Field("cause", _("Cause")),
                         Field("is_done", _("Mended in the agency's own system"), _YES),
+                        Field("given_up", _("Not upheld any more, because")),
                     ),
                     name="findings",
                     row=_("Finding"),

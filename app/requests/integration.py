@@ -32,6 +32,7 @@ from app.integrations.queries import last_pulls
 from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
+from app.requests.findings import findings_of
 from app.requests.models import Document, IntegrationRequest
 from app.requests.states import Step
 from app.runs.states import TROUBLED
@@ -53,6 +54,9 @@ NOT_AGREED = _(
     "No agreement opens the rows to the applicant yet: propose one, and have the agency whose"
     " data it is agree."
 )
+FOUND_WRONG = _(
+    "Findings wait for a pull that brings what is right, or for the agency to give them up."
+)
 RED = _("The last pull of a source did not succeed: look at its run.")
 
 
@@ -60,7 +64,9 @@ RED = _("The last pull of a source did not succeed: look at its run.")
 class Built:
     """How far a case's integration is. ``red_run_id`` is the last pull, if it failed.
 
-    ``draft_waits``: an amendment's next version. ``needs_agreement``: whose data it is, is another; ``agreement`` opens it, if one does.
+    ``draft_waits``: an amendment's next version. ``needs_agreement``: whose data it is, is
+    another; ``agreement`` opens it, if one does. ``has_open_findings``: of the agency, while
+    it checks.
     """
 
     contract: Contract | None = None
@@ -72,6 +78,7 @@ class Built:
     red_run_id: UUID | None = None
     needs_agreement: bool = False
     agreement: Agreement | None = None
+    has_open_findings: bool = False
 
 
 def built(case: IntegrationRequest) -> Built:
@@ -104,6 +111,8 @@ def built(case: IntegrationRequest) -> Built:
             red_run_id=last.id if last and last.status in TROUBLED else None,
             needs_agreement=case.producer_id is not None,
             agreement=agreement,
+            has_open_findings=case.step is Step.AGENCY_CHECK
+            and any(each.keeps_open for each in findings_of(session, case)),
         )
 
 
@@ -125,6 +134,7 @@ def obstacles(step: Step, found: Built) -> list[str]:
         NO_SOURCE: not found.sources,
         NOT_PUBLISHED: found.dataset is None and not is_api,
         RED: found.red_run_id is not None and not is_api,
+        FOUND_WRONG: found.has_open_findings,
         NOT_AGREED: is_received and found.needs_agreement and found.agreement is None,
     }
     return [message for message, is_lacking in lacks.items() if is_lacking]

@@ -19,6 +19,7 @@ from app.office.calendar import months_after
 from app.office.models import Office
 from app.papers.typesetting import Part, Rows, Sheet, Signer, set_in_type
 from app.papers.words import day_in_words, long_date
+from app.requests import receipts
 from app.requests.clocks import clocks_of
 from app.requests.documents import DOCUMENTS, DocumentKind
 from app.requests.errors import (
@@ -28,6 +29,7 @@ from app.requests.errors import (
     PaperNumberTakenError,
 )
 from app.requests.fields import Field, FieldKind, Values
+from app.requests.findings import OUTCOMES, FindingState, findings_of
 from app.requests.models import (
     IntegrationRequest,
     IssuedPaper,
@@ -97,6 +99,7 @@ def issue(
     )
     session.add(paper)
     session.flush()
+    receipts.deliver(session, case, paper)
     return paper
 
 
@@ -234,7 +237,8 @@ def sheet_of(
             if each in documents
             for part in parts_of(press, each, documents[each].content)
         )
-        + (_course(session, press, case, events) if kind is PaperKind.REPORT else ()),
+        + (_course(session, press, case, events) if kind is PaperKind.REPORT else ())
+        + (_settled(session, press, case) if kind is PaperKind.CHECK_RESULT else ()),
         closing=_paragraphs(closing, places),
         signers=tuple(
             _signer(press, office, role, deed, events) for role in paper.signers
@@ -284,6 +288,26 @@ def _course(
         ),
         Part("Naskah", (), (Rows(("Naskah", "Nomor", "Tanggal"), papers),)),
     )
+
+
+def _settled(
+    session: Session, press: Press, case: IntegrationRequest
+) -> tuple[Part, ...]:
+    """Return what became of each finding, for the result of the check."""
+    rows = tuple(
+        (
+            each.told.get("key", "–"),
+            each.told.get("element") or "–",
+            press.say(OUTCOMES[each.state]),
+            _day(press, each.since) if each.state is FindingState.SETTLED else "–",
+            each.told.get("given_up", ""),
+        )
+        for each in findings_of(session, case)
+    )
+    if not rows:
+        return ()
+    heads = ("Kunci", "Elemen", "Keadaan", "Tanggal data", "Keterangan")
+    return (Part("Penyelesaian temuan", (), (Rows(heads, rows),)),)
 
 
 def _day(press: Press, at: datetime | None) -> str:

@@ -58,6 +58,11 @@ def cases(principal: Principal) -> sa.Select[Any]:
     return query.where(sa.or_(own, IntegrationRequest.number != ""))
 
 
+def open_cases(principal: Principal) -> sa.Select[Any]:
+    """Return those that have not ended."""
+    return cases(principal).where(IntegrationRequest.ended_at.is_(None))
+
+
 def asked_of(principal: Principal) -> sa.ColumnElement[bool]:
     """Return the condition of cases that wait for a move of somebody's own."""
     held = frozenset(role for role in Role if role in principal.roles)

@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -16,11 +17,14 @@ from sqlalchemy.orm import Session
 
 from app.core.policy import Principal, acting_principal
 from app.core.scope import NotFoundError, visible
+from app.core.words import message_id
 from app.files import services as files
 from app.files.errors import FileRefusedError
 from app.files.inspection import FileKind
 from app.files.services import Kept, store_of
 from app.files.signatures import Signature, signatures_in
+from app.notifications import notices
+from app.notifications.states import NoticeKind
 from app.requests.errors import (
     InitialsFirstError,
     NoReasonError,
@@ -59,6 +63,10 @@ class Signing:
     sha256: str
     signatures: int
     scan: PaperMark | None
+
+    def when(self, kind: MarkKind) -> datetime | None:
+        """Return when something was done with it for the first time."""
+        return next((mark.at for mark in self.marks if mark.kind is kind), None)
 
     @property
     def initials(self) -> tuple[PaperMark, ...]:
@@ -141,7 +149,7 @@ def may(signing: Signing, principal: Principal) -> frozenset[MarkKind]:
     is_second = principal.is_office and actor.person != scanned_by
     if state is PaperState.FOR_ATTEST and is_second:
         allowed.add(MarkKind.ATTEST)
-    if state not in ENDS and actor.roles & (HEADS | INITIALLING):
+    if state not in ENDS and actor.roles & (HEADS | INITIALLING | set(signing.missing)):
         allowed.add(MarkKind.SEND_BACK)
     return frozenset(allowed)
 
@@ -178,13 +186,25 @@ def initial(session: Session, paper: IssuedPaper) -> None:
 
 
 def send_back(session: Session, paper: IssuedPaper, note: str) -> None:
-    """Say that a paper is not signed as it is, and why: it holds no more."""
+    """Say that a paper is not signed as it is, and why: it holds no more.
+
+    The office looks over its papers; an agency's head sends back what waits for their hand.
+    """
     signing = _locked(session, paper)
     _require(signing, MarkKind.SEND_BACK)
     note = note.replace("\0", "").strip()[:MAX_NOTE]
     if not note:
         raise NoReasonError
     _mark(session, paper, MarkKind.SEND_BACK, note=note)
+    notices.tell(
+        session,
+        NoticeKind.REQUEST_TOLD,
+        message_id("The paper %(name)s was sent back: issue it anew once that is mended."),
+        {"name": str(paper)},
+        path=f"/papers/{paper.id}",
+        agency_id=None,
+        roles={Role.TIM_TEKNIS},
+    )
 
 
 def take_signed(

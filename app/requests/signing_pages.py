@@ -20,7 +20,7 @@ from app.core.scope import NotFoundError, get_visible
 from app.files import services as files
 from app.files.errors import MAX_BYTES, FileRefusedError
 from app.files.inspection import MEDIA_TYPES, picture
-from app.requests import papers, queries, signing
+from app.requests import papers, queries, receipts, signing
 from app.requests.models import IssuedPaper
 from app.requests.pressing import press_of_page
 from app.requests.saying import roles_named, step_name
@@ -78,6 +78,7 @@ class PaperPage(Page):
         """Show a paper as a picture, who has done what with it, and what it is compared with."""
         principal = principal_now()
         with db.unit_of_work() as session:
+            receipts.note_opened(session, _paper(session, ident), principal)
             found = _one(session, ident)
             content = files.path_of(_home(), found.paper.sha256).read_bytes()
             earlier = queries.paper_before(session, found.paper)
@@ -123,6 +124,7 @@ class PaperPage(Page):
     def file(self, ident: str) -> Response:
         """Give a paper out as it is in force: with the signatures there are, or the scan."""
         with db.unit_of_work() as session:
+            receipts.note_opened(session, _paper(session, ident), principal_now())
             found = _one(session, ident)
         is_scan = found.state is PaperState.SIGNED and found.scan is not None
         sha256 = found.scan.sha256 if is_scan and found.scan else found.sha256
@@ -261,8 +263,13 @@ class PaperPage(Page):
         return back_to("papers.show", ident=ident)
 
 
+def _paper(session: Session, ident: str) -> IssuedPaper:
+    paper: IssuedPaper = get_visible(session, IssuedPaper, ident, principal_now())
+    return paper
+
+
 def _one(session: Session, ident: str) -> Signing:
-    paper = get_visible(session, IssuedPaper, ident, principal_now())
+    paper = _paper(session, ident)
     return signing.signings(session, [paper])[paper.id]
 
 

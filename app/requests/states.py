@@ -87,6 +87,8 @@ class MarkKind(StrEnum):
     SCAN = "scan"  # signed by pen: a picture of it
     ATTEST = "attest"  # a second person saw the pen on the paper
     SEND_BACK = "send_back"
+    DELIVER = "deliver"  # the agency was told that it is there
+    OPEN = "open"  # somebody of the agency looked at it
 
 
 class PaperState(StrEnum):

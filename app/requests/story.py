@@ -15,6 +15,7 @@ from app.core.policy import DbRole, Principal, acting_as
 from app.papers.words import long_date
 from app.requests.clocks import clocks_of
 from app.requests.documents import DOCUMENTS
+from app.requests.findings import OUTCOMES, findings_of
 from app.requests.models import IntegrationRequest
 from app.requests.names import DEEDS, REASONS, ROLES, STEPS
 from app.requests.papers import Press
@@ -61,6 +62,14 @@ def story_of(session: Session, press: Press, case: IntegrationRequest) -> Story:
                 "text": each.text,
             }
             for each in messages_of(session, case)
+        ],
+        "findings": [
+            {
+                **each.told,
+                "state": press.say(OUTCOMES[each.state]),
+                "since": _moment(press, each.since),
+            }
+            for each in findings_of(session, case)
         ],
         "contract": _contract(press, case),
     }

@@ -34,7 +34,10 @@ class PaperKind(StrEnum):
 
 
 class Paper(NamedTuple):
-    """What belongs to a kind of paper. ``documents`` are printed in it."""
+    """What belongs to a kind of paper. ``documents`` are printed in it.
+
+    ``is_delivered``: it is for the agency, which gives a receipt by opening it.
+    """
 
     title: str
     opening: str
@@ -42,6 +45,7 @@ class Paper(NamedTuple):
     signers: tuple[Role, ...]
     documents: tuple[D, ...] = ()
     is_letter: bool = False
+    is_delivered: bool = False
 
 
 # What a wording may name; each is replaced by what it is in the case.
@@ -61,19 +65,19 @@ PAPERS: Mapping[PaperKind, Paper] = MappingProxyType(
             "Tanda Terima Berkas Permohonan",
             "Berkas {permohonan} dari {pemohon} telah diterima lengkap pada {tanggal} dan terdaftar dengan nomor {nomor_permohonan}.",
             "Layanan diselesaikan paling lama tiga bulan, yaitu sebelum {batas_waktu}. Layanan ini tidak dipungut biaya.",
-            (Role.TIM_TEKNIS,),
+            (Role.TIM_TEKNIS,), is_delivered=True,
         ),
         PaperKind.RETURN_LETTER: Paper(
             "Pengembalian Berkas Permohonan",
             "Berkas {permohonan} ({nomor_permohonan}) kami kembalikan untuk dilengkapi. Alasan: {alasan}.\n{penjelasan}",
             "Setelah diperbaiki, berkas dapat diajukan kembali dengan nomor permohonan yang sama. Layanan ini tidak dipungut biaya.",
-            (Role.TIM_TEKNIS,), is_letter=True,
+            (Role.TIM_TEKNIS,), is_letter=True, is_delivered=True,
         ),
         PaperKind.REFUSAL_LETTER: Paper(
             "Penolakan Permohonan Integrasi",
             "Dengan menyesal kami sampaikan bahwa {permohonan} ({nomor_permohonan}) tidak dapat kami lanjutkan. Alasan: {alasan}.\n{penjelasan}",
             "Atas perhatian Saudara kami ucapkan terima kasih.",
-            (Role.PIMPINAN,), is_letter=True,
+            (Role.PIMPINAN,), is_letter=True, is_delivered=True,
         ),
         PaperKind.DISPOSITION: Paper(
             "Lembar Disposisi dan Permintaan Definisi Data",
@@ -109,7 +113,7 @@ PAPERS: Mapping[PaperKind, Paper] = MappingProxyType(
             "Penyampaian Hasil Integrasi Data",
             "Bersama ini kami sampaikan hasil {permohonan} ({nomor_permohonan}).",
             "Mohon hasil ini diperiksa dan dibandingkan dengan sistem Saudara. Layanan ini tidak dipungut biaya.",
-            (Role.PENGAWAS_DATA,), (D.RESULT_LETTER,), is_letter=True,
+            (Role.PENGAWAS_DATA,), (D.RESULT_LETTER,), is_letter=True, is_delivered=True,
         ),
         PaperKind.CHECK_RESULT: Paper(
             "Hasil Pemeriksaan Perangkat Daerah",
@@ -119,13 +123,13 @@ PAPERS: Mapping[PaperKind, Paper] = MappingProxyType(
         ),
         PaperKind.RECONCILIATION: Paper(
             "Berita Acara Rekonsiliasi Data", _MINUTES, _MINUTES_END,
-            (Role.OPD_OPERATOR, Role.TIM_TEKNIS), (D.RECONCILIATION,),
+            (Role.OPD_OPERATOR, Role.TIM_TEKNIS), (D.RECONCILIATION,), is_delivered=True,
         ),
         PaperKind.RESULT_DOCUMENT: Paper(
             "Dokumen Hasil Interchange Data dan Integrasi Sistem",
             "Dokumen ini memuat hasil {permohonan} ({nomor_permohonan}) dari {pemohon}.",
             "Dokumen ini disampaikan kepada perangkat daerah sebagai arsip.",
-            (Role.PENGAWAS_TI,), (D.RESULT_DOCUMENT,),
+            (Role.PENGAWAS_TI,), (D.RESULT_DOCUMENT,), is_delivered=True,
         ),
         PaperKind.DASHBOARD: Paper(
             "Keputusan atas Dashboard Data Terintegrasi",
@@ -137,7 +141,7 @@ PAPERS: Mapping[PaperKind, Paper] = MappingProxyType(
             "Laporan Hasil Integrasi",
             "Laporan ini mengakhiri {permohonan} ({nomor_permohonan}) dari {pemohon}. Layanan terintegrasi tetap berjalan.",
             "Demikian laporan ini disampaikan.",
-            (Role.ADMINISTRATOR, Role.PIMPINAN), (D.REPORT,),
+            (Role.ADMINISTRATOR, Role.PIMPINAN), (D.REPORT,), is_delivered=True,
         ),
     }
 )  # fmt: skip

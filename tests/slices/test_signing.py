@@ -4,14 +4,17 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
 from app.core.errors import RejectedError
+from app.core.policy import DISPATCHER
 from app.files.errors import FileRefusedError
 from app.files.inspection import FileKind
 from app.files.services import Kept, path_of
-from app.requests import errors, papers, queries, signing
+from app.notifications.models import Notice
+from app.requests import errors, papers, queries, receipts, signing
 from app.requests.models import IntegrationRequest, IssuedPaper
 from app.requests.states import Action, MarkKind, PaperState, Role
 from tests import make, pki
@@ -56,6 +59,13 @@ def standing(paper) -> signing.Signing:
 
 def content(town, paper, sha256="") -> bytes:
     return path_of(town.press.home, sha256 or paper.sha256).read_bytes()
+
+
+def told_of(path: str) -> list[tuple]:
+    """Return whom notices that lead there are for; only the dispatcher reads them."""
+    with make.session(DISPATCHER) as s:
+        found = s.scalars(sa.select(Notice).where(Notice.path == path).order_by(Notice.at))
+        return [(each.agency_id, each.roles) for each in found]
 
 
 def initial(town, paper, role=TEAM):
@@ -133,7 +143,8 @@ def test_what_is_not_our_paper_and_signatures_is_refused(town, letter, minutes, 
     for broken in (bytes(bent), signed[:-50], issued + b"%%EOF", issued + b"\0" * 5000):
         with pytest.raises(FileRefusedError):
             send(town, broken)
-    assert [m.kind for m in standing(letter).marks] == [MarkKind.INITIAL]
+    marks = [m.kind for m in standing(letter).marks]
+    assert marks == [MarkKind.DELIVER, MarkKind.INITIAL]
 
 
 def test_all_sides_sign_one_file_each_upon_the_last(town, minutes, chief):
@@ -221,6 +232,15 @@ def test_a_paper_sent_back_holds_no_more_and_is_issued_anew(town, letter, chief)
     assert letter.id not in waiting
 
 
+def test_the_head_of_the_agency_sends_back_what_waits_for_their_hand(town, letter, minutes):
+    with make.session(town.people[OPD]) as s, pytest.raises(errors.NotYourMarkError):
+        signing.send_back(s, s.get_one(IssuedPaper, letter.id), "Tidak setuju")
+    with make.session(town.people[OPD]) as s:
+        signing.send_back(s, s.get_one(IssuedPaper, minutes.id), "Nama dinas keliru")
+    assert standing(minutes).state is PaperState.SENT_BACK
+    assert told_of(f"/papers/{minutes.id}") == [(None, [str(TEAM)])]
+
+
 def test_another_agency_finds_no_paper_by_its_bytes(town, letter, chief):
     initial(town, letter)
     signed = chief.sign(content(town, letter))
@@ -231,3 +251,34 @@ def test_another_agency_finds_no_paper_by_its_bytes(town, letter, chief):
         signing.take_signed(s, town.press.home, signed, "")
     with make.session(town.stranger) as s:
         assert signing.on_their_way(s, town.stranger) == []
+
+
+def test_a_delivered_paper_has_a_receipt_once_the_agency_opens_it(town):
+    ident = town.begin()
+    town.hand_in(ident)
+    town.pass_step(ident)
+    paper = newest(ident)  # the receipt of the file
+
+    def look(who):
+        with make.session(who) as s:
+            receipts.note_opened(s, s.get_one(IssuedPaper, paper.id), who)
+
+    assert told_of(f"/papers/{paper.id}") == [
+        (town.agency.id, ["OPD_OPERATOR", "OPD_PIMPINAN"])
+    ]
+    look(town.people[TEAM])
+    assert standing(paper).when(MarkKind.OPEN) is None
+    look(town.people[OPD])
+    opened = standing(paper).when(MarkKind.OPEN)
+    assert opened >= standing(paper).when(MarkKind.DELIVER)
+    look(town.people[Role.OPD_OPERATOR])
+    assert standing(paper).when(MarkKind.OPEN) == opened
+    assert [m.kind for m in standing(paper).marks] == [MarkKind.DELIVER, MarkKind.OPEN]
+
+
+def test_a_paper_among_the_office_has_no_receipt(town, minutes):
+    assert standing(minutes).when(MarkKind.DELIVER) is None
+    with make.session(town.people[OPD]) as s:
+        paper = s.get_one(IssuedPaper, minutes.id)
+        receipts.note_opened(s, paper, town.people[OPD])
+    assert standing(minutes).marks == ()

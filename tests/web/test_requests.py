@@ -232,8 +232,10 @@ def test_nonsense_is_no_deed(desk, sent):
 def test_what_waits_is_on_my_page_and_the_board(desk):
     hand_in(desk)
     number = case_of(desk).number
-    assert number in text(desk.team.get("/requests/mine"))
-    assert number not in text(desk.client.get("/requests/mine"))
+    mine, theirs = (text(who.get("/requests/mine")) for who in (desk.team, desk.client))
+    assert number in mine.partition('id="due"')[0]
+    assert number not in theirs.partition('id="due"')[0]
+    assert number in theirs.partition('id="due"')[2]
     assert number in text(desk.team.get("/requests/board"))
     assert number in text(desk.client.get("/requests/board"))
 
