@@ -294,7 +294,8 @@ def read(sheets: Mapping[str, Sequence[Line]]) -> Taken:
     given = {
         wanted: _Sheet(title, sheets[title], found)
         for wanted in (TERMS, FIELDS)
-        if (title := by_title.get(wanted.casefold()))
+        for title in sheets
+        if title.strip().casefold() == wanted.casefold()
     }
     specs = _fields(given[FIELDS], reader, found) if FIELDS in given else ()
     terms = Terms(fields=specs)
