@@ -24,7 +24,10 @@ E = TypeVar("E")
 MAX_TEXT, MAX_TITLE, MAX_DESCRIPTION = 2_000, 200, 4_000
 MAX_VALUES = 1_000  # that one field may list as allowed
 SEPARATOR = "|"  # between allowed values where they stand in one line
+MOST_NOTES = 300  # of each kind; who sends a file with more mends these first
+MAX_PLACE = 200
 NO_PLACE = message_id("Simpul has no place for it.")
+MORE = message_id("There is more of it than is told here.")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,14 +98,21 @@ class Findings:
         return list(self._left.values())
 
     def blame(self, place: str, message: str, **params: Any) -> None:
-        self.wrong.append(Note(place, message, params))
+        if len(self.wrong) < MOST_NOTES:
+            self.wrong.append(Note(place[:MAX_PLACE], message, params))
+        elif len(self.wrong) == MOST_NOTES:
+            self.wrong.append(Note("…", MORE))
 
     def leave(self, place: str, message: str = NO_PLACE, *, kind: str = "") -> None:
         """Name what is not taken over; places of one ``kind`` are told once, and counted."""
         key = (kind or place, message)
+        if key not in self._left and len(self._left) >= MOST_NOTES:
+            key, place, message = ("", MORE), "…", MORE
         former = self._left.get(key)
         places = former.places + 1 if former else 1
-        self._left[key] = Note(former.place if former else place, message, {}, places)
+        self._left[key] = Note(
+            former.place if former else place[:MAX_PLACE], message, {}, places
+        )
 
 
 class Words(NamedTuple):
@@ -243,7 +253,9 @@ def blame_twice(
     for at, each in enumerate(specs):
         if each.name in seen:
             found.blame(
-                place_of(at), "Two fields have the same name: “%(what)s”.", what=each.name
+                place_of(at),
+                "Two fields have the same name: “%(what)s”.",
+                what=each.name[:80],
             )
         seen.add(each.name)
 

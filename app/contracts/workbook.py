@@ -58,14 +58,17 @@ WORDS = Words(
         "data pribadi spesifik": Classification.SENSITIVE,
     },
     kinds={
-        "induk": DatasetKind.MASTER,
+        "data induk": DatasetKind.MASTER,
         "transaksi": DatasetKind.TRANSACTION,
-        "rujukan": DatasetKind.REFERENCE,
+        "data rujukan": DatasetKind.REFERENCE,
     },
-    modes={"seluruh isi": LoadMode.SNAPSHOT, "baru dan berubah": LoadMode.UPSERT},
+    modes={
+        "seluruh himpunan setiap kali": LoadMode.SNAPSHOT,
+        "baris baru dan berubah": LoadMode.UPSERT,
+    },
     states={
         "draf": VersionStatus.DRAFT,
-        "berlaku": VersionStatus.ACTIVE,
+        "aktif": VersionStatus.ACTIVE,
         "tidak berlaku lagi": VersionStatus.RETIRED,
     },
     flags={"ya": True, "tidak": False, "1": True, "0": False},
@@ -79,37 +82,37 @@ WRITTEN: Mapping[StrEnum, str] = {
 # What stands on *Kontrak*: the attribute of the terms, what it is called, what it is for.
 _ROWS = (
     ("title", "Judul", "Nama kontrak yang dibaca orang."),
-    ("slug", "Nama singkat", "Nama tabel dan alamat API; tidak pernah berubah."),
-    ("agency", "Kode OPD", "OPD yang menyediakan data."),
-    ("agency_name", "Nama OPD", ""),
+    ("slug", "Nama pendek", "Nama tabel dan alamat API; tidak pernah berubah."),
+    ("agency", "Kode perangkat daerah", "Penyedia data."),
+    ("agency_name", "Nama perangkat daerah", ""),
     ("kind", "Jenis data", "Pilih dari daftar."),
-    ("load_mode", "Isi tiap penarikan", "Pilih dari daftar."),
+    ("load_mode", "Setiap penarikan membawa", "Pilih dari daftar."),
     ("description", "Uraian", ""),
     ("basis", "Dasar", "Permohonan yang melahirkannya."),
     ("number", "Versi", "Versi yang menjadi asal berkas ini."),
     ("status", "Status", "Yang diambil dari berkas selalu menjadi draf."),
     ("note", "Catatan", ""),
-    ("max_rejected_percent", "Catatan ditolak paling banyak (%)", "0 sampai 100."),
+    ("max_rejected_percent", "Data ditolak paling banyak (%)", "0 sampai 100."),
     ("max_vanished_percent", "Baris hilang paling banyak (%)", "0 sampai 100."),
     ("ident", "ID kontrak", "Jangan diubah: menunjuk kontrak yang dimaksud."),
 )
 # What stands on *Kolom*: the column of a field, its head, its width.
 _COLUMNS = (
-    ("name", "Nama kolom", 24), ("source_path", "Jalur di sumber", 24), ("label", "Label", 28),
+    ("name", "Nama kolom", 24), ("source_path", "Jalur pada sumber", 24), ("label", "Label", 28),
     ("type", "Tipe", 18), ("required", "Wajib", 9), ("is_key", "Kunci", 9),
-    ("min_length", "Panjang terpendek", 12), ("max_length", "Panjang terpanjang", 12),
+    ("min_length", "Panjang minimal", 12), ("max_length", "Panjang maksimal", 12),
     ("minimum", "Nilai terkecil", 18), ("maximum", "Nilai terbesar", 18),
-    ("pattern", "Pola", 22), ("allowed_values", "Nilai yang boleh", 26),
+    ("pattern", "Pola", 22), ("allowed_values", "Nilai yang diizinkan", 26),
     ("classification", "Klasifikasi", 22), ("definition", "Definisi", 44),
     ("unit", "Satuan", 14), ("example", "Contoh", 22),
 )  # fmt: skip
 _RECEIVER_HEADS = (
-    "Kode OPD", "Nama OPD", "Nomor perjanjian", "Tujuan", "Kolom", "Sampai dengan",
+    "Kode perangkat daerah", "Nama perangkat daerah", "Nomor kesepakatan", "Tujuan", "Kolom", "Sampai dengan",
 )  # fmt: skip
 _GUIDE = (
     "Lembar “Kontrak” berisi ketentuan, lembar “Kolom” berisi satu baris untuk setiap kolom data.",
     (
-        "Isi kolom “Isi” pada lembar “Kontrak”. Judul, nama singkat, OPD, jenis data, dan isi tiap"
+        "Isi kolom “Isi” pada lembar “Kontrak”. Judul, nama pendek, perangkat daerah, jenis data, dan isi tiap"
         " penarikan hanya dipakai untuk kontrak baru."
     ),
     (
@@ -117,7 +120,7 @@ _GUIDE = (
         " yang dihilangkan. Urutan kolom lembar boleh ditukar; judulnya tidak diganti."
     ),
     (
-        "Nama kolom: huruf kecil, angka, dan garis bawah, diawali huruf. Jalur di sumber: nama isian"
+        "Nama kolom: huruf kecil, angka, dan garis bawah, diawali huruf. Jalur pada sumber: nama isian"
         " pada layanan sumber, bertitik bila bertingkat (misalnya orang.nip); kosong berarti sama"
         " dengan nama kolom."
     ),
@@ -126,12 +129,12 @@ _GUIDE = (
         " wajib. Klasifikasi yang kosong dianggap terbatas."
     ),
     (
-        "Nilai yang boleh ditulis dengan tanda | di antaranya, misalnya L | P. Pola adalah ungkapan"
+        "Nilai yang diizinkan ditulis dengan tanda | di antaranya, misalnya L | P. Pola adalah ekspresi"
         " reguler untuk seluruh isi, misalnya \\d{18}."
     ),
     "Tanggal ditulis 2026-11-23; waktu ditulis dengan zona, misalnya 2026-11-23T08:00:00+07:00.",
     "Nomor seperti NIP, NIK, dan kode wilayah bertipe teks agar nol di depan tidak hilang.",
-    "Lembar “Penerima” hanya untuk dibaca: siapa menerima data diatur dengan perjanjian.",
+    "Lembar “Penerima” hanya untuk dibaca: siapa menerima data diatur dengan kesepakatan.",
     (
         "Kirim berkas ini lewat tombol “Ambil dari berkas”. Perubahannya ditunjukkan dahulu; setelah"
         " disetujui menjadi draf dan belum berlaku."

@@ -166,7 +166,7 @@ class ContractFilePage(Page):
                 file=sealed.file,
                 terms=taken.terms,
                 wrong=taken.wrong,
-                left=taken.left,
+                left=[*_kept_of_new(contract, taken.terms), *taken.left],
                 problems=problems_of(taken.terms.fields),
                 against=_against(session, contract, taken.terms) if contract else None,
                 form=form,
@@ -231,6 +231,22 @@ def _kept(here: Terms, terms: Terms) -> list[Note]:
         for name, label in _FIXED.items()
         if (said := getattr(terms, name)) not in {None, "", getattr(here, name)}
     ]
+
+
+def _kept_of_new(contract: Contract | None, terms: Terms) -> list[Note]:
+    """Name what the file says and a contract that is new does not take from it."""
+    if contract is not None:
+        return []
+    said = (
+        (terms.ident, "ID", message_id("A new contract gets an id of its own.")),
+        (
+            terms.number not in {None, 1},
+            _("Version"),
+            message_id("A new contract begins with version 1."),
+        ),
+        (terms.basis, _("Rests on"), message_id("What it rests on is said by its case.")),
+    )
+    return [Note(str(place), message) for is_said, place, message in said if is_said]
 
 
 def _word(value: Any) -> str:

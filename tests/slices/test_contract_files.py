@@ -7,6 +7,7 @@ import subprocess
 from importlib import resources
 
 import jsonschema
+import msgspec
 import openpyxl
 import pytest
 import yaml
@@ -22,8 +23,9 @@ from app.contracts.states import (
     LoadMode,
     VersionStatus,
 )
-from app.contracts.terms import Around, Receiver, Terms
+from app.contracts.terms import MOST_NOTES, Around, Receiver, Terms
 from app.core.workbooks import Line
+from demo import seed
 
 SCHEMA = json.loads(
     resources.files("open_data_contract_standard").joinpath("schema.json").read_text()
@@ -165,6 +167,24 @@ PERSON = Terms(
     load_mode=LoadMode.SNAPSHOT, number=2, status=VersionStatus.ACTIVE,
     max_vanished_percent=10, max_rejected_percent=20,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", [seed.REGION_FIELDS, seed.PEOPLE_FIELDS])
+def test_what_the_demo_exchanges_fits_the_standard(fields):
+    terms = msgspec.structs.replace(PERSON, fields=fields)
+
+    STANDARD.validate(yaml.safe_load(odcs.write(terms, AROUND)))
+
+
+def test_of_very_many_things_the_first_ones_are_told_and_that_there_are_more():
+    tree = {f"kunci{n}" * 99: "a" for n in range(1_000)}
+
+    back = odcs.read(tree | {"schema": [{"properties": [[]] * 400}]})
+
+    assert len(back.left) == MOST_NOTES + 1
+    assert back.left[-1].places > 600
+    assert len(back.wrong) == MOST_NOTES + 1
+    assert max(len(each.place) for each in back.left) <= 200
 
 
 @pytest.mark.parametrize("write", [odcs.write, workbook.write])
