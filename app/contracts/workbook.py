@@ -41,6 +41,7 @@ from app.core.words import message_id
 from app.core.workbooks import Line
 
 TERMS, FIELDS, RECEIVERS, GUIDE = "Kontrak", "Kolom", "Penerima", "Petunjuk"
+LINE_HEIGHT, MOST_LINES = 15, 20  # in points; a cell that holds more is scrolled
 HEAD_WITHIN = 20  # rows, for a title above the heads
 WORDS = Words(
     types={
@@ -112,7 +113,7 @@ _RECEIVER_HEADS = (
 _GUIDE = (
     "Lembar “Kontrak” berisi ketentuan, lembar “Kolom” berisi satu baris untuk setiap kolom data.",
     (
-        "Isi kolom “Isi” pada lembar “Kontrak”. Judul, nama pendek, perangkat daerah, jenis data, dan isi tiap"
+        "Isi kolom “Isi” pada lembar “Kontrak”. Judul, nama pendek, perangkat daerah, jenis data, dan isi setiap"
         " penarikan hanya dipakai untuk kontrak baru."
     ),
     (
@@ -235,11 +236,31 @@ def _write_table(
                 cell.value = _fit(text)
                 cell.data_type = "s"  # whatever it begins with, it is no formula
             if number == 1:
-                cell.font = Font(bold=True)
+                cell.font = Font(name="Calibri", size=11, bold=True)
                 cell.fill = PatternFill("solid", start_color="FFDCE6F1")
+        lines = max(map(_lines_in, cells, widths), default=1)
+        if lines > 1:  # not every program finds the height by itself
+            sheet.row_dimensions[number].height = LINE_HEIGHT * min(lines, MOST_LINES)
     for column, width in enumerate(widths, 1):
-        sheet.column_dimensions[get_column_letter(column)].width = width
+        dimension = sheet.column_dimensions[get_column_letter(column)]
+        dimension.width = width
+        dimension.number_format = "@"  # what is typed further below is text as well
     sheet.freeze_panes = "A2"
+    _fit_page(sheet)
+
+
+def _lines_in(text: str, width: int) -> int:
+    """Return about how many lines a text takes in a column."""
+    return sum(-(-len(line) // width) or 1 for line in text.split("\n"))
+
+
+def _fit_page(sheet: Any) -> None:
+    """Let a sheet be printed as wide as the paper, its heads on each page."""
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.page_setup.fitToHeight = 0  # as many pages down as it takes
+    sheet.print_title_rows = "1:1"
 
 
 def _fit(text: str) -> str:
