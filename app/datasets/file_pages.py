@@ -201,26 +201,29 @@ def _against(session: Session, contract: Contract, terms: Terms) -> _Against:
     base, draft = standing.base, standing.draft
     target = draft or base
     changes = changes_of(base.specs(), terms.fields)
-    limits = [
-        (label, getattr(target, name), getattr(terms, name))
-        for name, label in drafts.LIMITS.items()
-        if getattr(terms, name) not in {None, getattr(target, name)}
-    ]
-    other_note = terms.note not in {"", target.note}
-    if other_note:
-        limits.append((gettext("Note"), target.note or "–", terms.note))
+    in_draft = _limits(target, terms)
     return _Against(
         base=base,
         draft=draft,
         changes=changes,
         over=changes_of(draft.specs(), terms.fields) if draft and draft != base else [],
-        limits=limits,
+        limits=list({**_limits(base, terms), **in_draft}.values()),
         kept=_kept(base.terms(), terms),
         made_from=terms.number if terms.number not in {base.number, None} else None,
         is_breaking=base.activated_at is not None and is_breaking(changes),
-        is_something=bool(limits) or terms.fields != target.specs(),
+        is_something=bool(in_draft) or terms.fields != target.specs(),
         other_id=terms.ident not in {"", str(contract.id)},
     )
+
+
+def _limits(version: ContractVersion, terms: Terms) -> dict[str, tuple[Any, Any, Any]]:
+    """Return what a file changes of the gate's limits and the note: name, before, after."""
+    names = {**drafts.LIMITS, "note": _("Note")}
+    return {
+        name: (label, getattr(version, name), getattr(terms, name))
+        for name, label in names.items()
+        if getattr(terms, name) not in {None, "", getattr(version, name)}
+    }
 
 
 def _kept(here: Terms, terms: Terms) -> list[Note]:

@@ -122,6 +122,7 @@ def test_a_changed_file_is_shown_first_and_then_becomes_a_draft(steward, contrac
     assert "gaji (gaji) dihapus." in page
     assert "dapat mengganggu" in page
     assert "golongan" in page
+    assert re.search(r"Data ditolak.*<del>.*20</del> → <ins>.*7</ins>", page)
     assert versions_of(contract) == [(1, "active")]
 
     answer = apply(steward, contract, seal_in(page))
