@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings, strategies as st
 
 from app.contracts import incoming, odcs, workbook
-from app.contracts.errors import FileRefusedError, UnfitTextError
+from app.contracts.errors import REFUSALS, FileRefusedError, UnfitTextError
 from app.contracts.fields import FieldSpec
 from app.contracts.states import (
     Classification,
@@ -24,6 +24,7 @@ from app.contracts.states import (
     VersionStatus,
 )
 from app.contracts.terms import MOST_NOTES, Around, Receiver, Terms
+from app.core.confined import RefusedHereError
 from app.core.workbooks import Line
 from demo import seed
 
@@ -258,6 +259,65 @@ def test_what_is_wrong_is_told_with_its_place():
 @pytest.mark.parametrize("tree", [None, [], "a", {"schema": "a"}, {"schema": [None, 1]}])
 def test_what_is_no_contract_is_wrong_and_no_error(tree):
     assert odcs.read(tree).wrong
+
+
+KEYS = st.sampled_from(
+    ["kind", "schema", "name", "properties", "customProperties", "property", "value", "quality",
+     "metric", "arguments", "validValues", "mustBe", "description", "purpose", "examples",
+     "logicalType", "logicalTypeOptions", "pattern", "minLength", "primaryKey", "version", "id",
+     "simpulMinimum", "simpulMaxVanishedPercent", "classification", "roles"]
+)  # fmt: skip
+SCALARS = st.none() | st.sampled_from(
+    ["", "invalidValues", "0", "-1", "9" * 30, "²", "true", "string", "^(?:a)$", "^(?:", ")$"]
+) | st.text(max_size=5)  # fmt: skip
+TREES = st.recursive(
+    SCALARS,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below, max_size=6),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TREES)
+def test_no_tree_is_an_error_of_ours(tree):
+    back = odcs.read(tree)
+
+    assert back.wrong or back.terms
+    odcs.write(back.terms)
+
+
+CELLS = st.sampled_from(
+    ["", "Kolom", "Isi", "Judul", "Nama kolom", "Tipe", "teks", "ya", "a | b", "|", "²", "9" * 20]
+) | st.text(max_size=5)  # fmt: skip
+LINES = st.lists(
+    st.builds(
+        Line,
+        st.integers(1, 99),
+        st.lists(CELLS, min_size=1, max_size=6),
+        st.lists(st.integers(0, 5), max_size=2),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(["Kontrak", "kolom ", "Kolom", "Lain"]), LINES))
+def test_no_sheet_is_an_error_of_ours(sheets):
+    back = workbook.read(sheets)
+
+    assert back.wrong or back.terms
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("ab:-?&*!|>'\"%@`{}[],#\n \t~<=.0"), max_size=40))
+def test_no_text_is_an_error_of_ours(text):
+    why = ""
+    try:
+        taken(text.encode())
+    except RefusedHereError as refused:
+        why = refused.why
+
+    assert why in {"", *REFUSALS}
 
 
 FOREIGN = b"""
