@@ -21,6 +21,7 @@ from app.dashboard.admin import HomePage
 from app.datasets.admin import ActivationPage, DatasetPage
 from app.datasets.agreement_pages import AgreementView
 from app.datasets.change_pages import ChangeView
+from app.datasets.file_pages import ContractFilePage
 from app.datasets.models import Agreement, ChangeNotice
 from app.exports.admin import DownloadPage
 from app.exports.models import ExchangeLog
@@ -152,6 +153,9 @@ def _add_pages(app: Flask, translations: str) -> None:
         ContractPage(_("Contracts"), endpoint="contracts", url="/contracts"),
         AgreementView(
             Agreement, name=_("Agreements"), endpoint="agreements", url="/agreements"
+        ),
+        ContractFilePage(
+            _("Take in a file"), endpoint="contract_files", url="/contract-files"
         ),
         IntegrationView(
             Integration,

@@ -26,7 +26,7 @@ _ONE = re.compile(
 _NO_PAGE = re.compile(
     r"^/(?:logout|static|bootstrap|api|downloads/.+|imports/template|imports/.+/file"
     r"|requests/papers/|requests/files/|requests/[^/]+/(?:archive$|report\.)"
-    r"|requests/number/|papers/[^/]+/(?:file$|pages/|scan/))"
+    r"|contract-files/version/|requests/number/|papers/[^/]+/(?:file$|pages/|scan/))"
 )
 
 

@@ -35,6 +35,8 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "log_in": (2,),
     "__init__": (1,),
     "FieldError": (3,),
+    "Note": (2,),
+    "blame": (2,),
     "_atom": (2,),
     "_value_atom": (2,),
     "Step": (2,),

@@ -136,11 +136,11 @@ class ContractPage(Page):
     def new(self) -> Response | str:
         form = ContractForm()
         with db.unit_of_work() as session:
-            form.agency.choices = _agencies(session)
+            form.agency.choices = agency_choices(session)
         if form.validate_on_submit():
             try:
                 with db.unit_of_work() as session:
-                    draft = _create(session, form)
+                    draft = create_by(session, form)
                 return back_to("contracts.version", ident=draft.id)
             except RejectedError as error:
                 flash_rejected(error)
@@ -275,7 +275,8 @@ def _saved(
     return _Shown(fields, shown, _desk(version), typed.unreadable)
 
 
-def _create(session: Any, form: ContractForm) -> ContractVersion:
+def create_by(session: Any, form: ContractForm) -> ContractVersion:
+    """Make a contract as a form says; return its first draft. Raises as the service does."""
     agency = get_visible(session, Agency, form.agency.data, principal_now())
     contract = services.create_contract(
         session,
@@ -293,7 +294,8 @@ def _create(session: Any, form: ContractForm) -> ContractVersion:
     return draft
 
 
-def _agencies(session: Any) -> list[SelectChoice]:
+def agency_choices(session: Any) -> list[SelectChoice]:
+    """Return the agencies that a contract may be of."""
     rows = session.scalars(
         sa.select(Agency)
         .where(visible(Agency, principal_now()), Agency.active)

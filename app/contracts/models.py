@@ -16,6 +16,7 @@ from app.contracts.states import (
     LoadMode,
     VersionStatus,
 )
+from app.contracts.terms import Terms
 from app.core.db import Base, HasId, Versioned, choice
 from app.core.scope import Scope
 from app.core.search import words_index
@@ -112,6 +113,27 @@ class ContractVersion(HasId, Versioned, Base):
     def specs(self) -> tuple[FieldSpec, ...]:
         """Return the fields as plain values, in order."""
         return tuple(each.spec() for each in self.fields)
+
+    def terms(self) -> Terms:
+        """Return all that a file says of the version, as a plain value."""
+        contract = self.contract
+        return Terms(
+            fields=self.specs(),
+            ident=str(contract.id),
+            slug=contract.slug,
+            title=contract.title,
+            agency=contract.agency.code,
+            agency_name=contract.agency.name,
+            kind=contract.kind,
+            load_mode=contract.load_mode,
+            description=contract.description,
+            basis=contract.basis,
+            number=self.number,
+            status=self.status,
+            note=self.note,
+            max_vanished_percent=self.max_vanished_percent,
+            max_rejected_percent=self.max_rejected_percent,
+        )
 
 
 class ContractField(HasId, Base):

@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.contracts.errors import ContractError, NotDraftError
+from app.contracts.errors import ContractError, FileStaleError, NotDraftError
 from app.contracts.fields import FieldSpec
 from app.contracts.models import Contract, ContractField, ContractVersion
 from app.contracts.rules import Problem, problems_of
 from app.contracts.states import VersionStatus
+from app.contracts.terms import Terms
 from app.core.errors import RejectedError
 from app.core.policy import acting_principal
 from app.core.sql import is_name
@@ -115,6 +116,65 @@ def former_of(session: Session, version: ContractVersion) -> ContractVersion | N
         .order_by(ContractVersion.number.desc())
         .limit(1)
     )
+
+
+class Standing(NamedTuple):
+    """What a contract is just now. ``base`` is what a new draft would be compared with.
+
+    ``mark`` is another one as soon as any of it is saved anew.
+    """
+
+    newest: ContractVersion
+    base: ContractVersion
+    draft: ContractVersion | None
+    mark: str
+
+
+def standing_of(session: Session, contract: Contract) -> Standing:
+    """Return the active version and the draft of a contract, as far as there are."""
+    versions = session.scalars(
+        sa.select(ContractVersion)
+        .where(ContractVersion.contract_id == contract.id)
+        .order_by(ContractVersion.number.desc())
+        .execution_options(populate_existing=True)
+    ).all()
+    newest = versions[0]  # there has been one since the contract was made
+    active = next((v for v in versions if v.status is VersionStatus.ACTIVE), None)
+    draft = newest if newest.status is VersionStatus.DRAFT else None
+    mark = " ".join(f"{v.id}:{v.row_version}:{v.status}" for v in versions[:2])
+    return Standing(newest, active or newest, draft, mark)
+
+
+def take_in(
+    session: Session, contract: Contract, terms: Terms, seen: str
+) -> ContractVersion:
+    """Make what a file says the draft of a contract, instead of the one there may be.
+
+    ``seen`` is the ``mark`` of what it was compared with. Raises ``FileStaleError`` when the
+    contract is another one by now, and ``ContractError`` for names that clash.
+    """
+    standing = standing_of(session, contract)
+    session.execute(  # of two who take in at once, the second one finds another standing
+        sa.select(ContractVersion.id)
+        .where(ContractVersion.id == standing.newest.id)
+        .with_for_update()
+    )
+    standing = standing_of(session, contract)
+    if standing.mark != seen:
+        raise FileStaleError
+    draft = draft_from(session, standing.newest)
+    session.flush()  # its fields are replaced, and must be there for it
+    fill_draft(session, draft, terms)
+    return draft
+
+
+def fill_draft(session: Session, draft: ContractVersion, terms: Terms) -> None:
+    """Give a draft the fields of a file, and the limits and the note as far as it says them."""
+    save_fields(session, draft, terms.fields)
+    for name in ("max_vanished_percent", "max_rejected_percent"):
+        if getattr(terms, name) is not None:
+            setattr(draft, name, getattr(terms, name))
+    draft.note = terms.note or draft.note
 
 
 def lock_draft(session: Session, version: ContractVersion) -> bool:

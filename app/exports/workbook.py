@@ -27,7 +27,8 @@ from sqlalchemy.orm import Session
 
 from app.contracts.fields import FieldSpec
 from app.contracts.models import ContractVersion
-from app.contracts.states import Classification, FieldType
+from app.contracts.states import FieldType
+from app.contracts.workbook import WRITTEN
 from app.core import clock, db
 from app.core.errors import TransientError
 from app.core.sql import quote, quote_all
@@ -58,20 +59,6 @@ _LARGE_FILE = 1 << 31
 _COLUMN = re.compile(r'<col min="(\d+)" max="(\d+)" [^>]*?style="(\d+)"')
 _ZONES = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
 
-_TYPES = {
-    FieldType.TEXT: "teks",
-    FieldType.INTEGER: "bilangan bulat",
-    FieldType.NUMBER: "bilangan desimal",
-    FieldType.BOOLEAN: "benar/salah",
-    FieldType.DATE: "tanggal",
-    FieldType.TIMESTAMP: "waktu",
-}
-_CLASSES = {
-    Classification.PUBLIC: "umum",
-    Classification.RESTRICTED: "terbatas",
-    Classification.PERSONAL: "data pribadi umum",
-    Classification.SENSITIVE: "data pribadi spesifik",
-}
 _FORMATS = {
     FieldType.TEXT: "@",
     FieldType.INTEGER: "0",
@@ -549,7 +536,7 @@ def _dictionary(job: _Job) -> Iterator[dict[str, str]]:
             _yes(each.required),
             each.definition,
             each.unit,
-            _CLASSES[each.classification],
+            WRITTEN[each.classification],
             ", ".join(each.allowed_values) or _bounds(each),
             each.example,
         )
@@ -557,7 +544,7 @@ def _dictionary(job: _Job) -> Iterator[dict[str, str]]:
 
 
 def _type_words(each: FieldSpec, zone: str) -> str:
-    words = _TYPES[each.type]
+    words = WRITTEN[each.type]
     return f"{words} ({zone})" if each.type is FieldType.TIMESTAMP else words
 
 

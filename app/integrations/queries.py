@@ -33,14 +33,14 @@ class Parts:
     last_run: JobRun | None = None
     dataset: Dataset | None = None
     agreements: Sequence[Agreement] = ()
-    is_active: bool = False
+    version: ContractVersion | None = None  # the active one
 
     def facts(self, integration: Integration) -> Facts:
         enabled = [each for each in self.sources if each.enabled]
         due = [each.next_due_at for each in self.schedules if each.enabled]
         last = self.last_run
         return Facts(
-            is_active=self.is_active,
+            is_active=self.version is not None,
             has_source=bool(enabled),
             is_resting=bool(enabled) and all(each.pause for each in enabled),
             has_failed=last is not None and last.status in TROUBLED,
@@ -68,7 +68,7 @@ def parts_of(
             last_run=runs.get(each.contract_id),
             dataset=dataset,
             agreements=[a for a in agreements if dataset and a.dataset_id == dataset.id],
-            is_active=each.contract_id in active,
+            version=active.get(each.contract_id),
         )
     return found
 
@@ -123,11 +123,11 @@ class _Reader:
         of_them = Agreement.dataset_id.in_([each.id for each in datasets])
         return self._all(Agreement, of_them, *Agreement.is_active())
 
-    def active(self) -> set[UUID]:
-        """Return the contracts that have an active version."""
+    def active(self) -> dict[UUID, ContractVersion]:
+        """Return the active versions by their contracts."""
         found = self._all(
             ContractVersion,
             ContractVersion.contract_id.in_(self.contracts),
             ContractVersion.status == VersionStatus.ACTIVE,
         )
-        return {each.contract_id for each in found}
+        return {each.contract_id: each for each in found}

@@ -30,9 +30,10 @@ from app.core.db import because
 from app.core.errors import RejectedError
 from app.core.policy import acting_principal
 from app.core.scope import visible
+from app.core.workbooks import Line
 from app.listings.errors import WrongRowsError
 from app.listings.models import DataImport
-from app.listings.sheets import Line, Remark, Table
+from app.listings.sheets import Remark, Table
 from app.web.i18n import say
 from app.web.views import ScopedView
 

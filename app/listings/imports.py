@@ -18,6 +18,7 @@ from app.listings.importing import Kind, Outcome
 from app.listings.models import DataImport
 from app.web.extensions import db as flask_db
 from app.web.format import number
+from app.web.forms import plain_name
 from app.web.guard import principal_now, signed_in
 from app.web.views import Page, ScopedView, back_to, flash_rejected
 
@@ -165,23 +166,12 @@ def _keep(view: ScopedView) -> UUID:
         asked = DataImport(
             user_id=principal_now().user_id,
             listed=view.endpoint,
-            file_name=_plain_name(sent.filename),
+            file_name=plain_name(sent.filename),
             content=content,
             sheet=table.as_json(),
         )
         session.add(asked)
     return asked.id
-
-
-def _plain_name(name: str) -> str:
-    """Return the last part of a file's name, without what a system could stumble over."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return (
-        "".join(sign for sign in last if sign.isprintable() and sign not in '"<>|:*?')[
-            :120
-        ]
-        or "file"
-    )
 
 
 def _mapping(view: ScopedView, asked: DataImport) -> dict[str, Any]:

@@ -12,21 +12,21 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from defusedxml import DefusedXmlException
 
-from app.core import archives, confined
+from app.core import confined, workbooks
 from app.core.confined import RefusedHereError
 from app.core.errors import RejectedError
 from app.core.words import message_id
+from app.core.workbooks import MAX_CELL, Bounds, Line, text_of
 
 MAX_ROWS = 1_000
 MAX_COLUMNS = 100
-MAX_CELL = 5_000  # characters
 _BEGIN = 1 << 16  # characters that are looked at to tell what a text is
 HEAD_WITHIN = 20  # rows, for a title above the table
+_BOUNDS = Bounds(MAX_ROWS + HEAD_WITHIN + 2, MAX_COLUMNS + 1)
 WRONG = "FFF4B6B6"  # the colour of a cell that is refused
 
 REFUSALS = {
@@ -68,18 +68,6 @@ class SheetRefusedError(RejectedError):
         if what:
             params["what"] = what
         super().__init__(REFUSALS[why], **params)
-
-
-class Line(NamedTuple):
-    """A row of a table: its number in the file, and its cells as texts.
-
-    ``faults``: which cells hold an error of Excel's, such as #REF!, or a formula that was
-    never worked out.
-    """
-
-    number: int
-    cells: list[str]
-    faults: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,87 +139,19 @@ def _table_of(content: bytes) -> Table:
 
 
 def _of_workbook(content: bytes) -> Table:
-    if "xl/workbook.xml" not in archives.names_in(content):
-        raise SheetRefusedError("kind")
-    book = _open(content, read_only=True)
+    workbooks.require_workbook(content)
+    book = workbooks.open_book(content, read_only=True)
     found = [
         (sheet, lines)
         for sheet in book.worksheets
-        if sheet.sheet_state == "visible" and (lines := list(_lines_of(sheet)))
+        if sheet.sheet_state == "visible"
+        and (lines := list(workbooks.lines_of(sheet, _BOUNDS)))
     ]
     if not found:
         raise SheetRefusedError("empty")
     sheet, lines = found[0]
-    dead = _formulas_without_value(content, sheet.title)
-    lines = [
-        Line(n, cells, [*faults, *(c for c in dead.get(n, ()) if not cells[c])])
-        for n, cells, faults in lines
-    ]
+    lines = workbooks.with_dead_formulas(content, sheet.title, lines, _BOUNDS)
     return _table(lines, sheet.title, [each.title for each, _lines in found[1:]])
-
-
-def _formulas_without_value(content: bytes, title: str) -> dict[int, list[int]]:
-    """Return the cells with formulas by row: what no program has worked out is no value."""
-    sheet = _open(content, read_only=True, values=False)[title]
-    sheet.reset_dimensions()
-    rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
-    found = {
-        number: [
-            n for n, cell in enumerate(row[: MAX_COLUMNS + 1]) if cell.data_type == "f"
-        ]
-        for number, row in enumerate(rows, 1)
-    }
-    return {number: columns for number, columns in found.items() if columns}
-
-
-def _open(content: bytes, *, read_only: bool, values: bool = True) -> Any:
-    import openpyxl
-
-    if not openpyxl.DEFUSEDXML:
-        raise RuntimeError("defusedxml is missing: workbooks of others are not opened")
-    return openpyxl.load_workbook(
-        io.BytesIO(content),
-        read_only=read_only,
-        data_only=read_only and values,
-        keep_links=False,
-    )
-
-
-def _lines_of(sheet: Any) -> Iterator[Line]:
-    """Yield the rows that hold something; where a sheet says that it ends is not believed."""
-    if hasattr(sheet, "reset_dimensions"):
-        sheet.reset_dimensions()
-    rows = sheet.iter_rows(max_row=MAX_ROWS + HEAD_WITHIN + 2)
-    for number, row in enumerate(rows, 1):
-        some = row[: MAX_COLUMNS + 1]
-        faults = [n for n, cell in enumerate(some) if cell.data_type == "e"]
-        texts = [_text_of(cell.value) for cell in some]
-        if any(texts):
-            yield Line(number, texts, faults)
-
-
-def _text_of(value: Any) -> str:
-    """Return a cell as somebody would type it; days and times as ISO has them."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "1" if value else "0"
-        case float():
-            return (
-                str(int(value))
-                if value.is_integer() and abs(value) < 1e15
-                else repr(value)
-            )
-        case datetime():
-            is_day = value.time() == time()
-            return value.date().isoformat() if is_day else value.isoformat(" ", "minutes")
-        case date() | time():
-            return value.isoformat()
-    text = str(value).replace("\0", "").strip()
-    if len(text) > MAX_CELL:
-        raise SheetRefusedError("cell")
-    return text
 
 
 def _of_text(content: bytes) -> Table:
@@ -243,7 +163,7 @@ def _of_text(content: bytes) -> Table:
         rows = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
         lines = []
         for row in rows:
-            texts = [_text_of(each) for each in row[: MAX_COLUMNS + 1]]
+            texts = [text_of(each) for each in row[: MAX_COLUMNS + 1]]
             if any(texts):
                 lines.append(Line(rows.line_num, texts, []))
             if len(lines) > MAX_ROWS + HEAD_WITHIN:
@@ -309,7 +229,7 @@ def _with_remarks(sent: bytes) -> bytes:
     remarks = [Remark(*each) for each in asked["remarks"]]
     if content.startswith(b"PK"):
         table = _of_workbook(content)
-        book = _open(content, read_only=False)
+        book = workbooks.open_book(content, read_only=False)
         sheet = book[table.sheet]
         head = next(_head_numbers(sheet, table.headers))
     else:
@@ -343,7 +263,7 @@ def _head_numbers(sheet: Any, headers: Iterable[str]) -> Iterator[int]:
     for number, row in enumerate(
         sheet.iter_rows(max_row=HEAD_WITHIN * 5, values_only=True), 1
     ):
-        if [_text_of(value) for value in row[: len(wanted)]] == wanted:
+        if [text_of(value) for value in row[: len(wanted)]] == wanted:
             yield number
     yield 1
 

@@ -146,7 +146,9 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
             )
             clocks = clocks_of(session, list({*rows, *own}), _zone())
             last = in_zone(utc_now(), _zone()).date() + SOON
-            due = (case for case in set(rows) - set(own) if _is_due(clocks[case.id], last))
+            due = (
+                case for case in set(rows) - set(own) if _is_due(clocks[case.id], last)
+            )
             text: str = self.render(
                 "requests/mine.html",
                 cases=sorted(own, key=lambda case: _urgency(clocks[case.id])),

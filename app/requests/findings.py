@@ -24,6 +24,7 @@ from app.core import db
 from app.core.policy import DbRole, Principal, acting_as
 from app.core.scope import NotFoundError
 from app.core.words import message_id as _
+from app.datasets.ddl import TYPE_WORDS
 from app.datasets.models import Dataset
 from app.datasets.queries import reading_of, row_by_keys
 from app.datasets.reading import Reading
@@ -109,45 +110,70 @@ def findings_of(session: Session, case: IntegrationRequest) -> list[Finding]:
         dataset = central.scalar(
             sa.select(Dataset).where(Dataset.contract_id == case.contract_id)
         )
+        if dataset is None or dataset.published_at is None:
+            return [_unread(each, _UnclearError(NO_ROWS)) for each in told]
         try:
-            if dataset is None or dataset.published_at is None:
-                raise NotFoundError
             reading = reading_of(central, dataset, case.agency_id)
         except NotFoundError:
-            return [_unread(each, NO_ROWS) for each in told]
-        return [_compared(central, dataset, reading, each) for each in told]
+            return [_unread(each, _UnclearError(NO_ROWS)) for each in told]
+        return [_held_against(central, dataset, reading, each) for each in told]
 
 
-def _unread(told: Values, problem: str, **params: str) -> Finding:
-    state = FindingState.GIVEN_UP if told.get("given_up") else FindingState.UNCLEAR
-    return Finding(told, state, problem=problem, params=params)
+class _UnclearError(Exception):
+    """Why a finding cannot be compared, as a message id and what fills it."""
+
+    def __init__(self, problem: str, **params: str) -> None:
+        super().__init__(problem)
+        self.problem, self.params = problem, params
 
 
-def _compared(
+def _held_against(
     session: Session, dataset: Dataset, reading: Reading, told: Values
 ) -> Finding:
+    try:
+        row = _row(session, dataset, reading, told.get("key", ""))
+        is_there = row is not None and row["_deleted_at"] is None
+        wrong = Wrong(told.get("wrong") or Wrong.VALUE)
+        if wrong is not Wrong.VALUE:
+            return _found(told, row, is_settled=is_there is (wrong is Wrong.MISSING))
+        now, is_settled = _value(reading, row if is_there else None, told)
+        return _found(told, row, now=now, is_settled=is_settled)
+    except _UnclearError as unclear:
+        return _unread(told, unclear)
+
+
+def _unread(told: Values, why: _UnclearError) -> Finding:
+    state = FindingState.GIVEN_UP if told.get("given_up") else FindingState.UNCLEAR
+    return Finding(told, state, problem=why.problem, params=why.params)
+
+
+def _row(
+    session: Session, dataset: Dataset, reading: Reading, key: str
+) -> Mapping[str, Any] | None:
+    """Return the record with a key, deleted or not; None for none."""
     if not reading.shows_keys:
-        return _unread(told, NO_KEYS)
-    keys = _BETWEEN_KEYS.split(told.get("key", "").strip())
+        raise _UnclearError(NO_KEYS)
+    keys = _BETWEEN_KEYS.split(key.strip())
     if len(keys) != len(reading.keys) or not all(keys):
         names = "; ".join(each.label or each.name for each in reading.keys)
-        return _unread(told, NO_KEY, keys=names)
-    row = row_by_keys(session, dataset, reading, keys)
-    is_there = row is not None and row["_deleted_at"] is None
-    wrong = Wrong(told.get("wrong") or Wrong.VALUE)
-    if wrong is not Wrong.VALUE:
-        return _found(told, row, is_settled=is_there is (wrong is Wrong.MISSING))
+        raise _UnclearError(NO_KEY, keys=names)
+    return row_by_keys(session, dataset, reading, keys)
+
+
+def _value(
+    reading: Reading, row: Mapping[str, Any] | None, told: Values
+) -> tuple[Any, bool]:
+    """Return what an element of a record is now, and whether that is what is expected."""
+    if row is None:
+        raise _UnclearError(NO_RECORD)
     spec = _element(reading.fields, told.get("element", ""))
     if spec is None:
-        return _unread(told, NO_ELEMENT, name=reading.fields[0].label)
-    if row is None or not is_there:
-        return _unread(told, NO_RECORD)
+        raise _UnclearError(NO_ELEMENT, name=reading.fields[0].label)
     try:
         expected = _read(spec, told.get("expected", "").strip())
     except ValueError:
-        return _unread(told, NOT_READ, type=str(spec.type))
-    now = row[spec.name]
-    return _found(told, row, now=now, is_settled=_same(now, expected))
+        raise _UnclearError(NOT_READ, type=TYPE_WORDS[spec.type]) from None
+    return row[spec.name], _same(row[spec.name], expected)
 
 
 def _found(

@@ -199,7 +199,9 @@ def send_back(session: Session, paper: IssuedPaper, note: str) -> None:
     notices.tell(
         session,
         NoticeKind.REQUEST_TOLD,
-        message_id("The paper %(name)s was sent back: issue it anew once that is mended."),
+        message_id(
+            "The paper %(name)s was sent back: issue it anew once that is mended."
+        ),
         {"name": str(paper)},
         path=f"/papers/{paper.id}",
         agency_id=None,

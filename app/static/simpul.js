@@ -201,7 +201,7 @@ function sendFiles(form) {
     sending.upload.addEventListener("progress", (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; });
     sending.addEventListener("load", () => {
       if (sending.responseURL !== there) { location.assign(sending.responseURL); return; }
-      // The file was refused: the answer says why, and is not asked for a second time.
+      // The answer stands here: why the file was refused, or what it says. It is not asked for twice.
       const said = new DOMParser().parseFromString(sending.responseText, "text/html").querySelector("main");
       document.querySelector("main").replaceChildren(...said.children);
       document.querySelectorAll("main [data-upload]").forEach(sendFiles);

@@ -1,4 +1,4 @@
-"""The base of our own forms: what WTForms says about a field, in the reader's language."""
+"""The base of our own forms: what WTForms says in the reader's language, how files are called."""
 
 from typing import Any
 
@@ -27,3 +27,14 @@ class Form(FlaskForm):  # type: ignore[misc]
         def get_translations(self, form: Any) -> _Words:
             del form
             return _Words()
+
+
+def plain_name(name: str) -> str:
+    """Return the last part of a file's name, without what a system could stumble over."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return (
+        "".join(sign for sign in last if sign.isprintable() and sign not in '"<>|:*?')[
+            :120
+        ]
+        or "file"
+    )

@@ -49,6 +49,10 @@ HELP: Mapping[str, Help] = {
         _("A contract says which fields an agency provides, of which type, and what each of them must hold. Table, checks, API and Excel file all come out of it."),
         _("Write a draft, look at the plan of what it changes, and activate it. A version that is active never changes: a new one is drafted from it."),
     ),
+    "contract_files": Help(
+        _("A contract goes to an agency's programmers as ODCS (YAML), or to an official as a workbook, and comes back here with what they changed."),
+        _("Send the file and look at what would change, what is wrong in it and what is not taken over. What you take over becomes a draft; it is activated as any other draft is."),
+    ),
     "activation": Help(
         _("The plan tells step by step what activating this version does to the tables, before anything happens."),
         _("Activate only what you have read: if somebody changes the draft meanwhile, the plan is shown again."),

@@ -138,7 +138,7 @@ def test_a_finding_is_compared_as_its_element_is(check, told, state):
 
 
 def test_nothing_is_said_of_rows_that_the_agency_may_not_read(check):
-    town, ident, _ = check
+    _, ident, _ = check
     other = make.make_contract(FIELDS)  # of another agency, and nothing agreed
     with make.session() as s:
         s.get_one(IntegrationRequest, ident).contract_id = other.id

@@ -64,7 +64,9 @@ def content(town, paper, sha256="") -> bytes:
 def told_of(path: str) -> list[tuple]:
     """Return whom notices that lead there are for; only the dispatcher reads them."""
     with make.session(DISPATCHER) as s:
-        found = s.scalars(sa.select(Notice).where(Notice.path == path).order_by(Notice.at))
+        found = s.scalars(
+            sa.select(Notice).where(Notice.path == path).order_by(Notice.at)
+        )
         return [(each.agency_id, each.roles) for each in found]
 
 
@@ -232,7 +234,9 @@ def test_a_paper_sent_back_holds_no_more_and_is_issued_anew(town, letter, chief)
     assert letter.id not in waiting
 
 
-def test_the_head_of_the_agency_sends_back_what_waits_for_their_hand(town, letter, minutes):
+def test_the_head_of_the_agency_sends_back_what_waits_for_their_hand(
+    town, letter, minutes
+):
     with make.session(town.people[OPD]) as s, pytest.raises(errors.NotYourMarkError):
         signing.send_back(s, s.get_one(IssuedPaper, letter.id), "Tidak setuju")
     with make.session(town.people[OPD]) as s:

@@ -47,6 +47,10 @@ OBJECTS = {
     "complaints.act": Drive("complaint", fixed=(("deed", "answer"),)),
     "complaints.note": Drive("complaint"),
     "complaints.show": Drive("complaint"),
+    "contract_files.apply": Drive("contract"),
+    "contract_files.as_odcs": Drive("contract_version"),
+    "contract_files.as_workbook": Drive("contract_version"),
+    "contract_files.of": Drive("contract"),
     "contracts.listed": Drive("contract"),
     "contracts.next_draft": Drive("contract_version"),
     "contracts.show": Drive("contract"),
@@ -133,7 +137,7 @@ LISTS = {
 PAGES = frozenset(
     {
         "account.delegate", "account.end_others", "account.index", "account.stop_viewing",
-        "activation.index", "contracts.index", "contracts.new", "datasets.index",
+        "activation.index", "contract_files.create", "contract_files.index", "contracts.index", "contracts.new", "datasets.index",
         "developers.index", "downloads.index", "downloads.pending", "edits.apply",
         "edits.cell", "complaints.counts", "complaints.new", "edits.index", "expiring.index", "find.index", "find.part", "home.index",
         "home.language", "imports.index", "imports.template", "ledger.index",

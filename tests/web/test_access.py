@@ -15,6 +15,8 @@ def addresses(estate):
         "dictionary": f"/datasets/{estate.slug}/dictionary",
         "contract": f"/contracts/{estate.contract}",
         "version": f"/contracts/versions/{estate.version}",
+        "contract as ODCS": f"/contract-files/version/{estate.version}/odcs",
+        "contract as a workbook": f"/contract-files/version/{estate.version}/workbook",
         "source": f"/pulls/source/{estate.source}",
         "run": f"/runs/{estate.run}",
         "part": f"/runs/{estate.run}/part",
@@ -89,6 +91,10 @@ def test_staff_pages_are_refused_to_agencies(log_in, estates):
         f"/runs/{own.run}/retry",
         f"/activation/{own.version}",
         f"/sources/{own.source}/approve",
+        f"/contract-files/of/{own.contract}",
+        f"/contract-files/of/{own.contract}/apply",
+        "/contract-files/",
+        "/contract-files/apply",
     ):
         assert client.post(address).status_code == 403, address
 

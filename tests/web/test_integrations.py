@@ -74,6 +74,7 @@ def test_what_ran_before_is_taken_over_with_document_and_reason(team, contract):
     for said in (contract.title, "SIMPEG", "12/BA/2024", "Sudah berjalan", "berhenti"):
         assert said in shown
     assert "Hari peninjauan sudah lewat." in shown
+    assert "/contract-files/version/" in shown
     again = take_over(team, contract)
     assert "sudah ada" in text(again)
 
