@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 from flask import Response, current_app, flash, request
@@ -15,13 +16,13 @@ from wtforms.validators import DataRequired, Length
 from app.contracts.models import Contract
 from app.core import db
 from app.core.clock import in_zone, utc_now
-from app.core.errors import RejectedError
+from app.core.errors import RejectedError, SimpulError
 from app.core.filters import Filter, Options
 from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.identity.forms import agency_options
 from app.identity.models import Agency
-from app.requests import names, queries, services, signing, writing
+from app.requests import names, queries, services, signing, trials, writing
 from app.requests.archive_pages import ArchivePages
 from app.requests.clocks import clocks_of
 from app.requests.deadlines import Clock
@@ -43,6 +44,7 @@ from app.requests.review_pages import ReviewPages
 from app.requests.saying import line_of, step_name
 from app.requests.states import DUTIES, OPD, TERMINAL, Action, Reason, Role, Step
 from app.requests.wordings import ISSUED
+from app.sources.errors import SourceInvalidError
 from app.web.forms import Form as WebForm
 from app.web.guard import needs, principal_now
 from app.web.i18n import lazy_gettext as _
@@ -240,6 +242,7 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
                 built=state,
                 obstacles=obstacles(case.step, state),
                 may_build=actor is not None and services.may_build(case, actor.roles),
+                may_try=trials.may_try(case, principal),
                 contracts=_contracts(session, case, actor),
                 findings=findings_of(session, case),
                 papers=issued,
@@ -321,6 +324,26 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
             flash(gettext("The case has its contract."), "success")
         return back_to("requests.show", ident=ident, _anchor="integration")
 
+    @expose("/<ident>/trial", methods=("POST",))
+    @needs(Permission.SOURCE_PREVIEW)
+    def trial(self, ident: str) -> Response:
+        """Call the agency's service for the minutes of step 3."""
+        try:
+            trials.try_call(
+                ident,
+                _ident(request.form.get("source", "")),
+                principal_now(),
+                press_of_page(),
+                current_app.extensions["simpul_settings"].approved_hosts,
+            )
+        except RejectedError as error:
+            flash_rejected(error)
+        except SimpulError as error:
+            flash_rejected(SourceInvalidError(error))
+        else:
+            flash(gettext("What came of the call stands in the minutes."), "success")
+        return back_to("requests.show", ident=ident, _anchor="integration")
+
     @expose("/<ident>/messages", methods=("POST",))
     @needs(Permission.REQUEST_ACT)
     def message(self, ident: str) -> Response:
@@ -351,6 +374,13 @@ def _first(
         )
     ).all()
     return found[:MOST], len(found) > MOST
+
+
+def _ident(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFoundError from None
 
 
 def _zone() -> str:

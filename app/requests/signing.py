@@ -66,7 +66,7 @@ class Signing:
 
     def when(self, kind: MarkKind) -> datetime | None:
         """Return when something was done with it for the first time."""
-        return next((mark.at for mark in self.marks if mark.kind is kind), None)
+        return next((mark.at for mark in self.marks if mark.kind == kind), None)
 
     @property
     def initials(self) -> tuple[PaperMark, ...]:

@@ -92,6 +92,7 @@ OBJECTS = {
     "requests.whole": Drive("integration_request", always=False),  # one that has ended
     "requests.act": Drive("integration_request"),
     "requests.contract": Drive("integration_request"),
+    "requests.trial": Drive("integration_request"),
     "requests.again": Drive("integration_request", fixed=(("kind", "staff"),)),
     "requests.attach": Drive("integration_request", fixed=(("kind", "letter"),)),
     "requests.detach": Drive("document_file"),

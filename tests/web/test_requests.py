@@ -240,6 +240,14 @@ def test_what_waits_is_on_my_page_and_the_board(desk):
     assert number in text(desk.client.get("/requests/board"))
 
 
+def test_the_office_sees_whether_the_agency_has_opened_its_paper(desk):
+    hand_in(desk)
+    paper = receipt(desk)
+    assert "disampaikan, belum dibuka" in text(desk.team.get(desk.address))
+    assert desk.client.get(f"/papers/{paper.id}").status_code == 200
+    assert "dibuka perangkat daerah" in text(desk.team.get(desk.address))
+
+
 def test_everybody_may_verify_a_paper_and_reads_nothing_of_it(desk, app):
     hand_in(desk)
     paper = receipt(desk)
