@@ -81,10 +81,8 @@ def outcome(press: Press, name: str, look: Look, at: datetime) -> str:
     """Return what a call brought, in the words of official papers."""
     on = clock.in_zone(at, press.zone)
     answers = [f"HTTP {each.status}" for each in look.shown if each.status]
-    lines = [
-        f"Uji panggil {long_date(on.date())} {on:%H.%M} ke {name}:"
-        f" {answers[-1] if answers else 'tidak ada jawaban'}."
-    ]
+    came = answers[-1] if answers else "tidak ada jawaban"
+    lines = [f"Uji panggil {long_date(on.date())} {on:%H.%M} ke {name}: {came}."]
     if look.sample is not None:
         fields = look.sample.fields
         more = f"; dan {len(fields) - NAMED} elemen lain" if len(fields) > NAMED else ""

@@ -33,7 +33,7 @@ def scenario(town, upstream):
 
 
 def call(scenario, role=TEAM, source_id=None):
-    town, ident, source = scenario
+    town, ident, _ = scenario
     who = town.people[role]
     with acting_as(who):
         return trials.try_call(ident, source_id or source.id, who, town.press, ())
@@ -64,7 +64,7 @@ def test_a_service_that_does_not_answer_is_written_down_as_that(scenario, upstre
 
 
 def test_who_does_not_write_the_minutes_calls_nobody(scenario, upstream):
-    town, ident, source = scenario
+    town, ident, _ = scenario
     for role in (Role.PENGAWAS_TI, Role.OPD_OPERATOR):
         with pytest.raises(errors.NotEditableError):
             call(scenario, role)
