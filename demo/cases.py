@@ -15,20 +15,23 @@ from app.core import db
 from app.core.policy import Principal, acting_as
 from app.datasets.models import Dataset
 from app.datasets.queries import reading_of, rows_page
+from app.files.services import keep, path_of
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
-from app.requests import queries, services, writing
+from app.requests import queries, services, signing, writing
 from app.requests.documents import STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Values
 from app.requests.models import (
     Document,
     DocumentVersion,
     IntegrationRequest,
+    IssuedPaper,
     RequestEvent,
 )
 from app.requests.papers import Press
 from app.requests.procedure import Deed
 from app.requests.states import Action, Reason, Role, Step
+from app.requests.wordings import PaperKind
 
 K = DocumentKind
 NOTE = {
@@ -214,12 +217,28 @@ def _pass_step(ident: UUID, cast: _Cast) -> None:
     if step in BUILDING:
         with acting_as(cast.people[Role.TIM_TEKNIS]):
             cast.build(ident, step, cast.matter)
+    if step is Step.API:
+        _sign(ident, cast)
     if step is not Step.FILE_CHECK:
         _propose(ident, cast)
     for role in _read(ident).standing.missing:
         # Who is of the team has submitted it: another one of the team approves.
         who = cast.second if role is Role.TIM_TEKNIS else cast.people[role]
         _act(cast, ident, Action.APPROVE, who, role)
+
+
+def _sign(ident: UUID, cast: _Cast) -> None:
+    """Have the interchange document come back signed by pen, and somebody second see it."""
+    home = cast.press.home
+    with acting_as(cast.people[Role.TIM_TEKNIS]), db.unit_of_work() as session:
+        case = session.get_one(IntegrationRequest, ident)
+        kind = PaperKind.INTERCHANGE
+        paper = next(p for p in queries.papers_of(session, case) if p.kind is kind)
+        content = path_of(home, paper.sha256).read_bytes()
+        scan = keep(home, "dokumen-interchange-bertanda-tangan.pdf", content)
+        signing.take_scan(session, paper, scan)
+    with acting_as(cast.people[Role.PENGAWAS_DATA]), db.unit_of_work() as session:
+        signing.attest(session, session.get_one(IssuedPaper, paper.id), scan.sha256)
 
 
 def _happen(ident: UUID, action: Action, cast: _Cast) -> None:

@@ -14,10 +14,11 @@ from app.identity.principals import principal_of
 from app.requests import queries, services, writing
 from app.requests.documents import DOCUMENTS, STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Form
-from app.requests.models import IntegrationRequest
+from app.requests.models import IntegrationRequest, PaperMark
 from app.requests.papers import Press
 from app.requests.procedure import Deed
-from app.requests.states import Action, Reason, Role, Step
+from app.requests.states import Action, MarkKind, Reason, Role, Step
+from app.requests.wordings import PAPERS, PaperKind
 from app.web import i18n
 from tests import make
 
@@ -100,8 +101,28 @@ class Town:
             return s.get_one(IntegrationRequest, ident)
 
 
+def sign(case: IntegrationRequest) -> None:
+    """Have the newest interchange document of a case signed by all sides."""
+    with make.session() as s:
+        papers = queries.papers_of(s, case)
+        paper = next((p for p in papers if p.kind is PaperKind.INTERCHANGE), None)
+        if paper is None:
+            return
+        s.add(
+            PaperMark(
+                case_id=case.id, paper_id=paper.id, kind=MarkKind.SIGNATURE, by="uji", sha256=paper.sha256,
+                roles=[str(role) for role in PAPERS[paper.kind].signers], completes=True,
+            )
+        )  # fmt: skip
+
+
 def build_on(case: IntegrationRequest, who: Principal) -> None:
-    """Give a case the next of: a contract, an active one with a source, published rows."""
+    """Give a case the next of: a contract, an active one with a source, published rows.
+
+    And the signatures that step 5 waits for.
+    """
+    if case.step is Step.API:
+        sign(case)
     if case.contract_id is None:
         with make.session(who) as s:
             services.draft_contract(s, s.get_one(IntegrationRequest, case.id))

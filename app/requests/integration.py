@@ -33,8 +33,10 @@ from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
 from app.requests.findings import findings_of
-from app.requests.models import Document, IntegrationRequest
-from app.requests.states import Step
+from app.requests.models import Document, IntegrationRequest, IssuedPaper
+from app.requests.signing import signings
+from app.requests.states import PaperState, Step
+from app.requests.wordings import PaperKind
 from app.runs.states import TROUBLED
 from app.sources.models import Source
 
@@ -43,6 +45,7 @@ _READER = Principal("sistem: langkah permohonan", DbRole.SYSTEM)
 NO_CONTRACT = _("There is no contract yet: draft it from the definition, or choose one.")
 UNSOUND = _("The contract cannot be activated as it is: see what its draft still lacks.")
 NOT_ACTIVE = _("The contract is not active yet: activate its version.")
+UNSIGNED = _("The interchange document is not signed by all sides yet: see its paper.")
 NO_SOURCE = _(
     "No source of the contract is switched on: add the web service of the agency."
 )
@@ -66,7 +69,7 @@ class Built:
 
     ``draft_waits``: an amendment's next version. ``needs_agreement``: whose data it is, is
     another; ``agreement`` opens it, if one does. ``has_open_findings``: of the agency, while
-    it checks.
+    it checks. ``is_unsigned``: the interchange document, while its signatures are waited for.
     """
 
     contract: Contract | None = None
@@ -79,6 +82,7 @@ class Built:
     needs_agreement: bool = False
     agreement: Agreement | None = None
     has_open_findings: bool = False
+    is_unsigned: bool = False
 
 
 def built(case: IntegrationRequest) -> Built:
@@ -113,7 +117,21 @@ def built(case: IntegrationRequest) -> Built:
             agreement=agreement,
             has_open_findings=case.step is Step.AGENCY_CHECK
             and any(each.keeps_open for each in findings_of(session, case)),
+            is_unsigned=case.step is Step.API and _is_unsigned(session, case),
         )
+
+
+def _is_unsigned(session: Session, case: IntegrationRequest) -> bool:
+    """Tell whether the newest interchange document still waits for a side's signature."""
+    paper = session.scalar(
+        sa.select(IssuedPaper)
+        .where(IssuedPaper.case_id == case.id, IssuedPaper.kind == PaperKind.INTERCHANGE)
+        .order_by(IssuedPaper.issued_at.desc(), IssuedPaper.number.desc())
+        .limit(1)
+    )
+    if paper is None:
+        return False
+    return signings(session, [paper])[paper.id].state is not PaperState.SIGNED
 
 
 def obstacles(step: Step, found: Built) -> list[str]:
@@ -129,6 +147,7 @@ def obstacles(step: Step, found: Built) -> list[str]:
     is_api = step is Step.API
     is_received = order.index(step) >= order.index(Step.RESULT_DELIVERY)
     lacks = {
+        UNSIGNED: found.is_unsigned,
         NOT_ACTIVE: not found.is_active,
         DRAFT_WAITS: found.draft_waits,
         NO_SOURCE: not found.sources,

@@ -114,6 +114,24 @@ class Stage:
             assert self.step().startswith(f"{step.number} ·"), self.step()
             self.propose(step)
             self.approve(step)
+            if step is Step.INTERCHANGE_DOCUMENT:
+                self.sign()
+
+    def sign(self) -> None:
+        """Have the interchange document come back as a scan, and somebody second attest it."""
+        page = self.at_case("teknis")
+        page.click("#papers a:has-text('Dokumen Interchange Data') >> nth=0")
+        page.wait_for_load_state()
+        with page.expect_download() as waiting:
+            page.click("a[href$='/file']")
+        page.set_input_files("#file", waiting.value.path())
+        press(page, "Kirim pindaian")
+        page.wait_for_load_state()
+        second = self.page("data")
+        second.goto(page.url)
+        press(second, "Saya telah melihat tanda tangan pada naskah")
+        second.wait_for_load_state()
+        expect(second.locator("main")).to_contain_text("sudah ditandatangani")
 
 
 @pytest.fixture

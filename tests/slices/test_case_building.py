@@ -34,7 +34,9 @@ def test_a_step_does_not_close_while_what_it_is_for_is_not_there(town):
     assert refused() == [integration.NO_CONTRACT]
     town.pass_step(ident)
     town.write(ident, DocumentKind.CONNECTION_TEST, Role.TIM_TEKNIS)
-    assert refused() == [integration.NOT_ACTIVE, integration.NO_SOURCE]
+    assert refused() == [
+        integration.UNSIGNED, integration.NOT_ACTIVE, integration.NO_SOURCE,
+    ]  # fmt: skip
     town.pass_step(ident)
     town.write(ident, DocumentKind.STORAGE, Role.TIM_TEKNIS)
     assert refused() == [integration.NOT_PUBLISHED]

@@ -29,6 +29,7 @@ from app.requests.registering import enter
 from app.requests.states import AMENDMENT, Action, Role, Step
 from app.runs.states import RunStatus
 from tests import make
+from tests.town import sign
 
 pytestmark = pytest.mark.usefixtures("bound")
 
@@ -280,6 +281,7 @@ def test_a_small_change_does_not_go_on_while_its_version_is_not_active(town, run
     town.write(ident, DocumentKind.LETTER, Role.OPD_OPERATOR)
     town.act(ident, Action.HAND_IN, Role.OPD_OPERATOR)
     town.pass_steps(ident, 2)
+    sign(town.read(ident))
     make.next_version(running.id, make.active_fields(running.id))
     town.write(ident, DocumentKind.CONNECTION_TEST, Role.TIM_TEKNIS)
     with pytest.raises(StepNotDoneError) as error:

@@ -33,7 +33,7 @@ def scenario(town, upstream):
 
 
 def call(scenario, role=TEAM, source_id=None):
-    town, ident, _ = scenario
+    town, ident, source = scenario
     who = town.people[role]
     with acting_as(who):
         return trials.try_call(ident, source_id or source.id, who, town.press, ())
