@@ -126,11 +126,10 @@ class Stage:
             page.click("a[href$='/file']")
         page.set_input_files("#file", waiting.value.path())
         press(page, "Kirim pindaian")
-        page.wait_for_load_state()
+        expect(page.locator("body")).to_contain_text("Pindaian diterima")
         second = self.page("data")
         second.goto(page.url)
         press(second, "Saya telah melihat tanda tangan pada naskah")
-        second.wait_for_load_state()
         expect(second.locator("main")).to_contain_text("sudah ditandatangani")
 
 
