@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from app.contracts.models import Contract
 from app.core import db
 from app.core.policy import Principal, acting_as
 from app.datasets.models import Dataset
@@ -63,6 +64,7 @@ class Plan(NamedTuple):
     passed: int  # -1: a draft
     then: tuple[Action, ...] = ()
     since: timedelta = timedelta(days=1)  # the last deed was so long ago
+    is_amendment: bool = False  # a small change of what runs by the matter's contract
 
 
 # Data elements by name: type, definition, class; as the demo agency's services have them.
@@ -108,6 +110,7 @@ PLANS = (
     Plan(_matter("dinkes", "obat", "Persediaan obat", "kode", "nama"), 4, (Action.HOLD,)),
     Plan(_matter("tapem", "penduduk perorangan", "Penduduk perorangan", "kode", "nama"), 1, (Action.REFUSE,)),
     Plan(_matter("dinkes", "posyandu", "Posyandu", "kode", "nama"), -1),
+    Plan(_matter("bkd", "kepegawaian: golongan ditulis lengkap", "Pegawai ASN", "nip", "golongan", contract="pegawai"), 1, is_amendment=True),
 )  # fmt: skip
 BUILDING = frozenset({Step.INTERCHANGE_DOCUMENT, Step.API, Step.CENTRAL_DATABASE})
 
@@ -164,10 +167,13 @@ class _Cast:
 def _play(plan: Plan, cast: _Cast) -> None:
     operator = cast.people[Role.OPD_OPERATOR]
     with acting_as(operator), db.unit_of_work() as session:
+        there = sa.select(Contract).where(Contract.slug == plan.matter.contract)
+        runs = session.scalars(there).one() if plan.is_amendment else None
         ident = services.begin(
             session,
             plan.matter.title,
             f"Data {plan.matter.dataset.lower()} dari {plan.matter.system} tersedia bagi perangkat daerah lain tanpa pengetikan ulang.",
+            runs,
         ).id
     for kind in (K.LETTER, K.STAFF, K.APPLICATION_DESIGN):
         _write(ident, kind, operator, cast)
