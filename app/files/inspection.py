@@ -77,7 +77,7 @@ def _in_child(arguments: list[str], content: bytes) -> bytes:
 # In the process of its own -------------------------------------------------------------
 
 
-def _looked(content: bytes) -> Facts:
+def looked(content: bytes) -> Facts:
     if content.startswith(b"%PDF-"):
         return Facts(FileKind.PDF, _look_at_pdf(content))
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -93,7 +93,7 @@ def _look_at_pdf(content: bytes) -> int:
     from pypdfium2 import raw
 
     _require_end(content, b"%%EOF", 5)
-    document = _opened(content)
+    document = opened_pdf(content)
     if raw.FPDFDoc_GetJavaScriptActionCount(document) > 0:
         raise RefusedHereError("script")
     if raw.FPDFDoc_GetAttachmentCount(document) > 0:
@@ -106,7 +106,7 @@ def _look_at_pdf(content: bytes) -> int:
     return pages
 
 
-def _opened(content: bytes) -> Any:
+def opened_pdf(content: bytes) -> Any:
     import pypdfium2
 
     try:
@@ -122,11 +122,11 @@ def _look_at_picture(
     content: bytes, kind: FileKind, name: str, end: tuple[bytes, int]
 ) -> Facts:
     _require_end(content, *end)
-    _opened_picture(content, name).load()
+    opened_picture(content, name).load()
     return Facts(kind, 1)
 
 
-def _opened_picture(content: bytes, *names: str) -> Any:
+def opened_picture(content: bytes, *names: str) -> Any:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -161,7 +161,7 @@ def _look_at_archive(content: bytes) -> FileKind:
 
 def _painted(content: bytes, page: int) -> bytes:
     if content.startswith(b"%PDF-"):
-        document = _opened(content)
+        document = opened_pdf(content)
         if not 0 <= page < len(document):
             raise RefusedHereError("page")
         sheet = document[page]
@@ -172,7 +172,7 @@ def _painted(content: bytes, page: int) -> bytes:
     else:
         if page:
             raise RefusedHereError("page")
-        image = _opened_picture(content, "PNG", "JPEG")
+        image = opened_picture(content, "PNG", "JPEG")
         image.thumbnail((WIDTH, 3_000))
         image = image.convert("RGB")
     out = io.BytesIO()
@@ -186,7 +186,7 @@ def main(arguments: list[str]) -> int:
     content = sys.stdin.buffer.read()
     try:
         if arguments[0] == "look":
-            sys.stdout.write(json.dumps(_looked(content)._asdict()))
+            sys.stdout.write(json.dumps(looked(content)._asdict()))
         else:
             sys.stdout.buffer.write(_painted(content, int(arguments[1])))
     except RefusedHereError as error:

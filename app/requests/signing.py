@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.core.policy import Principal, acting_principal
 from app.core.scope import NotFoundError, visible
 from app.core.words import message_id
-from app.files import services as files
+from app.files import scanning, services as files
 from app.files.errors import FileRefusedError
 from app.files.inspection import FileKind
 from app.files.services import Kept, store_of
@@ -43,7 +44,6 @@ from app.requests.writing import lock
 HEADS = frozenset({Role.PIMPINAN, Role.ADMINISTRATOR})
 INITIALLING = frozenset({Role.TIM_TEKNIS, Role.PENGAWAS_DATA, Role.PENGAWAS_TI, Role.ADMINISTRATOR})  # fmt: skip
 ENDS = frozenset({PaperState.SENT_BACK, PaperState.SIGNED, PaperState.UNSIGNED})
-SCANNED = frozenset({FileKind.PDF, FileKind.PNG, FileKind.JPEG})
 MAX_NOTE = 2_000
 LISTED, LOOKED_AT = 200, 2_000  # shown of others' papers; looked at for one's own
 
@@ -281,13 +281,34 @@ def _paper_of(session: Session, principal: Principal, content: bytes) -> IssuedP
     return paper
 
 
+def paper_on_scan(session: Session, content: bytes) -> IssuedPaper:
+    """Return the paper whose QR code is on a scan.
+
+    Raises ``FileRefusedError`` for a file without one, or with those of several papers.
+    """
+    codes = {
+        code
+        for text in scanning.codes_on(content)
+        for code in parse_qs(urlsplit(text).query).get("code", ())
+        if "\0" not in code
+    }
+    found = session.scalars(
+        sa.select(IssuedPaper)
+        .where(visible(IssuedPaper, acting_principal()), IssuedPaper.code.in_(codes))
+        .limit(2)
+    ).all()
+    if len(found) != 1:
+        raise FileRefusedError("other")
+    return found[0]
+
+
 def take_scan(session: Session, paper: IssuedPaper, kept: Kept) -> None:
     """Take a picture of a paper that was signed by pen: a second person has to attest it."""
     signing = _locked(session, paper)
     if signing.state is PaperState.FOR_INITIALS:
         raise InitialsFirstError
     _require(signing, MarkKind.SCAN)
-    if kept.kind not in SCANNED:
+    if kept.kind not in scanning.SCANNED:
         raise FileRefusedError("kind")
     _mark(session, paper, MarkKind.SCAN, sha256=kept.sha256, media=kept.kind)
 

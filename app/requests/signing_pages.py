@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from flask import Response, current_app, flash, make_response, request, send_file
 from flask_admin import expose
@@ -182,7 +183,7 @@ class PaperPage(Page):
     @needs(Permission.REQUEST_ACT)
     def signed(self) -> Response:
         """Take files back; each finds its paper, and each is told of by itself."""
-        outcomes: list[tuple[str, RejectedError | None]] = []
+        outcomes: list[Outcome] = []
         for number, (name, content) in enumerate(_sent()):
             if number >= MAX_FILES:
                 flash(
@@ -193,7 +194,7 @@ class PaperPage(Page):
                     "warning",
                 )
                 break
-            outcomes.append((name, _taken(content)))
+            outcomes.append(_taken(name, content))
         _tell(outcomes)
         return back_to("papers.index")
 
@@ -294,33 +295,61 @@ def _sent() -> Iterator[tuple[str, bytes | None]]:
             yield name, None
 
 
-def _taken(content: bytes | None) -> RejectedError | None:
-    """Take a file that came back; return why it was refused, if it was."""
+class Outcome(NamedTuple):
+    """What became of a file that came back; ``is_scan``: a second person has to attest it."""
+
+    name: str
+    error: RejectedError | None = None
+    is_scan: bool = False
+
+
+def _taken(name: str, content: bytes | None) -> Outcome:
+    """Take a file that came back, with signatures or as a scan of what was signed by pen."""
     anchors = current_app.extensions["simpul_settings"].trust_anchors
+    if content is None:
+        return Outcome(name, FileRefusedError("broken"))
     try:
-        if content is None:
-            raise FileRefusedError("broken")
         with db.unit_of_work() as session:
             signing.take_signed(session, _home(), content, anchors)
+    except FileRefusedError as error:
+        if error.why != "other":
+            return Outcome(name, error)
+        return _taken_as_scan(name, content)
     except RejectedError as error:
-        return error
-    return None
+        return Outcome(name, error)
+    return Outcome(name)
 
 
-def _tell(outcomes: Sequence[tuple[str, RejectedError | None]]) -> None:
+def _taken_as_scan(name: str, content: bytes) -> Outcome:
+    try:
+        with db.unit_of_work() as session:
+            paper_id = signing.paper_on_scan(session, content).id
+        kept = files.keep(_home(), name, content)
+        with db.unit_of_work() as session:
+            signing.take_scan(session, session.get_one(IssuedPaper, paper_id), kept)
+    except RejectedError as error:
+        return Outcome(name, error)
+    return Outcome(name, is_scan=True)
+
+
+def _tell(outcomes: Sequence[Outcome]) -> None:
     """Say what became of each file that was sent."""
     if not outcomes:
         flash(gettext("Choose files first."), "warning")
         return
-    refused = [(name, error) for name, error in outcomes if error is not None]
+    refused = [(each.name, each.error) for each in outcomes if each.error is not None]
     for name, error in refused[:TOLD]:
         flash(f"{name[:80]}: {say(error.message, error.params)}", "danger")
     if len(refused) > TOLD:
         more = gettext("%(n)s more files were refused.", n=len(refused) - TOLD)
         flash(more, "danger")
-    taken = len(outcomes) - len(refused)
+    scans = sum(each.is_scan for each in outcomes)
+    taken = len(outcomes) - len(refused) - scans
     if taken:
         flash(gettext("Signed papers that were taken: %(n)s.", n=taken), "success")
+    if scans:
+        told = gettext("Scans that a second person has to attest: %(n)s.", n=scans)
+        flash(told, "success")
 
 
 def _painted(content: bytes, page: int) -> Response:

@@ -3,12 +3,17 @@
 import io
 import zipfile
 
+import pypdfium2
 import pytest
+from PIL import Image
 
+from app.files import inspection
+from app.identity.passwords import hash_of
 from app.requests import queries
 from app.requests.models import IntegrationRequest
 from tests import make, pki
 from tests.unit.test_inspection import picture
+from tests.web.conftest import PASSWORD
 from tests.web.test_requests import case_of, desk, hand_in, text
 
 __all__ = ["desk"]  # a fixture of the neighbour
@@ -156,3 +161,66 @@ def test_many_refused_files_are_told_of_within_a_cookie(desk, refusals):
     answer = desk.team.post("/papers/signed", data={"files": (many, "a.zip")})
     assert len(answer.headers["Set-Cookie"]) < 4_000
     assert "32 berkas lainnya ditolak" in text(desk.team.get("/papers/"))
+
+
+def file_of(desk, paper) -> bytes:
+    with desk.team.get(f"/papers/{paper.id}/file") as answer:
+        return answer.data
+
+
+def scanned(issued: bytes, form: str) -> bytes:
+    """Return the first page of a paper as an office's scanner would, a little askew."""
+    page = Image.open(io.BytesIO(inspection.picture(issued, 0))).convert("RGB")
+    page = page.resize((1654, 2339)).rotate(1.5, fillcolor="white")
+    out = io.BytesIO()
+    page.save(out, form, quality=70)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PDF", "JPEG"])
+def test_what_was_signed_by_pen_finds_its_paper_by_its_code(desk, head, refusals, form):
+    (paper,) = refusals
+    issued = file_of(desk, paper)
+    desk.team.post("/papers/initial", data={"paper": str(paper.id)})
+    back = zipped({"pindai 1": scanned(issued, form), "lain.png": picture("PNG")})
+    said = desk.team.post(
+        "/papers/signed", data={"files": (back, "a.zip")}, follow_redirects=True
+    )
+    assert "lain.png" in text(said)
+    page = text(head.get(f"/papers/{paper.id}"))
+    assert "scan/picture" in page  # a second person compares
+    again = desk.team.post(
+        "/papers/signed",
+        data={"files": (io.BytesIO(scanned(issued, form)), "b")},
+        follow_redirects=True,
+    )
+    assert again.status_code == 200
+
+
+def test_a_pdf_with_our_code_that_is_no_scan_is_refused(desk, head, refusals):
+    """It may read otherwise than our paper: only what is a picture was signed by pen."""
+    (paper,) = refusals
+    desk.team.post("/papers/initial", data={"paper": str(paper.id)})
+    issued = file_of(desk, paper)
+    written = pypdfium2.PdfDocument(issued)
+    out = io.BytesIO()
+    written.save(out)  # the same page, not our bytes
+    said = head.post(
+        "/papers/signed",
+        data={"files": (io.BytesIO(out.getvalue()), "palsu.pdf")},
+        follow_redirects=True,
+    )
+    assert "palsu.pdf" in text(said)
+    assert "scan/picture" not in text(head.get(f"/papers/{paper.id}"))
+
+
+def test_the_code_of_another_agencys_paper_leads_nowhere(desk, head, refusals, log_in):
+    (paper,) = refusals
+    issued = file_of(desk, paper)
+    desk.team.post("/papers/initial", data={"paper": str(paper.id)})
+    stranger = make.make_user(
+        "OPD_PIMPINAN", agency=make.make_agency(), password=hash_of(PASSWORD)
+    )
+    sent = {"files": (io.BytesIO(scanned(issued, "JPEG")), "x.jpg")}
+    log_in(stranger.email).post("/papers/signed", data=sent)
+    assert "scan/picture" not in text(head.get(f"/papers/{paper.id}"))
