@@ -237,7 +237,7 @@ def _settle(
     if after.step is Step.FILE_CHECK and not case.number:
         case.number = next_number(session, SERIES, clock.in_zone(now, zone).year)
         case.handed_in_at = now
-    if before.step is Step.FILE_CHECK and after.step is Step.COORDINATION:
+    if before.step is Step.FILE_CHECK and after.step.number:  # a step of the service
         case.accepted_at = now
     if after.step is Step.DRAFT:
         case.accepted_at = None

@@ -273,6 +273,7 @@ def test_a_small_change_asks_for_the_letter_and_goes_its_short_way(town, running
     assert tuple(way) == AMENDMENT
     case = town.read(ident)
     assert case.number
+    assert case.accepted_at is not None
     assert case.contract_id == running.id
 
 
