@@ -10,15 +10,17 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from app.contracts.models import Contract
 from app.core import db
 from app.core.policy import Principal, acting_as
 from app.datasets.models import Dataset
 from app.datasets.queries import reading_of, rows_page
-from app.files.services import keep, path_of
+from app.files.services import keep, path_of, store_of
 from app.identity.models import Agency, User
 from app.identity.principals import principal_of
+from app.papers.typesetting import set_in_type
 from app.requests import queries, services, signing, writing
 from app.requests.documents import STEP_DOCUMENTS, DocumentKind
 from app.requests.fields import Values
@@ -27,9 +29,10 @@ from app.requests.models import (
     DocumentVersion,
     IntegrationRequest,
     IssuedPaper,
+    PaperMark,
     RequestEvent,
 )
-from app.requests.papers import Press
+from app.requests.papers import Press, sheet_of
 from app.requests.procedure import Deed
 from app.requests.states import Action, Reason, Role, Step
 from app.requests.wordings import PaperKind
@@ -186,7 +189,7 @@ def _play(plan: Plan, cast: _Cast) -> None:
         _happen(ident, action, cast)
     if _read(ident).step is Step.AGENCY_CHECK:
         _find_faults(ident, cast)
-    _date_back(ident, plan.since)
+    _date_back(ident, plan.since, cast.press)
 
 
 def _read(ident: UUID) -> IntegrationRequest:
@@ -526,7 +529,7 @@ CONTENTS: Mapping[DocumentKind, Callable[[_Cast], Values]] = {
 PACE = timedelta(days=2)
 
 
-def _date_back(ident: UUID, since: timedelta) -> None:
+def _date_back(ident: UUID, since: timedelta, press: Press) -> None:
     """Let a case that was played in a moment have taken weeks.
 
     The demo alone does that: past every service, in the name of the tables' owner.
@@ -541,6 +544,14 @@ def _date_back(ident: UUID, since: timedelta) -> None:
         at = {
             event.id: event.at - since - number * PACE
             for number, event in enumerate(events)
+        }
+        papers = {
+            event.id: session.scalars(
+                sa.select(IssuedPaper).where(
+                    IssuedPaper.case_id == ident, IssuedPaper.issued_at == event.at
+                )
+            ).all()
+            for event in events
         }
         for event in events:
             session.execute(
@@ -565,3 +576,26 @@ def _date_back(ident: UUID, since: timedelta) -> None:
             .where(DocumentVersion.case_id == ident)
             .values(at=last)
         )
+        session.expire_all()
+        for event in reversed(events):  # the report tells of the papers before it
+            for paper in papers[event.id]:
+                _print_again(session, press, paper, event)
+
+
+def _print_again(
+    session: Session, press: Press, paper: IssuedPaper, event: RequestEvent
+) -> None:
+    """Have a paper bear the day of its deed, and its marks the days after."""
+    marks = (paper.number, paper.code)
+    sheet = sheet_of(session, press, paper.case, paper.kind, event, marks)
+    stored = store_of(press.home).put(set_in_type(sheet, event.at, press.zone))
+    later = event.at - paper.issued_at
+    for mark in session.scalars(
+        sa.select(PaperMark).where(PaperMark.paper_id == paper.id)
+    ):
+        mark.at += later
+        # What the demo takes for a scan is the paper itself.
+        mark.sha256 = stored.sha256 if mark.sha256 == paper.sha256 else mark.sha256
+    paper.issued_at = event.at
+    paper.sha256, paper.byte_count = stored.sha256, stored.byte_count
+    session.flush()
