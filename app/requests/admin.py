@@ -223,7 +223,8 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
         with db.unit_of_work() as session:
             case = queries.get_case(session, ident, principal)
             actor = queries.actor_in(case, principal)
-            state = built(case)
+            found = findings_of(session, case, _zone())
+            state = built(case, found)
             issued = queries.papers_of(session, case)
             events = queries.events_of(session, case)
             text: str = self.render(
@@ -241,7 +242,7 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
                 obstacles=obstacles(case.step, state),
                 may_build=actor is not None and services.may_build(case, actor.roles),
                 contracts=_contracts(session, case, actor),
-                findings=findings_of(session, case),
+                findings=found,
                 papers=issued,
                 signings=signing.signings(session, issued),
                 brings_paper=principal.is_office and _paper_asked(case),
