@@ -153,19 +153,21 @@ class _UnclearError(Exception):
 
 def _held_against(table: _Table, rows: Rows, told: Values) -> Finding:
     try:
-        row = rows.get(_key(table, told))
-        is_there = row is not None and row["_deleted_at"] is None
-        wrong = _wrong(told)
-        if wrong is Wrong.SURPLUS and row is None and table.reading.is_whole:
-            raise _UnclearError(
-                NO_RECORD
-            )  # no pull has ever brought it, or taken it away
-        if wrong is not Wrong.VALUE:
-            return _found(told, row, is_settled=is_there is (wrong is Wrong.MISSING))
-        now, is_settled = _value(table, row if is_there else None, told)
-        return _found(told, row, now=now, is_settled=is_settled)
+        return _compared(table, rows, told)
     except _UnclearError as unclear:
         return _unread(told, unclear)
+
+
+def _compared(table: _Table, rows: Rows, told: Values) -> Finding:
+    row = rows.get(_key(table, told))
+    is_there = row is not None and row["_deleted_at"] is None
+    wrong = _wrong(told)
+    if wrong is Wrong.SURPLUS and row is None and table.reading.is_whole:
+        raise _UnclearError(NO_RECORD)  # no pull has ever brought it, or taken it away
+    if wrong is not Wrong.VALUE:
+        return _found(told, row, is_settled=is_there is (wrong is Wrong.MISSING))
+    now, is_settled = _value(table, row if is_there else None, told)
+    return _found(told, row, now=now, is_settled=is_settled)
 
 
 def _wrong(told: Values) -> Wrong:
