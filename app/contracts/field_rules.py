@@ -96,6 +96,15 @@ def full_match(pattern: str) -> str:
     return rf"(?a)\A(?:{pattern})\Z"
 
 
+def is_pattern(pattern: str) -> bool:
+    """Tell whether a pattern can be used; one too deep or too large for Python is none."""
+    try:
+        re.compile(full_match(pattern))
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
 class FieldRule:
     """All rules of one field, as one type for the fast path and as atoms for the slow."""
 

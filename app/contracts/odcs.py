@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from app.contracts.field_rules import full_match
+from app.contracts.field_rules import is_pattern
 from app.contracts.fields import FieldSpec
 from app.contracts.rules import MAX_FIELDS
 from app.contracts.states import (
@@ -224,22 +224,14 @@ def _bound(kind: FieldType, text: str) -> str | None:
 
 def _anchored(pattern: str) -> str | None:
     """Return a pattern for the whole text as the standard means it: found anywhere."""
-    return f"^(?:{pattern})$" if pattern and _compiles(pattern) else None
+    return f"^(?:{pattern})$" if pattern and is_pattern(pattern) else None
 
 
 def _unanchored(pattern: str) -> str:
     """Undo ``_anchored``; a pattern of somebody else's stays as it is."""
     inner = pattern.removeprefix("^(?:").removesuffix(")$")
-    is_ours = pattern == f"^(?:{inner})$" and _compiles(inner)
+    is_ours = pattern == f"^(?:{inner})$" and is_pattern(inner)
     return inner if is_ours else pattern
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re.compile(full_match(pattern))
-    except re.error:
-        return False
-    return True
 
 
 def _unfit(spec: FieldSpec, options: Mapping[str, Any]) -> dict[str, Any]:

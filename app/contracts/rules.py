@@ -1,13 +1,12 @@
 """What makes a contract version sound, before it may generate anything. Pure."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from app.contracts.field_rules import full_match
+from app.contracts.field_rules import is_pattern
 from app.contracts.fields import FieldSpec
 from app.contracts.states import FieldType
 from app.core.sql import MAX_NAME_LENGTH, is_name
@@ -91,11 +90,8 @@ def _rule_problems(each: FieldSpec) -> Iterator[Problem]:
         )
     yield from _length_problems(each)
     yield from _bound_problems(each)
-    if each.pattern:
-        try:
-            re.compile(full_match(each.pattern))
-        except re.error:
-            yield Problem(each.name, "The pattern is no valid regular expression.")
+    if each.pattern and not is_pattern(each.pattern):
+        yield Problem(each.name, "The pattern is no valid regular expression.")
 
 
 def _length_problems(each: FieldSpec) -> Iterator[Problem]:

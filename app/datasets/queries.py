@@ -187,36 +187,48 @@ def row_of(
     return row
 
 
-def row_by_keys(
-    session: Session, dataset: Dataset, reading: Reading, keys: Sequence[str]
-) -> dict[str, Any] | None:
-    """Return the row whose key is written like this, one text for each part; None for none."""
-    try:
-        with session.begin_nested():
-            params = {f"k{i}": value for i, value in enumerate(keys)}
-            return _row(session, dataset, reading, params)
-    except sa.exc.DataError:  # no value of the key's type is written like this
-        return None
+def rows_by_keys(
+    session: Session, dataset: Dataset, reading: Reading, keys: Sequence[tuple[Any, ...]]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the rows that have some keys, by their keys: values as the columns have them."""
+    if not keys:
+        return {}
+    wanted = ", ".join(
+        f"CAST(:k{i} AS {SQL_TYPES[each.type]}[])" for i, each in enumerate(reading.keys)
+    )
+    names = quote_all([each.name for each in reading.keys])
+    params = {f"k{i}": list(part) for i, part in enumerate(zip(*keys, strict=True))}
+    found = _rows(
+        session,
+        dataset,
+        reading,
+        f"({names}) IN (SELECT * FROM unnest({wanted}))",
+        params,
+    )
+    return {tuple(row[each.name] for each in reading.keys): row for row in found}
 
 
 def _row(
     session: Session, dataset: Dataset, reading: Reading, params: dict[str, Any]
 ) -> dict[str, Any] | None:
+    return next(iter(_rows(session, dataset, reading, _same(reading.keys), params)), None)
+
+
+def _rows(
+    session: Session,
+    dataset: Dataset,
+    reading: Reading,
+    condition: str,
+    params: dict[str, Any],
+) -> list[dict[str, Any]]:
     names = Names(dataset.slug, dataset.version.number)
     columns = quote_all([f.name for f in reading.fields])
     is_there = "true" if reading.is_whole else "_deleted_at IS NULL"
-    row = (
-        session.execute(
-            sa.text(
-                f"SELECT {columns}, _run_id, _first_seen_at, _changed_at, _deleted_at"
-                f" FROM {reading.source(names)} WHERE {_same(reading.keys)} AND {is_there}"
-            ),
-            params,
-        )
-        .mappings()
-        .first()
+    sql = (
+        f"SELECT {columns}, _run_id, _first_seen_at, _changed_at, _deleted_at"
+        f" FROM {reading.source(names)} WHERE {condition} AND {is_there}"
     )
-    return None if row is None else dict(row)
+    return [dict(row) for row in session.execute(sa.text(sql), params).mappings()]
 
 
 def history_of(

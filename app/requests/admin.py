@@ -225,7 +225,8 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
         with db.unit_of_work() as session:
             case = queries.get_case(session, ident, principal)
             actor = queries.actor_in(case, principal)
-            state = built(case)
+            found = findings_of(session, case, _zone())
+            state = built(case, found)
             issued = queries.papers_of(session, case)
             events = queries.events_of(session, case)
             text: str = self.render(
@@ -244,7 +245,7 @@ class RequestPage(DocumentPages, ArchivePages, ReviewPages):
                 may_build=actor is not None and services.may_build(case, actor.roles),
                 may_try=trials.may_try(case, principal),
                 contracts=_contracts(session, case, actor),
-                findings=findings_of(session, case),
+                findings=found,
                 papers=issued,
                 signings=signing.signings(session, issued),
                 brings_paper=principal.is_office and _paper_asked(case),

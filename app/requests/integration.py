@@ -5,6 +5,7 @@ does not close while what it is for is not there.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from app.integrations.queries import last_pulls
 from app.requests.documents import DocumentKind
 from app.requests.errors import NoDefinitionError
 from app.requests.fields import Values
-from app.requests.findings import findings_of
+from app.requests.findings import Finding
 from app.requests.models import Document, IntegrationRequest, IssuedPaper
 from app.requests.signing import signings
 from app.requests.states import PaperState, Step
@@ -85,8 +86,8 @@ class Built:
     is_unsigned: bool = False
 
 
-def built(case: IntegrationRequest) -> Built:
-    """Return how far a case's integration is, as committed."""
+def built(case: IntegrationRequest, findings: Sequence[Finding]) -> Built:
+    """Return how far a case's integration is, as committed; ``findings`` are the agency's."""
     if case.contract_id is None:
         return Built()
     with acting_as(_READER), db.unit_of_work() as session:
@@ -116,7 +117,7 @@ def built(case: IntegrationRequest) -> Built:
             needs_agreement=case.producer_id is not None,
             agreement=agreement,
             has_open_findings=case.step is Step.AGENCY_CHECK
-            and any(each.keeps_open for each in findings_of(session, case)),
+            and any(each.keeps_open for each in findings),
             is_unsigned=case.step is Step.API and _is_unsigned(session, case),
         )
 

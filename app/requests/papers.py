@@ -302,7 +302,7 @@ def _settled(
             _day(press, each.since) if each.state is FindingState.SETTLED else "–",
             each.told.get("given_up", ""),
         )
-        for each in findings_of(session, case)
+        for each in findings_of(session, case, press.zone)
     )
     if not rows:
         return ()

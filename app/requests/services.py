@@ -24,6 +24,7 @@ from app.requests.errors import (
     OwnDataError,
     StepNotDoneError,
 )
+from app.requests.findings import findings_of
 from app.requests.integration import built, obstacles
 from app.requests.models import (
     IntegrationRequest,
@@ -133,11 +134,11 @@ def take_action(
     before = case.standing
     if deed.action in PROPOSALS:
         require_written(session, case)
-        _require_built(case)
+        _require_built(session, case, press.zone)
         deed = replace(deed, digest=proposal_digest(session, case))
     moved = move(before, deed, actor)
     if deed.action is Action.APPROVE and moved.standing.step is not before.step:
-        _require_built(case)
+        _require_built(session, case, press.zone)
     if deed.action in PROPOSALS:
         freeze(session, case)
     _settle(session, case, before, moved.standing, press.zone)
@@ -153,9 +154,9 @@ def take_action(
     return moved
 
 
-def _require_built(case: IntegrationRequest) -> None:
+def _require_built(session: Session, case: IntegrationRequest, zone: str) -> None:
     """Raise ``StepNotDoneError`` while what the step is for is not there, or is red."""
-    found = obstacles(case.step, built(case))
+    found = obstacles(case.step, built(case, findings_of(session, case, zone)))
     if found:
         raise StepNotDoneError(found)
 

@@ -64,8 +64,8 @@ class Signing:
     signatures: int
     scan: PaperMark | None
 
-    def when(self, kind: MarkKind) -> datetime | None:
-        """Return when something was done with it for the first time."""
+    def when(self, kind: MarkKind | str) -> datetime | None:
+        """Return when something was done with it for the first time; pages name it by its word."""
         return next((mark.at for mark in self.marks if mark.kind == kind), None)
 
     @property

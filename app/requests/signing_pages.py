@@ -146,6 +146,8 @@ class PaperPage(Page):
         packed = io.BytesIO()
         with db.unit_of_work() as session:
             chosen = [_one(session, each) for each in _chosen()]
+            for found in chosen:
+                receipts.note_opened(session, found.paper, principal_now())
         if not chosen:
             flash(gettext("Choose papers first."), "warning")
             return back_to("papers.index")

@@ -69,7 +69,7 @@ def story_of(session: Session, press: Press, case: IntegrationRequest) -> Story:
                 "state": press.say(OUTCOMES[each.state]),
                 "since": _moment(press, each.since),
             }
-            for each in findings_of(session, case)
+            for each in findings_of(session, case, press.zone)
         ],
         "contract": _contract(press, case),
     }

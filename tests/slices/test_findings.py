@@ -24,6 +24,9 @@ FIELDS = (
     make.field("gaji", FieldType.NUMBER),
     make.field("lahir", FieldType.DATE),
     make.field("aktif", FieldType.BOOLEAN),
+    make.field("catatan"),
+    make.field("jumlah", FieldType.INTEGER),
+    make.field("masuk", FieldType.TIMESTAMP),
 )
 
 
@@ -46,6 +49,14 @@ def check(town):
         dataset.published_at = utc_now()
     put(dataset, "001", "Budi", "1234.5", date(1980, 5, 1), True)
     put(dataset, "002", "Siti", None, None, False)
+    put(dataset, "003", "Ani", None, None, False)
+    put(dataset, "a;b|c", "x\ny", None, None, False)
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        table = f"UPDATE data.{dataset.slug} SET "
+        s.execute(sa.text(table + "_deleted_at = now() WHERE nip = '003'"))
+        s.execute(sa.text(table + "catatan = '', masuk = '9999-12-31 23:59:59Z'"))
+        more = "jumlah = 12345, masuk = '2026-01-01 17:30Z' WHERE nip = '001'"
+        s.execute(sa.text(table + more))
     while town.read(ident).step is not Step.AGENCY_CHECK:
         town.pass_step(ident)
     return town, ident, dataset
@@ -74,7 +85,8 @@ def write(check, *rows) -> None:
 def read(check):
     town, ident, _ = check
     with make.session(town.people[Role.OPD_OPERATOR]) as s:
-        return findings.findings_of(s, s.get_one(IntegrationRequest, ident))
+        case = s.get_one(IntegrationRequest, ident)
+        return findings.findings_of(s, case, "Asia/Jakarta")
 
 
 def test_the_check_ends_once_a_pull_has_brought_what_is_right(check):
@@ -128,7 +140,23 @@ def test_what_is_given_up_keeps_nothing_open(check):
         ({"wrong": "missing"}, F.SETTLED),
         ({"wrong": "missing", "key": "007"}, F.OPEN),
         ({"wrong": "surplus"}, F.OPEN),
-        ({"wrong": "surplus", "key": "007"}, F.SETTLED),
+        ({"wrong": "surplus", "key": "007"}, F.UNCLEAR),  # it never was there
+        ({"wrong": "surplus", "key": "003"}, F.SETTLED),
+        ({"wrong": "nonsense"}, F.UNCLEAR),
+        ({"key": "a;b|c", "element": "nama", "expected": "x y"}, F.SETTLED),
+        ({"key": "002", "element": "catatan", "expected": ""}, F.SETTLED),
+        ({"element": "gaji", "expected": "1e999999"}, F.UNCLEAR),
+        ({"element": "gaji", "expected": "0"}, F.OPEN),
+        ({"element": "jumlah", "expected": "12.345"}, F.SETTLED),
+        ({"element": "jumlah", "expected": "12,5"}, F.UNCLEAR),
+        ({"element": "jumlah", "expected": "9" * 300}, F.UNCLEAR),
+        ({"element": "masuk", "expected": "02-01-2026"}, F.SETTLED),
+        ({"element": "masuk", "expected": "01-01-2026"}, F.OPEN),
+        ({"element": "masuk", "expected": "2026-01-02T00:30"}, F.SETTLED),
+        ({"element": "masuk", "expected": "2026-01-02 00:30:00"}, F.SETTLED),
+        ({"element": "masuk", "expected": "2026-01-01T17:30Z"}, F.SETTLED),
+        ({"element": "masuk", "expected": "25:00"}, F.UNCLEAR),
+        ({"key": "002", "element": "masuk", "expected": "31-12-9999"}, F.OPEN),
         ({"wrong": None, "element": "nama", "expected": "Budi"}, F.SETTLED),
     ],
 )  # fmt: skip
@@ -147,3 +175,58 @@ def test_nothing_is_said_of_rows_that_the_agency_may_not_read(check):
     assert (finding.state, finding.now, finding.problem) == (
         F.UNCLEAR, None, findings.NO_ROWS,
     )  # fmt: skip
+
+
+def test_five_hundred_findings_are_compared_in_a_handful_of_statements(check):
+    row = {"wrong": "value", "key": "001", "element": "nama", "expected": "Budi"}
+    write(check, *[row | {"key": f"{n:03}"} for n in range(500)])
+    statements = []
+
+    def hear(*event):
+        statements.append(event[2])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        assert len(read(check)) == 500
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+    assert 0 < len(statements) < 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "other"),
+    [
+        (FieldType.INTEGER, "1.234", "99999999999999999999"),
+        (FieldType.DATE, "01-05-1980", "99-99-9999"),
+        (FieldType.TIMESTAMP, "2026-01-02 00:30", "now"),
+    ],
+)
+def test_keys_of_every_type_are_read_as_people_write_them(check, kind, key, other):
+    town, ident, _ = check
+    values = {FieldType.DATE: "1980-05-01", FieldType.TIMESTAMP: "2026-01-01 17:30Z"}
+    fields = (
+        make.field("a", kind, is_key=True, required=True),
+        make.field("b", is_key=True, required=True),
+    )
+    contract = make.make_contract(fields, agency=town.agency)
+    with make.session() as s:
+        s.get_one(IntegrationRequest, ident).contract_id = contract.id
+    with make.session(make.WORKER_PRINCIPAL) as s:
+        dataset = s.scalars(
+            sa.select(Dataset).where(Dataset.contract_id == contract.id)
+        ).one()
+        dataset.published_at = utc_now()
+        s.execute(
+            sa.text(
+                f"INSERT INTO data.{dataset.slug} (a, b, _run_id, _first_seen_at,"
+                f" _changed_at) VALUES ('{values.get(kind, '1234')}', 'x', :run, now(),"
+                " now())"
+            ),
+            {"run": make.make_run("pull")},
+        )
+    write(
+        check,
+        {"wrong": "missing", "key": f"{key}; x"},
+        {"wrong": "surplus", "key": f"{other}; x"},
+    )
+    assert [each.state for each in read(check)] == [F.SETTLED, F.UNCLEAR]

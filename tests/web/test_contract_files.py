@@ -322,6 +322,16 @@ def test_no_junk_is_an_error_of_ours(steward, contract, content):
             assert 'class="alert' in page or "Yang salah dalam berkas" in page
 
 
+@pytest.mark.parametrize("pattern", ["(" * 900 + ")" * 900, "a{99999999999999999999}"])
+def test_a_pattern_that_nothing_can_match_by_is_told_of(steward, contract, pattern):
+    field = f"name: a, logicalType: string, logicalTypeOptions: {{pattern: '{pattern}'}}"
+    file = (
+        f"kind: DataContract\napiVersion: v3.1.0\nschema: [{{properties: [{{{field}}}]}}]"
+    )
+    page = send(steward, file.encode(), of(contract))
+    assert "bukan ekspresi reguler yang sah" in page
+
+
 def test_no_file_is_told_as_well(steward, contract):
     answer = steward.post(of(contract), data={})
 

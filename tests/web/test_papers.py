@@ -79,6 +79,13 @@ def test_papers_go_out_as_a_zip_and_come_back_signed(desk, head, refusals):
     assert "Kepala Dinas" in verified
 
 
+def test_what_the_agency_takes_along_in_a_zip_is_opened_as_well(desk, refusals):
+    (paper,) = refusals
+    assert "belum dibuka" in text(desk.team.get(desk.address))
+    desk.client.post("/papers/zip", data={"paper": str(paper.id)})
+    assert "belum dibuka" not in text(desk.team.get(desk.address))
+
+
 def test_the_pen_is_attested_on_the_paper_page(desk, log_in, people, refusals):
     (paper,) = refusals
     address = f"/papers/{paper.id}"
