@@ -586,16 +586,17 @@ def _print_again(
     session: Session, press: Press, paper: IssuedPaper, event: RequestEvent
 ) -> None:
     """Have a paper bear the day of its deed, and its marks the days after."""
+    later = event.at - paper.issued_at
+    paper.issued_at = event.at  # the report names its own day, too
+    session.flush()
     marks = (paper.number, paper.code)
     sheet = sheet_of(session, press, paper.case, paper.kind, event, marks)
     stored = store_of(press.home).put(set_in_type(sheet, event.at, press.zone))
-    later = event.at - paper.issued_at
     for mark in session.scalars(
         sa.select(PaperMark).where(PaperMark.paper_id == paper.id)
     ):
         mark.at += later
         # What the demo takes for a scan is the paper itself.
         mark.sha256 = stored.sha256 if mark.sha256 == paper.sha256 else mark.sha256
-    paper.issued_at = event.at
     paper.sha256, paper.byte_count = stored.sha256, stored.byte_count
     session.flush()
