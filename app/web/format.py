@@ -106,7 +106,7 @@ def cell(value: Any) -> str | Markup:
     if isinstance(value, bool):
         return str(gettext("yes") if value else gettext("no"))
     if isinstance(value, datetime):
-        return moment(value)
+        return _moment_or_iso(value)
     if isinstance(value, date):
         return str(format_date(value, "d MMM y"))
     if isinstance(value, Decimal):
@@ -115,6 +115,13 @@ def cell(value: Any) -> str | Markup:
         )
         return exact
     return escape(str(value))
+
+
+def _moment_or_iso(value: datetime) -> str:
+    try:
+        return moment(value)
+    except OverflowError:  # no clock of ours reaches it: others mean "for ever" by it
+        return value.isoformat(" ")
 
 
 def init_app(app: Flask) -> None:

@@ -1,6 +1,7 @@
 """Lists of pages of our own: narrowed, sorted and saved like all other lists."""
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from app.contracts.models import Contract
 from app.contracts.states import DatasetKind
 from app.runs.states import RunStatus
 from app.web import tables
+from app.web.format import cell
 from tests import make
 from tests.web.test_ledger_pages import form_of, make_ended, successors
 from tests.web.test_saved_views import save, views
@@ -137,3 +139,9 @@ def test_pages_of_a_sorted_list_have_every_row_once(
             break
         address = unescape(later[1])
     assert sorted(seen) == sorted(made)
+
+
+def test_the_end_of_all_time_is_written_as_it_came(app):
+    with app.test_request_context():
+        for_ever = cell(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+        assert for_ever == "9999-12-31 23:59:59+00:00"
