@@ -176,6 +176,6 @@ class IntegrationView(ScopedView):
         return super().render(template, **kwargs)
 
     def save(self, model: Integration, *, created: bool) -> None:
-        if created:
-            services.take_over(model)
+        del created
+        services.take_over(model)
         model.agency_id = model.contract.agency_id

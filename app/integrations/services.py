@@ -38,6 +38,13 @@ def register(
 
 
 def take_over(integration: Integration) -> None:
-    """Look at what somebody takes over from before; raises ``NoTakeoverReasonError``."""
+    """Look at what is taken over from before, and what becomes of its entry later.
+
+    Raises ``NoTakeoverReasonError``; what a case has built never had a reason.
+    """
+    state = sa.inspect(integration)
+    had_one = any(state.attrs.reason.history.deleted or ())
+    if state.persistent and not had_one:
+        return
     if not (integration.reason or "").strip():
         raise NoTakeoverReasonError

@@ -10,7 +10,7 @@ from app.datasets.models import ChangeNotice, Dataset
 from app.identity.passwords import hash_of
 from app.integrations.models import Integration
 from tests import make
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import PASSWORD, seen_in
 from tests.web.test_import import figures, ident, look, send, workbook
 
 COLUMNS = {"contract": 0, "system": 1, "document": 2, "reason": 3, "running_since": 4}
@@ -77,6 +77,26 @@ def test_what_ran_before_is_taken_over_with_document_and_reason(team, contract):
     assert "/contract-files/version/" in shown
     again = take_over(team, contract)
     assert "sudah ada" in text(again)
+
+
+def test_what_was_taken_over_keeps_its_reason(team, contract):
+    take_over(team, contract)
+    address = f"/integrations/edit/?id={entry_of(contract).id}"
+    form = {
+        "contract": str(contract.id), "system": "SIMPEG 2", "document": "12/BA/2024",
+        "running_since": "2024-03-04",
+    }  # fmt: skip
+    seen = {"seen": seen_in(team, address)}
+    refused = team.post(
+        address, data=form | seen | {"reason": " "}, follow_redirects=True
+    )
+    assert "tanpa dua belas langkah" in text(refused)
+    assert entry_of(contract).reason == "Sudah berjalan"
+    seen = {"seen": seen_in(team, address)}
+    team.post(address, data=form | seen | {"reason": "Berjalan sejak 2024"})
+    assert (entry_of(contract).system, entry_of(contract).reason) == (
+        "SIMPEG 2", "Berjalan sejak 2024",
+    )  # fmt: skip
 
 
 def test_what_a_case_has_built_leads_to_its_request(team, contract):
