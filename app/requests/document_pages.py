@@ -14,7 +14,7 @@ from app.core.policy import Permission
 from app.core.scope import NotFoundError, get_visible
 from app.files import services as files
 from app.files.inspection import MEDIA_TYPES, picture
-from app.requests import queries, writing
+from app.requests import queries, receipts, writing
 from app.requests.documents import (
     DocumentKind,
 )
@@ -139,6 +139,7 @@ class DocumentPages(Page):
         """Give an issued paper out, as it was issued."""
         with db.unit_of_work() as session:
             paper = get_visible(session, IssuedPaper, ident, principal_now())
+            receipts.note_opened(session, paper, principal_now())
         plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{paper.title} {paper.number}").strip("-")
         return send_file(
             files.path_of(_home(), paper.sha256),

@@ -131,7 +131,7 @@ def _is_unsigned(session: Session, case: IntegrationRequest) -> bool:
         .limit(1)
     )
     if paper is None:
-        return False
+        return True
     return signings(session, [paper])[paper.id].state is not PaperState.SIGNED
 
 

@@ -69,6 +69,7 @@ def try_call(
 
 
 def _add(session: Session, case: IntegrationRequest, told: str) -> None:
+    writing.lock(session, case)  # what somebody saved while the service answered stays
     document = queries.documents_of(session, case).get(DocumentKind.SCENARIO)
     content = dict(document.content) if document else {}
     content["trial"] = "\n\n".join(filter(None, (content.get("trial"), told)))

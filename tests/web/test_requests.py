@@ -240,11 +240,13 @@ def test_what_waits_is_on_my_page_and_the_board(desk):
     assert number in text(desk.client.get("/requests/board"))
 
 
-def test_the_office_sees_whether_the_agency_has_opened_its_paper(desk):
+@pytest.mark.parametrize("way", ["/papers/{}", "/papers/{}/file", "/requests/papers/{}"])
+def test_the_office_sees_whether_the_agency_has_opened_its_paper(desk, way):
     hand_in(desk)
     paper = receipt(desk)
     assert "disampaikan, belum dibuka" in text(desk.team.get(desk.address))
-    assert desk.client.get(f"/papers/{paper.id}").status_code == 200
+    with desk.client.get(way.format(paper.id)) as opened:
+        assert opened.status_code == 200
     assert "dibuka perangkat daerah" in text(desk.team.get(desk.address))
 
 
